@@ -1,0 +1,422 @@
+package wsauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wsauth/wsauth/internal/jose"
+	"github.com/wsauth/wsauth/internal/jwks"
+)
+
+// An Authenticator verifies the tokens of requests. It is made by [New], immutable, and safe for concurrent use.
+// The zero value refuses everything.
+type Authenticator struct {
+	policy   *policy
+	onRefuse func(http.ResponseWriter, *http.Request, error) // nil: Refuse
+	log      *slog.Logger
+}
+
+// New checks the options and makes an Authenticator of them. It returns all faults at once, joined, each an
+// [*OptionError]. It makes no requests: a server starts while its identity provider is down.
+func New(opts Options) (*Authenticator, error) {
+	p, err := opts.check()
+	if err != nil {
+		return nil, err
+	}
+	a := &Authenticator{policy: p, onRefuse: opts.OnRefuse, log: opts.Logger}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	return a, nil
+}
+
+// Middleware lets requests with a valid token through to next, with the token's claims in their context
+// ([ClaimsFromContext]) and the token taken out of URL, RequestURI and Sec-WebSocket-Protocol. It refuses all
+// others. It panics if next is nil.
+func (a *Authenticator) Middleware(next http.Handler) http.Handler {
+	return a.middleware(next, false)
+}
+
+// Optional is [Authenticator.Middleware], but lets requests without any token through, without claims. A request
+// with a token that is malformed or not valid is refused.
+func (a *Authenticator) Optional(next http.Handler) http.Handler {
+	return a.middleware(next, true)
+}
+
+func (a *Authenticator) middleware(next http.Handler, optional bool) http.Handler {
+	if next == nil {
+		panic("wsauth: nil handler")
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		authenticated, err := a.authenticate(r)
+		if optional && errors.Is(err, ErrNoToken) {
+			authenticated, err = r.WithContext(&identity{Context: r.Context(), auth: a}), nil
+		}
+		if err != nil {
+			a.answer(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, authenticated)
+	})
+}
+
+// Authenticate is [Authenticator.Middleware] for frameworks with handlers of their own: it returns the request to
+// go on with, or an error for [Authenticator.Refuse], and writes nothing. The error is one of this package's Err
+// values to errors.Is.
+func (a *Authenticator) Authenticate(r *http.Request) (*http.Request, error) {
+	authenticated, err := a.authenticate(r)
+	if err != nil {
+		a.logRefusal(r.Context(), err)
+		return nil, err
+	}
+	return authenticated, nil
+}
+
+func (a *Authenticator) authenticate(r *http.Request) (*http.Request, error) {
+	if a.isZero() {
+		return nil, refuse(ErrUnavailable, errZero)
+	}
+	if id := identityOf(r.Context()); id != nil && id.auth == a && id.claims != nil {
+		if !time.Now().Before(a.end(id.claims)) {
+			return nil, refuse(ErrExpired, nil)
+		}
+		return r, nil // by a Middleware outside, which has taken the token out
+	}
+	cred, err := a.policy.extract(r)
+	trail := trail{source: cred.from}
+	var claims *Claims
+	if err == nil {
+		claims, err = a.verify(r.Context(), cred.token, &trail)
+	}
+	if err != nil {
+		return nil, trail.on(err)
+	}
+	a.logSuccess(r.Context(), trail)
+	out := r.WithContext(&identity{Context: r.Context(), auth: a, claims: claims})
+	if cred.from == fromQuery || cred.from == fromSubprotocol {
+		a.policy.hideToken(out)
+	}
+	return out, nil
+}
+
+// Verify verifies a bare token, e.g. one that came in a message. It returns its claims, or an error as
+// [Authenticator.Authenticate] does. ctx bounds the wait for keys that were never fetched.
+func (a *Authenticator) Verify(ctx context.Context, token string) (*Claims, error) {
+	if a.isZero() {
+		return nil, refuse(ErrUnavailable, errZero)
+	}
+	var trail trail
+	claims, err := a.verify(ctx, token, &trail)
+	if err != nil {
+		err = trail.on(err)
+		a.logRefusal(ctx, err)
+		return nil, err
+	}
+	a.logSuccess(ctx, trail)
+	return claims, nil
+}
+
+var errZero = errors.New("an Authenticator that New did not make")
+
+func (a *Authenticator) isZero() bool { return a == nil || a.policy == nil }
+
+// end is when a token ends, for requests and connections alike.
+func (a *Authenticator) end(c *Claims) time.Time { return c.Expiry.Add(a.policy.leeway) }
+
+// verify is the way from a token to its claims. Nothing that the token says counts before its signature does: the
+// unverified iss and kid only choose which keys are asked.
+func (a *Authenticator) verify(ctx context.Context, token string, trail *trail) (*Claims, error) {
+	t, err := jose.Parse(token)
+	if err != nil {
+		return nil, refuse(ErrInvalidToken, err)
+	}
+	trail.kid = t.Header.KeyID
+	c, err := jose.ParseClaims(t.Payload)
+	if err != nil {
+		return nil, refuse(ErrInvalidToken, err)
+	}
+	iss := a.policy.issuerOf(c)
+	if iss == nil {
+		return nil, refuse(ErrInvalidToken, errors.New("iss: not an issuer that is trusted"))
+	}
+	trail.issuer = iss.name
+	if err := iss.checkHeader(t.Header); err != nil {
+		return nil, refuse(ErrInvalidToken, err)
+	}
+	keys, err := iss.keys.Keys(ctx, t.Header)
+	switch {
+	case errors.Is(err, jwks.ErrUnknownKey), errors.Is(err, ErrInvalidToken):
+		return nil, refuse(kindOf(err, ErrInvalidToken), err)
+	case err != nil:
+		return nil, refuse(ErrUnavailable, err)
+	case len(keys) == 0:
+		return nil, refuse(ErrInvalidToken, jwks.ErrUnknownKey)
+	}
+	verified := false
+	for _, k := range keys { // all of them: the time must not tell which secret it was
+		verified = t.VerifiedBy(k) || verified
+	}
+	if !verified {
+		return nil, refuse(ErrInvalidToken, errors.New("the signature is not valid"))
+	}
+	if err := iss.judge(c, time.Now(), a.policy.leeway); err != nil {
+		return nil, err
+	}
+	return &Claims{
+		Issuer: c.Issuer, Subject: c.Subject, ID: c.ID, Scope: c.Scope, Audience: c.Audience,
+		Expiry: c.Expiry, NotBefore: c.NotBefore, IssuedAt: c.IssuedAt, raw: c.Raw,
+	}, nil
+}
+
+func (p *policy) issuerOf(c *jose.Claims) *issuer {
+	for i := range p.issuers {
+		if iss := &p.issuers[i]; iss.name == "" || c.HasIssuer && iss.name == c.Issuer {
+			return iss
+		}
+	}
+	return nil
+}
+
+// checkHeader is RFC 8725 sections 3.1 and 3.12: the algorithm is one that was asked for, and the token is of the
+// kind that belongs here. An ID token or a logout token has the same issuer and the same keys.
+func (iss *issuer) checkHeader(h jose.Header) error {
+	if !iss.algs.Has(h.Alg) {
+		return errors.New("alg: not one that the issuer's keys and Algorithms allow")
+	}
+	if iss.typ != "" && h.Type != iss.typ {
+		return errors.New("typ: not the Type of the issuer")
+	}
+	if iss.typ == "" && h.Type != "" && h.Type != "jwt" && h.Type != "at+jwt" {
+		return errors.New("typ: not that of an access token")
+	}
+	return nil
+}
+
+// judge checks the claims of a token whose signature is verified. What expired is said last, so that ErrExpired means
+// that a newer token will do.
+func (iss *issuer) judge(c *jose.Claims, now time.Time, leeway time.Duration) error {
+	reason := ""
+	switch latest := now.Add(leeway); {
+	case !iss.anyAudience && c.Audience != nil && len(iss.audience) == 0:
+		reason = "aud: the token names an audience, and none is configured"
+	case len(iss.audience) > 0 && !slices.ContainsFunc(c.Audience, iss.isAudience):
+		reason = "aud: not the audience"
+	case c.NotBefore.After(latest):
+		reason = "nbf: token not valid yet"
+	case c.IssuedAt.After(latest):
+		reason = "iat: token not valid yet"
+	case iss.maxTTL > 0 && c.Expiry.After(now.Add(iss.maxTTL)):
+		reason = "exp: later than MaxTTL allows"
+	case !now.Before(c.Expiry.Add(leeway)):
+		return refuse(ErrExpired, nil)
+	default:
+		return nil
+	}
+	return refuse(ErrInvalidToken, errors.New(reason))
+}
+
+func (iss *issuer) isAudience(aud string) bool { return slices.Contains(iss.audience, aud) }
+
+// Require returns a middleware that lets requests through whose claims pass check, and refuses others with 403
+// ([ErrForbidden]). It belongs inside an [Authenticator]'s Middleware or Optional, and refuses everything
+// elsewhere; in tests, [ContextWithClaims] takes their place. An error of check that is [ErrRevoked],
+// [ErrInvalidToken] or [ErrUnavailable] to errors.Is is answered as such. Require panics if check is nil.
+func Require(check func(context.Context, *Claims) error) func(http.Handler) http.Handler {
+	if check == nil {
+		panic("wsauth: Require with a nil check")
+	}
+	return func(next http.Handler) http.Handler {
+		if next == nil {
+			panic("wsauth: nil handler")
+		}
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			id := identityOf(r.Context())
+			if err := id.pass(r.Context(), check); err != nil {
+				id.authenticator().answer(w, r, err)
+				return
+			}
+			next.ServeHTTP(w, r.WithContext(id.admittedBy(r.Context(), check)))
+		})
+	}
+}
+
+// RequireScopes is [Require] for tokens that have all of the scopes ([Claims.HasScope]); the response names them. It
+// panics without any, and if one is not a scope-token of RFC 6749 section 3.3.
+func RequireScopes(scopes ...string) func(http.Handler) http.Handler {
+	if len(scopes) == 0 {
+		panic("wsauth: RequireScopes without scopes")
+	}
+	for _, s := range scopes {
+		if !isScope(s) {
+			panic("wsauth: RequireScopes with a malformed scope")
+		}
+	}
+	scopes = slices.Clone(scopes)
+	return Require(func(_ context.Context, c *Claims) error {
+		for _, s := range scopes {
+			if !c.HasScope(s) {
+				return missingScope(strings.Join(scopes, " "))
+			}
+		}
+		return nil
+	})
+}
+
+func isScope(s string) bool {
+	for _, b := range []byte(s) {
+		if b <= ' ' || b >= 0x7f || b == '"' || b == '\\' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// missingScope is the error of RequireScopes: the scopes that are needed.
+type missingScope string
+
+func (missingScope) Error() string { return "a scope is missing" }
+
+// An identity is what a request's context says of who sent it. It is a context itself, which spares an allocation.
+type identity struct {
+	context.Context
+	auth   *Authenticator // nil: made by ContextWithClaims
+	claims *Claims        // nil: no token, behind Optional
+	checks []func(context.Context, *Claims) error
+}
+
+type identityKey struct{}
+
+func (id *identity) Value(key any) any {
+	if key == (identityKey{}) {
+		return id
+	}
+	return id.Context.Value(key)
+}
+
+func identityOf(ctx context.Context) *identity {
+	id, _ := ctx.Value(identityKey{}).(*identity)
+	return id
+}
+
+// pass runs one check of Require. A nil identity passes none.
+func (id *identity) pass(ctx context.Context, check func(context.Context, *Claims) error) error {
+	if id == nil || id.claims == nil {
+		return refuse(ErrNoToken, nil)
+	}
+	if err := check(ctx, id.claims); err != nil {
+		return refuse(kindOf(err, ErrForbidden), err)
+	}
+	return nil
+}
+
+func (id *identity) admittedBy(ctx context.Context, check func(context.Context, *Claims) error) *identity {
+	// Clipped: what two handlers append must not share memory.
+	return &identity{Context: ctx, auth: id.auth, claims: id.claims, checks: append(slices.Clip(id.checks), check)}
+}
+
+// authenticator may return nil, which answers with the defaults.
+func (id *identity) authenticator() *Authenticator {
+	if id == nil {
+		return nil
+	}
+	return id.auth
+}
+
+// ClaimsFromContext returns the verified claims of the request or connection that ctx belongs to; false: there are
+// none.
+func ClaimsFromContext(ctx context.Context) (*Claims, bool) {
+	id := identityOf(ctx)
+	if id == nil || id.claims == nil {
+		return nil, false
+	}
+	return id.claims, true
+}
+
+// ContextWithClaims returns a context with claims that nobody has verified, for tests of handlers and of [Require].
+// [Authenticator.Upgrade] and Middleware take no notice of them.
+func ContextWithClaims(ctx context.Context, c *Claims) context.Context {
+	return &identity{Context: ctx, claims: c}
+}
+
+// Claims are what a verified token says (RFC 7519 section 4). Times are exact to the nanosecond and zero where the
+// token has none; a missing string is empty. Claims of a request are shared by its handlers: read, do not change
+// them.
+type Claims struct {
+	Issuer   string   // iss
+	Subject  string   // sub
+	ID       string   // jti
+	Scope    string   // scope, or scp, as scopes with spaces between them
+	Audience []string // aud
+
+	Expiry    time.Time // exp; it always is there
+	NotBefore time.Time // nbf
+	IssuedAt  time.Time // iat
+
+	raw string // the whole claim set; empty: the claims were not read from a token
+}
+
+// Decode reads the whole claim set into a value of yours, as json.Unmarshal does. Numbers that land in an interface
+// are json.Number, so that integers over 2^53 stay what they are.
+func (c *Claims) Decode(v any) error {
+	raw := c.raw
+	if raw == "" {
+		made, err := c.marshal()
+		if err != nil {
+			return err
+		}
+		raw = made
+	}
+	d := json.NewDecoder(strings.NewReader(raw))
+	d.UseNumber()
+	if err := d.Decode(v); err != nil {
+		return describe(err)
+	}
+	return nil
+}
+
+// describe names the field of a decoding error and leaves the value out, which json's own text has in it.
+func describe(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("wsauth: claim %q cannot be a %s", wrong.Field, wrong.Type)
+	}
+	return fmt.Errorf("wsauth: claims: %w", err)
+}
+
+// marshal makes a claim set of claims that a test has put together.
+func (c *Claims) marshal() (string, error) {
+	set := map[string]any{}
+	for name, s := range map[string]string{"iss": c.Issuer, "sub": c.Subject, "jti": c.ID, "scope": c.Scope} {
+		if s != "" {
+			set[name] = s
+		}
+	}
+	for name, t := range map[string]time.Time{"exp": c.Expiry, "nbf": c.NotBefore, "iat": c.IssuedAt} {
+		if !t.IsZero() {
+			set[name] = t.Unix()
+		}
+	}
+	if len(c.Audience) > 0 {
+		set["aud"] = c.Audience
+	}
+	text, err := json.Marshal(set)
+	return string(text), err
+}
+
+// HasScope reports whether scope is one of the token's (RFC 6749 section 3.3): from its scope claim, or where there
+// is none from scp, a string or an array.
+func (c *Claims) HasScope(scope string) bool {
+	for s := range strings.SplitSeq(c.Scope, " ") {
+		if s == scope && s != "" {
+			return true
+		}
+	}
+	return false
+}

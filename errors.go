@@ -1,0 +1,185 @@
+package wsauth
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+)
+
+// Why a request or a token was refused, for errors.Is. ErrExpired and ErrRevoked are ErrInvalidToken, too. The
+// errors that are returned say more, and are for logs: a client learns the kind and nothing else. None contains any
+// part of a token.
+var (
+	ErrNoToken          = errors.New("wsauth: no token")
+	ErrMalformedRequest = errors.New("wsauth: malformed request")
+	ErrInvalidToken     = errors.New("wsauth: invalid token")
+	ErrExpired          = error(invalid("wsauth: token expired"))
+	ErrRevoked          = error(invalid("wsauth: token revoked"))
+	ErrForbidden        = errors.New("wsauth: forbidden")
+	ErrOrigin           = errors.New("wsauth: foreign origin")
+	ErrUnavailable      = errors.New("wsauth: keys not available")
+)
+
+// invalid is a kind of ErrInvalidToken.
+type invalid string
+
+func (e invalid) Error() string        { return string(e) }
+func (e invalid) Is(target error) bool { return target == ErrInvalidToken }
+
+// kindOf finds the kind of an error that came from the application; by default it is of the kind otherwise.
+func kindOf(err, otherwise error) error {
+	for _, kind := range []error{ErrExpired, ErrRevoked, ErrInvalidToken, ErrUnavailable} {
+		if errors.Is(err, kind) {
+			return kind
+		}
+	}
+	return otherwise
+}
+
+// A refusal is an error of one of the kinds above, with its cause and what a log line needs.
+type refusal struct {
+	kind  error
+	cause error // may be nil
+	trail
+}
+
+// A trail is what is known about a token that may be logged.
+type trail struct {
+	source source
+	issuer string // of Options, never of a token
+	kid    string
+}
+
+func refuse(kind, cause error) error { return &refusal{kind: kind, cause: cause} }
+
+// on returns a refusal with the trail put to it.
+func (t trail) on(err error) error {
+	if r, ok := err.(*refusal); ok {
+		r.trail = t
+	}
+	return err
+}
+
+func (r *refusal) Error() string {
+	if r.cause == nil {
+		return r.kind.Error()
+	}
+	return r.kind.Error() + ": " + r.cause.Error()
+}
+
+func (r *refusal) Unwrap() []error {
+	if r.cause == nil {
+		return []error{r.kind}
+	}
+	return []error{r.kind, r.cause}
+}
+
+// logged is the reason for the log. The text of a failed Require is the application's, and may have claims in it.
+func (r *refusal) logged() string {
+	if r.kind == ErrForbidden {
+		return r.kind.Error()
+	}
+	return r.Error()
+}
+
+func (a *Authenticator) logRefusal(ctx context.Context, err error) {
+	if a.isZero() {
+		return
+	}
+	var r *refusal
+	if !errors.As(err, &r) {
+		return
+	}
+	level := slog.LevelInfo
+	if r.kind == ErrUnavailable {
+		level = slog.LevelWarn
+	}
+	a.log.LogAttrs(ctx, level, "wsauth: refused", slog.String("reason", r.logged()),
+		slog.String("source", r.source.String()), slog.String("issuer", r.issuer), slog.String("kid", r.kid))
+}
+
+func (a *Authenticator) logSuccess(ctx context.Context, t trail) {
+	if a.log.Enabled(ctx, slog.LevelDebug) {
+		a.log.LogAttrs(ctx, slog.LevelDebug, "wsauth: verified", slog.String("source", t.source.String()),
+			slog.String("issuer", t.issuer), slog.String("kid", t.kid))
+	}
+}
+
+// answer logs a refusal and has it written, for a request that no longer shows its token.
+func (a *Authenticator) answer(w http.ResponseWriter, r *http.Request, err error) {
+	if a.isZero() {
+		a.Refuse(w, r, err)
+		return
+	}
+	a.logRefusal(r.Context(), err)
+	if a.onRefuse == nil {
+		a.Refuse(w, r, err)
+		return
+	}
+	r = r.WithContext(r.Context())
+	a.policy.hideToken(r)
+	a.onRefuse(w, r, err)
+}
+
+// Refuse writes the response of RFC 6750 section 3 for an error of this package: 401 with a challenge, and with
+// invalid_token if there was a token; 400 invalid_request; 403 insufficient_scope; 403 without a challenge for a
+// foreign origin; 503 with Retry-After if keys are not to be had. Any other error is a 500. A client sees nothing
+// of the error but its kind.
+func (a *Authenticator) Refuse(w http.ResponseWriter, _ *http.Request, err error) {
+	realm := `"wsauth"`
+	if !a.isZero() {
+		realm = a.policy.realm
+	}
+	answer := answerTo(err)
+	h := w.Header()
+	if answer.challenge {
+		challenge := "Bearer realm=" + realm
+		if answer.code != "" {
+			challenge += `, error="` + answer.code + `", error_description="` + answer.text + `"`
+		}
+		var scope missingScope
+		if errors.As(err, &scope) {
+			challenge += `, scope="` + string(scope) + `"`
+		}
+		h.Set("WWW-Authenticate", challenge)
+	}
+	if answer.status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "2")
+	}
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(answer.status)
+	io.WriteString(w, answer.text+"\n")
+}
+
+// A response is what a client learns of a refusal.
+type response struct {
+	status    int
+	challenge bool
+	code      string // of RFC 6750 section 3.1
+	text      string // constant and safe within quotes
+}
+
+func answerTo(err error) response {
+	for _, known := range []struct {
+		kind error
+		response
+	}{
+		{ErrUnavailable, response{503, false, "", "the token cannot be verified now"}},
+		{ErrNoToken, response{401, true, "", "a token is needed"}},
+		{ErrMalformedRequest, response{400, true, "invalid_request", "more than one token, or a malformed one"}},
+		{ErrExpired, response{401, true, "invalid_token", "token expired"}},
+		{ErrRevoked, response{401, true, "invalid_token", "token revoked"}},
+		{ErrInvalidToken, response{401, true, "invalid_token", "token not valid"}},
+		{ErrForbidden, response{403, true, "insufficient_scope", "the token does not allow this"}},
+		{ErrOrigin, response{403, false, "", "foreign origin"}},
+	} {
+		if errors.Is(err, known.kind) {
+			return known.response
+		}
+	}
+	return response{status: http.StatusInternalServerError, text: "internal server error"}
+}

@@ -1,0 +1,258 @@
+// Package gate stands between a WebSocket implementation and its network connection, and can shut: from then on
+// no data frame passes in either direction, control frames still do, and the connection has a deadline.
+//
+// coder/websocket alone cannot do that. Its Close sends the close frame and then waits, while a Read that was
+// under way goes on handing messages to the application; and cancelling the Read's context drops the connection
+// before the close frame is out, so that a browser sees 1006 instead of the code.
+package gate
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	readBuffer  = 512 // in front of it, larger reads go straight to the connection
+	writeBuffer = 4096
+)
+
+// A Conn is the server's end of a WebSocket connection after the handshake. Like the library above it, it
+// expects at most one Read and one Write at a time.
+type Conn struct {
+	net.Conn
+	onClose func(cause error)
+
+	in       *bufio.Reader
+	left     int64 // of the frame that is being read
+	drained  bool
+	answered atomic.Bool // the peer has sent a close frame after the gate was shut
+	out      frame
+
+	shut     atomic.Bool
+	cause    error     // set before shut
+	deadline time.Time // set before shut
+}
+
+// New puts a gate in front of a connection that was just hijacked; rw may hold what the client has sent already.
+// onClose is called whenever the connection is closed, from whichever side of the gate, with the cause it was shut
+// for, if it was.
+func New(conn net.Conn, rw *bufio.ReadWriter, onClose func(cause error)) (*Conn, error) {
+	early, err := rw.Reader.Peek(rw.Reader.Buffered())
+	if err != nil {
+		return nil, err
+	}
+	var src io.Reader = conn
+	if len(early) > 0 {
+		src = io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)
+	}
+	return &Conn{Conn: conn, in: bufio.NewReaderSize(src, readBuffer), onClose: onClose}, nil
+}
+
+// ReadWriter returns the buffers to give to the WebSocket implementation. Its reader is as small as can be: what
+// it held when the gate shuts would still reach the application.
+func (c *Conn) ReadWriter() *bufio.ReadWriter {
+	return bufio.NewReadWriter(bufio.NewReaderSize(c, 16), bufio.NewWriterSize(c, writeBuffer))
+}
+
+// Shut lets no more data frames pass and ends the connection at the deadline. Reads return cause, once the peer
+// has sent its close frame or gone. Shut is called once.
+func (c *Conn) Shut(cause error, deadline time.Time) {
+	c.cause, c.deadline = cause, deadline
+	c.shut.Store(true)
+	// From now on a stuck Write, and a Read of a peer that announces a frame and stalls, end by themselves.
+	c.SetDeadline(deadline)
+}
+
+// Read hands on at most the rest of one frame, so that the gate can shut between any two.
+func (c *Conn) Read(p []byte) (int, error) {
+	if c.shut.Load() {
+		return 0, c.drain()
+	}
+	if c.left == 0 {
+		h, err := c.readHeader()
+		if c.shut.Load() {
+			return 0, c.drain()
+		}
+		if err != nil {
+			return 0, err
+		}
+		c.left = h.total()
+	}
+	n, err := c.in.Read(p[:min(int64(len(p)), c.left)])
+	c.left -= int64(n)
+	if c.shut.Load() {
+		return 0, c.drain()
+	}
+	return n, err
+}
+
+// readHeader waits for the header of the next frame and leaves it in the buffer.
+func (c *Conn) readHeader() (header, error) {
+	n := minHeader
+	for {
+		b, err := c.in.Peek(n)
+		if err != nil {
+			if len(b) > 0 && errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+		if n = header(b).len(); n <= len(b) {
+			return b, nil
+		}
+	}
+}
+
+// drain throws away what the peer sends until its close frame: after that it may rely on our having closed in
+// peace, and a reset could no longer take our close frame away from it.
+func (c *Conn) drain() error {
+	for !c.drained {
+		for c.left > 0 {
+			n, err := c.in.Discard(int(min(c.left, 1<<20)))
+			c.left -= int64(n)
+			if err != nil {
+				c.drained = true
+				return c.cause
+			}
+		}
+		if c.drained = c.answered.Load(); c.drained {
+			break
+		}
+		h, err := c.readHeader()
+		if err != nil {
+			c.drained = true
+			break
+		}
+		c.left = h.total()
+		if h.opcode() == opClose {
+			c.answered.Store(true)
+		}
+	}
+	return c.cause
+}
+
+// Write passes p on, less the data frames that begin in it after the gate was shut. They are dropped without an
+// error: an error would stay in the buffer above and keep the close frame from being sent.
+func (c *Conn) Write(p []byte) (int, error) {
+	if !c.shut.Load() {
+		for rest := p; len(rest) > 0; {
+			n, _ := c.out.advance(rest, false)
+			rest = rest[n:]
+		}
+		return c.Conn.Write(p)
+	}
+	for rest := p; len(rest) > 0; {
+		n, drop := c.out.advance(rest, true)
+		if !drop {
+			if _, err := c.Conn.Write(rest[:n]); err != nil {
+				return 0, err
+			}
+		}
+		rest = rest[n:]
+	}
+	return len(p), nil
+}
+
+// Close closes the connection. A peer that was told to go and has not answered by the deadline is reset, so that
+// nothing which still waits to be sent reaches it later.
+func (c *Conn) Close() error {
+	if !c.shut.Load() {
+		defer c.onClose(nil)
+		return c.Conn.Close()
+	}
+	defer c.onClose(c.cause)
+	// Not through TLS: its close_notify waits up to 5 seconds for a peer that does not read.
+	raw := c.Conn
+	for {
+		t, ok := raw.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		raw = t.NetConn()
+	}
+	if tcp, ok := raw.(interface{ SetLinger(int) error }); ok && !c.answered.Load() && !time.Now().Before(c.deadline) {
+		tcp.SetLinger(0)
+	}
+	return raw.Close()
+}
+
+// The frame header of RFC 6455 section 5.2.
+type header []byte
+
+const (
+	minHeader = 2
+	maxHeader = 14
+	opClose   = 8 // opcodes from here on are control frames
+)
+
+func (h header) opcode() byte { return h[0] & 0xf }
+
+// len is how long the header is, as far as its first bytes tell.
+func (h header) len() int {
+	if len(h) < minHeader {
+		return minHeader
+	}
+	n := minHeader
+	switch h[1] & 0x7f {
+	case 126:
+		n += 2
+	case 127:
+		n += 8
+	}
+	if h[1]&0x80 != 0 {
+		n += 4
+	}
+	return n
+}
+
+func (h header) payload() int64 {
+	switch n := h[1] & 0x7f; n {
+	case 126:
+		return int64(binary.BigEndian.Uint16(h[2:]))
+	case 127:
+		// The implementation above refuses a length with the highest bit set when it reads the header.
+		return int64(min(binary.BigEndian.Uint64(h[2:]), math.MaxInt64-maxHeader))
+	default:
+		return int64(n)
+	}
+}
+
+// total is the length of the whole frame.
+func (h header) total() int64 { return int64(h.len()) + h.payload() }
+
+// A frame follows a stream of frames that comes in pieces of any size.
+type frame struct {
+	buf  [maxHeader]byte
+	have int   // bytes of the header, while it is incomplete
+	left int64 // bytes of the payload
+	drop bool
+}
+
+// advance takes bytes that belong to one frame from the beginning of p, and returns how many and whether they
+// are to be dropped: that is decided where a frame begins.
+func (f *frame) advance(p []byte, shut bool) (n int, drop bool) {
+	if f.left > 0 {
+		n = int(min(int64(len(p)), f.left))
+		f.left -= int64(n)
+		return n, f.drop
+	}
+	if f.have == 0 {
+		f.drop = shut && header(p).opcode() < opClose
+	}
+	for n < len(p) && f.have < header(f.buf[:f.have]).len() {
+		f.buf[f.have] = p[n]
+		f.have++
+		n++
+	}
+	if h := header(f.buf[:f.have]); f.have == h.len() {
+		f.left, f.have = h.payload(), 0
+	}
+	return n, f.drop
+}

@@ -1,0 +1,205 @@
+package jose
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Claims are the registered members of a claim set. Everything else stays in Raw.
+type Claims struct {
+	Raw                         string // the whole claim set, strictly checked JSON
+	Issuer, Subject, ID, Scope  string
+	Audience                    []string // nil: no aud
+	Expiry, NotBefore, IssuedAt time.Time
+	HasIssuer                   bool
+}
+
+// registered are the claims that this library acts on, in the only letter case they may have.
+var registered = map[string]bool{
+	"iss": true, "sub": true, "aud": true, "exp": true, "nbf": true, "iat": true, "jti": true,
+	"scope": true, "scp": true, "cnf": true, "events": true,
+}
+
+// ParseClaims reads a JWT claim set (RFC 7519 section 4). It checks the form of the claims and nothing about
+// whether they hold now; only the presence of exp is required.
+func ParseClaims(raw string) (*Claims, error) {
+	c := &Claims{Raw: raw}
+	var scp string
+	hasScope := false
+	err := walkObject(raw, func(name, folded, value string) error {
+		var err error
+		switch name {
+		case "iss":
+			c.HasIssuer = true
+			c.Issuer, err = stringClaim(name, value)
+		case "sub":
+			c.Subject, err = stringClaim(name, value)
+		case "jti":
+			c.ID, err = stringClaim(name, value)
+		case "aud":
+			c.Audience, err = audience(value)
+		case "exp":
+			c.Expiry, err = numericDate(name, value)
+			if err == nil && c.Expiry.Unix() < 1 {
+				err = errors.New("exp: not after 1970") // 0 means "never" to some
+			}
+		case "nbf":
+			c.NotBefore, err = numericDate(name, value)
+		case "iat":
+			c.IssuedAt, err = numericDate(name, value)
+		case "scope":
+			hasScope = true
+			c.Scope, err = stringClaim(name, value)
+		case "scp":
+			scp, err = scopes(value)
+		case "cnf":
+			// A token bound to a key is worth nothing without proof of that key (RFC 7800, RFC 9449);
+			// taken as a bearer token it would lose the protection its issuer gave it.
+			err = errors.New("cnf: the token is bound to a key, which is not supported")
+		case "events":
+			err = refuseLogout(value)
+		default:
+			if registered[folded] {
+				err = errors.New("a registered claim name in another letter case")
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if c.Expiry.IsZero() {
+		return nil, errors.New("exp: missing")
+	}
+	if !c.IssuedAt.IsZero() && c.IssuedAt.After(c.Expiry) {
+		return nil, errors.New("iat: after exp")
+	}
+	if !hasScope {
+		c.Scope = scp
+	}
+	return c, nil
+}
+
+func stringClaim(name, value string) (string, error) {
+	s, ok := stringValue(value)
+	if !ok {
+		return "", fmt.Errorf("%s: not a string", name)
+	}
+	return s, nil
+}
+
+// audience reads aud: a string, or an array of strings (RFC 7519 section 4.1.3).
+func audience(value string) ([]string, error) {
+	if s, ok := stringValue(value); ok {
+		return []string{s}, nil
+	}
+	list, err := stringList("aud", value)
+	if err == nil && len(list) == 0 {
+		err = errors.New("aud: empty")
+	}
+	return list, err
+}
+
+// scopes reads scp, which providers send as a string of scopes with spaces between them or as an array.
+func scopes(value string) (string, error) {
+	if s, ok := stringValue(value); ok {
+		return s, nil
+	}
+	list, err := stringList("scp", value)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range list {
+		if strings.Contains(s, " ") { // joined, one scope would become two
+			return "", errors.New("scp: a space within a scope")
+		}
+	}
+	return strings.Join(list, " "), nil
+}
+
+func stringList(name, value string) ([]string, error) {
+	if value[0] != '[' {
+		return nil, fmt.Errorf("%s: neither a string nor an array of strings", name)
+	}
+	var list []string
+	err := walkArray(value, func(element string) error {
+		s, err := stringClaim(name, element)
+		list = append(list, s)
+		return err
+	})
+	return list, err
+}
+
+// refuseLogout refuses a logout token, which an issuer signs with the same keys and whose other claims look
+// like those of an access token (OpenID Connect Back-Channel Logout 1.0 section 2.4).
+func refuseLogout(events string) error {
+	if events[0] != '{' {
+		return nil
+	}
+	return walkObject(events, func(name, _, _ string) error {
+		if name == "http://schemas.openid.net/event/backchannel-logout" {
+			return errors.New("events: a logout token is not an access token")
+		}
+		return nil
+	})
+}
+
+// maxDate is the end of the year 9999. Beyond it lie milliseconds taken for seconds and overflows, and
+// time.Time's own JSON form ends there.
+const maxDate = 253402300799
+
+// numericDate reads a NumericDate (RFC 7519 section 2) exactly, to the nanosecond. A float64 would round:
+// 1.8000006e9 and 1800000600 are the same instant.
+func numericDate(name, value string) (time.Time, error) {
+	if c := value[0]; c == '-' {
+		return time.Time{}, fmt.Errorf("%s: before 1970", name)
+	} else if c < '0' || c > '9' {
+		return time.Time{}, fmt.Errorf("%s: not a number", name)
+	}
+	seconds, nanos, ok := decimal(value)
+	if !ok || seconds > maxDate {
+		return time.Time{}, fmt.Errorf("%s: beyond the year 9999", name)
+	}
+	return time.Unix(seconds, nanos).UTC(), nil
+}
+
+// decimal takes a JSON number that is not negative apart into seconds and nanoseconds, cutting what is finer.
+// ok is false from 10^12 on.
+func decimal(number string) (seconds, nanos int64, ok bool) {
+	mantissa, exponent := number, 0
+	if i := strings.IndexAny(number, "eE"); i >= 0 {
+		mantissa = number[:i]
+		e, err := strconv.Atoi(number[i+1:])
+		if err != nil || e < -2*MaxLength || e > 2*MaxLength {
+			// No mantissa is longer than a token, and the scanner has refused what a float64 cannot hold:
+			// this is a zero, or next to one.
+			return 0, 0, true
+		}
+		exponent = e
+	}
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	digits := strings.TrimLeft(whole+fraction, "0")
+	if digits == "" {
+		return 0, 0, true
+	}
+	// The value is 0.digits times ten to the power of point.
+	point := len(digits) - len(fraction) + exponent
+	if point > 12 {
+		return 0, 0, false
+	}
+	for i := range 12 + 9 {
+		d := int64(0)
+		if at := i - 12 + point; 0 <= at && at < len(digits) {
+			d = int64(digits[at] - '0')
+		}
+		if i < 12 {
+			seconds = seconds*10 + d
+		} else {
+			nanos = nanos*10 + d
+		}
+	}
+	return seconds, nanos, true
+}

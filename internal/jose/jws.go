@@ -1,0 +1,167 @@
+// Package jose reads compact JSON Web Signatures and JSON Web Keys, strictly, and checks signatures.
+//
+// It is the only package that imports jwx, which here turns key material into Go's own key types and nothing
+// else. Tokens are taken apart here: jwx accepts serializations, encodings and members that RFC 8725 would
+// have refused, and what it accepts depends on settings that any package of the process may change.
+package jose
+
+import (
+	"encoding/base64"
+	"errors"
+	"strings"
+	"sync"
+)
+
+// MaxLength is the length in bytes of the longest token that is read at all.
+const MaxLength = 8192
+
+const maxKeyID = 256
+
+var (
+	errLength  = errors.New("longer than 8192 bytes")
+	errCompact = errors.New("not three base64url segments with two dots")
+)
+
+// strict refuses padding and trailing bits that are not zero: without it, one signature has several spellings.
+var strict = base64.RawURLEncoding.Strict()
+
+// A Header is what the protected header of a token says, as far as it matters here. Members that would bring a
+// key along (jwk, jku, x5u, x5c) are ignored: the key comes from the issuer's set, never from the token.
+type Header struct {
+	Alg   Alg
+	KeyID string // kid; empty: none
+	Type  string // typ in lower case and without "application/"; empty: none
+}
+
+// A Token is a compact JWS (RFC 7515 section 7.1) taken apart. Nothing in it is verified.
+type Token struct {
+	Header  Header
+	Payload string
+
+	signed    string // header and payload with the dot between them, as they came
+	signature string // as it came, in base64url
+}
+
+// Parse takes a token apart. Errors never contain any part of it.
+func Parse(token string) (Token, error) {
+	if len(token) > MaxLength {
+		return Token{}, errLength
+	}
+	header, rest, ok := strings.Cut(token, ".")
+	if !ok {
+		return Token{}, errCompact
+	}
+	payload, signature, ok := strings.Cut(rest, ".")
+	if !ok || !base64url(header) || !base64url(payload) || !base64url(signature) {
+		return Token{}, errCompact
+	}
+	t := Token{signed: token[:len(header)+1+len(payload)], signature: signature}
+
+	buf := getScratch()
+	defer putScratch(buf)
+	text, err := decodeSegment(buf, header)
+	if err != nil {
+		return Token{}, err
+	}
+	if t.Header, err = parseHeader(text); err != nil {
+		return Token{}, err
+	}
+	if t.Payload, err = decodeSegment(buf, payload); err != nil {
+		return Token{}, err
+	}
+	return t, nil
+}
+
+// VerifiedBy reports whether k, used with the algorithm that the header names, made the signature.
+func (t *Token) VerifiedBy(k *Key) bool {
+	buf := getScratch()
+	defer putScratch(buf)
+	data := append(buf.text[:0], t.signed...)
+	encoded := append(data[len(data):], t.signature...)
+	n, err := strict.Decode(buf.raw[:], encoded)
+	return err == nil && k.verify(t.Header.Alg, data, buf.raw[:n])
+}
+
+// base64url reports whether s is not empty and has none but the characters of base64url. The decoder of
+// encoding/base64 would skip line breaks.
+func base64url(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
+
+func decodeSegment(buf *scratch, segment string) (string, error) {
+	n, err := strict.Decode(buf.raw[:], append(buf.text[:0], segment...))
+	if err != nil {
+		return "", errors.New("a segment is not canonical base64url")
+	}
+	return string(buf.raw[:n]), nil
+}
+
+// scratch has room for a token and for what one of its segments decodes to. It is pooled, so that taking a
+// token apart allocates no more than what is kept of it.
+type scratch struct {
+	text [MaxLength]byte
+	raw  [MaxLength]byte
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+func getScratch() *scratch  { return scratches.Get().(*scratch) }
+func putScratch(s *scratch) { scratches.Put(s) }
+
+// knownHeaders are the header names that mean something here, in the only letter case they may have.
+var knownHeaders = map[string]bool{
+	"alg": true, "kid": true, "typ": true, "cty": true, "crit": true, "b64": true, "zip": true, "enc": true,
+	"jwk": true, "jku": true, "x5u": true, "x5c": true, "x5t": true,
+}
+
+func parseHeader(text string) (Header, error) {
+	var h Header
+	hasAlg := false
+	err := walkObject(text, func(name, folded, value string) error {
+		switch name {
+		case "alg":
+			s, ok := stringValue(value)
+			if h.Alg, hasAlg = ParseAlg(s); !ok || !hasAlg {
+				return errors.New("alg: not an algorithm that is supported")
+			}
+		case "kid":
+			s, ok := stringValue(value)
+			if !ok || len(s) > maxKeyID {
+				return errors.New("kid: not a string of at most 256 bytes")
+			}
+			h.KeyID = s
+		case "typ":
+			s, ok := stringValue(value)
+			if !ok || s == "" {
+				return errors.New("typ: not a media type")
+			}
+			h.Type = MediaType(s)
+		case "crit", "b64", "zip", "enc":
+			// RFC 7515 section 4.1.11: what crit names must be understood, and nothing is. RFC 7797 (b64) and
+			// zip change what is signed or read; enc says that this is no JWS.
+			return errors.New(name + ": not supported")
+		default:
+			if knownHeaders[folded] && name != folded {
+				return errors.New("a registered header name in another letter case")
+			}
+		}
+		return nil
+	})
+	if err == nil && !hasAlg {
+		err = errors.New("alg: missing")
+	}
+	return h, err
+}
+
+// MediaType brings a typ into the form in which types are compared: RFC 7515 section 4.1.9 lets
+// "application/" be left out, and media types know no letter case.
+func MediaType(typ string) string {
+	return strings.TrimPrefix(strings.ToLower(typ), "application/")
+}

@@ -1,0 +1,275 @@
+package jose
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"hash"
+	"math/big"
+	"sync"
+)
+
+// An Alg is a signature algorithm of RFC 7518 section 3.1 or RFC 8037.
+type Alg uint8
+
+// The algorithms that are supported. "none" is not one of them.
+const (
+	HS256 Alg = iota
+	HS384
+	HS512
+	RS256
+	RS384
+	RS512
+	PS256
+	PS384
+	PS512
+	ES256
+	ES384
+	ES512
+	EdDSA
+	numAlgs
+)
+
+var algNames = [numAlgs]string{
+	"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+	"ES256", "ES384", "ES512", "EdDSA",
+}
+
+var algHashes = [numAlgs]crypto.Hash{
+	crypto.SHA256, crypto.SHA384, crypto.SHA512, crypto.SHA256, crypto.SHA384, crypto.SHA512,
+	crypto.SHA256, crypto.SHA384, crypto.SHA512, crypto.SHA256, crypto.SHA384, crypto.SHA512,
+	0, // Ed25519 hashes by itself
+}
+
+// ParseAlg finds an algorithm by its exact name. Ed25519 is the name that RFC 9864 gives to EdDSA with that curve.
+func ParseAlg(name string) (Alg, bool) {
+	if name == "Ed25519" {
+		return EdDSA, true
+	}
+	for a, n := range algNames {
+		if n == name {
+			return Alg(a), true
+		}
+	}
+	return 0, false
+}
+
+func (a Alg) String() string { return algNames[a] }
+
+// Algs is a set of algorithms.
+type Algs uint16
+
+// The algorithms of each kind of key, and all of them.
+const (
+	HMACAlgs Algs = 1<<HS256 | 1<<HS384 | 1<<HS512
+	rsaAlgs  Algs = 1<<RS256 | 1<<RS384 | 1<<RS512 | 1<<PS256 | 1<<PS384 | 1<<PS512
+	AllAlgs  Algs = 1<<numAlgs - 1
+)
+
+// Has reports whether a is in the set.
+func (s Algs) Has(a Alg) bool { return s&(1<<a) != 0 }
+
+// With returns the set and a.
+func (s Algs) With(a Alg) Algs { return s | 1<<a }
+
+// A Key verifies signatures. It is immutable, checked when it is made, and serves no other algorithms than
+// those that fit its type: that is what stops a public key from being taken for an HMAC secret (RFC 8725
+// section 2.1).
+type Key struct {
+	ID   string // kid; empty: none
+	Algs Algs
+
+	macs   [3]*sync.Pool // of hash.Hash keyed with the secret, for HS256, HS384, HS512
+	public any           // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey; nil: a secret
+}
+
+// IsSecret reports whether k is an HMAC secret.
+func (k *Key) IsSecret() bool { return k.public == nil }
+
+// NewSecret makes a key of an HMAC secret. It serves the algorithms whose hash is not longer than the secret
+// (RFC 7518 section 3.2); a secret shorter than 32 bytes, which serves none, is an error.
+func NewSecret(secret []byte) (*Key, error) {
+	secret = bytes.Clone(secret)
+	k := &Key{}
+	for a, newHash := range []func() hash.Hash{sha256.New, sha512.New384, sha512.New} {
+		if len(secret) >= newHash().Size() {
+			k.Algs = k.Algs.With(Alg(a))
+			// Keying a state costs two blocks of the hash; Reset brings a keyed one back.
+			k.macs[a] = &sync.Pool{New: func() any { return hmac.New(newHash, secret) }}
+		}
+	}
+	if k.Algs == 0 {
+		return nil, errors.New("an HMAC secret shorter than 32 bytes")
+	}
+	return k, nil
+}
+
+// NewPublicKey makes a key of an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey, and refuses one whose
+// signatures anybody could forge.
+func NewPublicKey(public crypto.PublicKey) (*Key, error) {
+	switch p := public.(type) {
+	case *rsa.PublicKey:
+		return &Key{Algs: rsaAlgs, public: p}, checkRSA(p)
+	case *ecdsa.PublicKey:
+		alg, err := checkECDSA(p)
+		return &Key{Algs: Algs(0).With(alg), public: p}, err
+	case ed25519.PublicKey:
+		return &Key{Algs: Algs(0).With(EdDSA), public: p}, checkEd25519(p)
+	case crypto.Signer, []byte:
+		return nil, fmt.Errorf("a secret or private key (%T) where a public one belongs", public)
+	default:
+		return nil, fmt.Errorf("%T is no public key that is supported", public)
+	}
+}
+
+func checkRSA(p *rsa.PublicKey) error {
+	if p == nil || p.N == nil {
+		return errors.New("an RSA key that is nil")
+	}
+	// crypto/rsa reads no exponent over 31 bits, so such a key would fail each token instead of New.
+	if p.E < 3 || p.E%2 == 0 || p.E > 1<<31-1 {
+		return errors.New("an RSA exponent that is even, less than 3 or over 31 bits")
+	}
+	if bits := p.N.BitLen(); bits < 2048 || bits > 8192 || p.N.Bit(0) == 0 {
+		return errors.New("an RSA modulus below 2048 or above 8192 bits, or even")
+	}
+	return nil
+}
+
+func checkECDSA(p *ecdsa.PublicKey) (Alg, error) {
+	if p == nil || p.Curve == nil {
+		return 0, errors.New("an ECDSA key that is nil")
+	}
+	var alg Alg
+	switch p.Curve {
+	case elliptic.P256():
+		alg = ES256
+	case elliptic.P384():
+		alg = ES384
+	case elliptic.P521():
+		alg = ES512
+	default:
+		return 0, errors.New("an elliptic curve that is not supported")
+	}
+	if _, err := p.Bytes(); err != nil {
+		return 0, errors.New("a point that is not on its curve")
+	}
+	return alg, nil
+}
+
+// Ed25519 is the curve -x² + y² = 1 + dx²y² over the integers modulo p = 2^255 - 19 (RFC 8032 section 5.1).
+var (
+	edP = new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19))
+	edD = new(big.Int).Mod(new(big.Int).Mul(big.NewInt(-121665),
+		new(big.Int).ModInverse(big.NewInt(121666), edP)), edP)
+	// A y of a point of order 8; the other one is its negative. -1 and 1 have order 2 and 1, 0 order 4.
+	edOrder8, _ = new(big.Int).SetString("7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7", 16)
+)
+
+// checkEd25519 refuses what is not the encoding of a point, and points of low order: under such a key, anyone
+// makes signatures that verify. Nothing public in the standard library decodes a point, hence the arithmetic.
+func checkEd25519(p ed25519.PublicKey) error {
+	if len(p) != ed25519.PublicKeySize {
+		return errors.New("an Ed25519 key that is not 32 bytes")
+	}
+	le := bytes.Clone(p)
+	le[31] &= 0x7f // the sign of x
+	for i, j := 0, len(le)-1; i < j; i, j = i+1, j-1 {
+		le[i], le[j] = le[j], le[i]
+	}
+	y := new(big.Int).SetBytes(le)
+	if y.Cmp(edP) >= 0 {
+		return errors.New("an Ed25519 key that is not canonical")
+	}
+	one := big.NewInt(1)
+	for _, low := range []*big.Int{new(big.Int), one, new(big.Int).Sub(edP, one),
+		edOrder8, new(big.Int).Sub(edP, edOrder8)} {
+		if y.Cmp(low) == 0 {
+			return errors.New("an Ed25519 key of low order")
+		}
+	}
+	// x² = u/v with u = y² - 1 and v = dy² + 1 has a root exactly if uv is a square.
+	yy := new(big.Int).Mul(y, y)
+	u := new(big.Int).Sub(yy, one)
+	v := new(big.Int).Add(new(big.Int).Mul(edD, yy), one)
+	uv := u.Mul(u, v)
+	if big.Jacobi(uv.Mod(uv, edP), edP) != 1 {
+		return errors.New("an Ed25519 key that is not on the curve")
+	}
+	return nil
+}
+
+// verify reports whether signature is one of k over data. The algorithm must be one that k serves: the header
+// of a token never makes a key do what it is not for (RFC 8725 section 3.1).
+//
+// The signatures themselves are checked by the standard library on the raw key. jwx's own verifiers were
+// rejected: they accept any PSS salt length, and they come from a registry that any package can write to.
+func (k *Key) verify(alg Alg, data, signature []byte) bool {
+	if !k.Algs.Has(alg) {
+		return false
+	}
+	if k.IsSecret() {
+		return k.verifyMAC(alg, data, signature)
+	}
+	switch p := k.public.(type) {
+	case ed25519.PublicKey:
+		return ed25519.Verify(p, data, signature)
+	case *ecdsa.PublicKey:
+		der, ok := derSignature(signature, (p.Curve.Params().BitSize+7)/8)
+		return ok && ecdsa.VerifyASN1(p, digest(alg, data), der)
+	case *rsa.PublicKey:
+		if alg < PS256 {
+			return rsa.VerifyPKCS1v15(p, algHashes[alg], digest(alg, data), signature) == nil
+		}
+		// RFC 7518 section 3.5: the salt is as long as the hash.
+		opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+		return rsa.VerifyPSS(p, algHashes[alg], digest(alg, data), signature, opts) == nil
+	}
+	return false
+}
+
+func (k *Key) verifyMAC(alg Alg, data, signature []byte) bool {
+	pool := k.macs[alg]
+	mac := pool.Get().(hash.Hash)
+	defer pool.Put(mac)
+	mac.Reset()
+	mac.Write(data)
+	var sum [sha512.Size]byte
+	return hmac.Equal(mac.Sum(sum[:0]), signature)
+}
+
+func digest(alg Alg, data []byte) []byte {
+	switch algHashes[alg] {
+	case crypto.SHA256:
+		sum := sha256.Sum256(data)
+		return sum[:]
+	case crypto.SHA384:
+		sum := sha512.Sum384(data)
+		return sum[:]
+	default:
+		sum := sha512.Sum512(data)
+		return sum[:]
+	}
+}
+
+// derSignature turns r and s, each of exactly size bytes (RFC 7518 section 3.4), into the ASN.1 that crypto/ecdsa
+// reads. Whether they are zero or too large is checked there.
+func derSignature(signature []byte, size int) ([]byte, bool) {
+	if len(signature) != 2*size {
+		return nil, false
+	}
+	var rs struct{ R, S *big.Int }
+	rs.R = new(big.Int).SetBytes(signature[:size])
+	rs.S = new(big.Int).SetBytes(signature[size:])
+	der, err := asn1.Marshal(rs)
+	return der, err == nil
+}

@@ -1,0 +1,195 @@
+package jwks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wsauth/wsauth/internal/jose"
+)
+
+const (
+	maxBody      = 512 << 10
+	maxRedirects = 3
+	// A set that cannot be fetched this often in a row may have moved: discovery is read again.
+	rediscoverAfter = 3
+)
+
+// A fetcher talks to one issuer. Only one fetch runs at a time, so it needs no lock.
+type fetcher struct {
+	cfg      Config
+	client   http.Client
+	url      string // of the key set; empty: not known yet
+	failures int
+}
+
+func newFetcher(cfg Config) *fetcher {
+	f := &fetcher{cfg: cfg, url: cfg.URL}
+	if cfg.Client != nil {
+		f.client = *cfg.Client
+	}
+	f.client.CheckRedirect = sameOrigin(f.client.CheckRedirect)
+	return f
+}
+
+// sameOrigin lets redirects happen within an origin only: another one is not the server that was configured.
+func sameOrigin(also func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
+	return func(req *http.Request, via []*http.Request) error {
+		if len(via) > maxRedirects {
+			return errors.New("too many redirects")
+		}
+		if req.URL.Scheme != via[0].URL.Scheme || req.URL.Host != via[0].URL.Host {
+			return errors.New("a redirect to another origin")
+		}
+		if also != nil {
+			return also(req, via)
+		}
+		return nil
+	}
+}
+
+// keys fetches the set, and says for how long it is fresh.
+func (f *fetcher) keys(ctx context.Context) (*jose.Set, time.Duration, error) {
+	if f.url == "" {
+		found, err := f.discover(ctx)
+		if err != nil {
+			return nil, 0, err
+		}
+		f.url = found
+	}
+	body, header, err := f.get(ctx, f.url, "application/jwk-set+json, application/json")
+	var set *jose.Set
+	if err == nil {
+		set, err = jose.ParseRemote(body)
+	}
+	if err != nil {
+		if f.failures++; f.failures%rediscoverAfter == 0 {
+			f.url = f.cfg.URL
+		}
+		return nil, 0, fmt.Errorf("key set: %w", err)
+	}
+	f.failures = 0
+	return set, freshFor(header), nil
+}
+
+// discover reads jwks_uri from the issuer's metadata: OpenID Connect Discovery 1.0 section 4, else RFC 8414
+// section 3, which puts the well-known part between host and path.
+func (f *fetcher) discover(ctx context.Context) (string, error) {
+	base := strings.TrimSuffix(f.cfg.Issuer, "/")
+	u, err := url.Parse(base)
+	if err != nil {
+		return "", errors.New("discovery: the issuer's name is not a URL")
+	}
+	oauth := *u
+	oauth.Path = "/.well-known/oauth-authorization-server" + u.Path
+	body, _, err := f.get(ctx, base+"/.well-known/openid-configuration", "application/json")
+	if errors.Is(err, errNotFound) {
+		body, _, err = f.get(ctx, oauth.String(), "application/json")
+	}
+	if err != nil {
+		return "", fmt.Errorf("discovery: %w", err)
+	}
+	var meta struct {
+		Issuer  string `json:"issuer"`
+		JWKSURI string `json:"jwks_uri"`
+	}
+	if err := errors.Join(jose.CheckObject(body), json.Unmarshal(body, &meta)); err != nil {
+		return "", errors.New("discovery: the answer is not a JSON object of the expected form")
+	}
+	if meta.Issuer != f.cfg.Issuer {
+		return "", errors.New("discovery: the document's issuer is not the one configured")
+	}
+	if err := CheckURL(meta.JWKSURI); err != nil {
+		return "", fmt.Errorf("discovery: jwks_uri: %w", err)
+	}
+	if u.Scheme == "https" && !strings.HasPrefix(meta.JWKSURI, "https:") {
+		return "", errors.New("discovery: jwks_uri is not https, and the issuer is")
+	}
+	return meta.JWKSURI, nil
+}
+
+// errNotFound is a 404: there may be another place to look.
+var errNotFound = errors.New("status 404")
+
+func (f *fetcher) get(ctx context.Context, url, accept string) ([]byte, http.Header, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set("Accept", accept)
+	req.Close = true // a connection kept for the next fetch, in minutes, would be two goroutines at rest
+	resp, err := f.client.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound {
+		return nil, nil, errNotFound
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, nil, fmt.Errorf("status %d", resp.StatusCode)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(body) > maxBody {
+		return nil, nil, errors.New("an answer longer than 512 KiB")
+	}
+	return body, resp.Header, nil
+}
+
+// freshFor reads max-age (RFC 9111 section 5.2.2.1), kept between a minute and an hour: an issuer that says 0 must
+// not make us fetch for each token, nor one that says a year keep a withdrawn key alive.
+func freshFor(h http.Header) time.Duration {
+	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		switch strings.ToLower(name) {
+		case "no-store", "no-cache":
+			return minAge
+		case "max-age":
+			seconds, err := strconv.Atoi(strings.Trim(value, `"`))
+			if err != nil {
+				return minAge
+			}
+			return min(max(time.Duration(min(seconds, 1<<30))*time.Second, minAge), maxAge)
+		}
+	}
+	return defaultAge
+}
+
+// CheckURL refuses a URL that keys must not come from: they are as secret as the channel is authentic. Plain http
+// is for this machine only.
+func CheckURL(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return errors.New("not a URL")
+	}
+	switch {
+	case u.Host == "" || u.Hostname() == "":
+		return errors.New("not an absolute URL with a host")
+	case u.User != nil:
+		return errors.New("has user information in it")
+	case u.Fragment != "":
+		return errors.New("has a fragment")
+	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
+		return nil
+	}
+	return errors.New("neither https nor on loopback")
+}
+
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}

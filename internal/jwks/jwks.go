@@ -1,0 +1,236 @@
+// Package jwks keeps the key set of a remote issuer: fetched when first needed, kept, refreshed ahead of its end,
+// and served on while the issuer is not to be had.
+//
+// Nothing runs at rest and nothing has to be closed: a fetch is a goroutine of at most 5 seconds, started by a
+// lookup. Lookups never wait for one as long as the set they need is there.
+package jwks
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wsauth/wsauth/internal/jose"
+)
+
+const (
+	fetchTimeout = 5 * time.Second
+	missInterval = 5 * time.Second // between fetches that unknown kids start
+	defaultAge   = 15 * time.Minute
+	minAge       = time.Minute
+	maxAge       = time.Hour
+	defaultStale = 24 * time.Hour
+
+	// After failures, with and without a set that can be served meanwhile. Without one, users are waiting.
+	firstRetry   = time.Second
+	longestRetry = time.Minute
+	urgentRetry  = time.Second
+)
+
+// ErrUnknownKey says that the issuer's current set has no key for a token: the token is at fault.
+var ErrUnknownKey = errors.New("no key of the issuer fits the token's kid and algorithm")
+
+// Config says where a set comes from. The zero durations mean the defaults.
+type Config struct {
+	Issuer   string        // for discovery, and for the log
+	URL      string        // empty: found by discovery
+	Client   *http.Client  // nil: http.DefaultTransport
+	Refresh  time.Duration // in place of the answer's max-age
+	MaxStale time.Duration // how long a set is served after the last good fetch; default 24 h
+	Logger   *slog.Logger  // nil: nothing is logged
+}
+
+// A Remote is the key set of one issuer. It is safe for concurrent use.
+type Remote struct {
+	cfg     Config
+	fetch   *fetcher
+	current atomic.Pointer[snapshot]
+
+	mu        sync.Mutex
+	flight    *flight   // the fetch under way, if there is one
+	retryAt   time.Time // no fetch before, after a failure
+	missAt    time.Time // no fetch for an unknown kid before
+	failures  int       // in a row
+	failingBy error     // the last failure; nil: the newest fetch succeeded
+}
+
+// A snapshot is a set as it was fetched, never changed.
+type snapshot struct {
+	set       *jose.Set
+	refreshAt time.Time
+	staleAt   time.Time
+}
+
+// A flight is one fetch, shared by all who wait for it.
+type flight struct {
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+// New returns a Remote that has fetched nothing yet.
+func New(cfg Config) *Remote {
+	if cfg.MaxStale == 0 {
+		cfg.MaxStale = defaultStale
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Remote{cfg: cfg, fetch: newFetcher(cfg)}
+}
+
+// Keys returns the keys that may have signed a token with header h. The error is ErrUnknownKey where the token is
+// at fault, and any other where the keys are not to be had (or ctx ended before they were).
+func (r *Remote) Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
+	now := time.Now()
+	snap := r.current.Load()
+	if snap == nil || !now.Before(snap.staleAt) {
+		return r.waitForFirst(ctx, h)
+	}
+	if !now.Before(snap.refreshAt) {
+		r.start(now, false)
+	}
+	if keys := snap.set.Find(h); len(keys) > 0 {
+		return keys, nil
+	}
+	return r.waitForNewer(ctx, h)
+}
+
+// Ready fetches the set if there is none, and says why there is none.
+func (r *Remote) Ready(ctx context.Context) error {
+	snap := r.current.Load()
+	if snap != nil && time.Now().Before(snap.staleAt) {
+		return nil
+	}
+	_, err := r.waitForFirst(ctx, jose.Header{})
+	if errors.Is(err, ErrUnknownKey) {
+		return nil
+	}
+	return err
+}
+
+// waitForFirst is the lookup while there is no set that may be served.
+func (r *Remote) waitForFirst(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
+	f, err := r.start(time.Now(), false)
+	if f == nil {
+		return nil, err
+	}
+	if err := f.wait(ctx); err != nil {
+		return nil, err
+	}
+	return r.found(h)
+}
+
+// waitForNewer is the lookup of a key that the set at hand does not have: the issuer may have rotated. However
+// many unknown kids there are, they start one fetch in 5 seconds, or anyone could have us flood the issuer.
+func (r *Remote) waitForNewer(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
+	f, err := r.start(time.Now(), true)
+	if f == nil {
+		if err != nil {
+			return nil, err
+		}
+		return r.found(h) // a fetch may have ended in between
+	}
+	if err := f.wait(ctx); err != nil {
+		return nil, err
+	}
+	return r.found(h)
+}
+
+func (r *Remote) found(h jose.Header) ([]*jose.Key, error) {
+	if snap := r.current.Load(); snap != nil {
+		if keys := snap.set.Find(h); len(keys) > 0 {
+			return keys, nil
+		}
+	}
+	return nil, ErrUnknownKey
+}
+
+// start joins the fetch under way or starts one, if it is time for one. Without a flight, err says how the last
+// fetch failed; nil: it did not.
+func (r *Remote) start(now time.Time, forMiss bool) (*flight, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.flight != nil {
+		return r.flight, nil
+	}
+	if forMiss && now.Before(r.missAt) || !forMiss && now.Before(r.retryAt) {
+		return nil, r.failingBy
+	}
+	if forMiss {
+		r.missAt = now.Add(missInterval)
+	}
+	f := &flight{done: make(chan struct{})}
+	r.flight = f
+	go r.run(f)
+	return f, nil
+}
+
+func (f *flight) wait(ctx context.Context) error {
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// run fetches. It belongs to nobody's request: one that goes away must not fail the others.
+func (r *Remote) run(f *flight) {
+	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
+	defer cancel()
+	start := time.Now()
+	set, age, err := r.fetch.keys(ctx)
+	now := time.Now()
+	if err == nil {
+		if r.cfg.Refresh > 0 {
+			age = r.cfg.Refresh
+		}
+		// Ahead of its end, and not all servers of a fleet at once.
+		early := age - time.Duration(rand.Int64N(int64(age)/10+1)) - age/10
+		r.current.Store(&snapshot{set: set, refreshAt: now.Add(early), staleAt: now.Add(r.cfg.MaxStale)})
+	}
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report(ctx, set, err, now.Sub(start))
+	if err == nil {
+		r.failures, r.failingBy, r.retryAt = 0, nil, time.Time{}
+	} else {
+		r.failures++
+		r.failingBy = err
+		r.retryAt = now.Add(r.backoff(now))
+	}
+	f.err = err
+	r.flight = nil
+	close(f.done)
+}
+
+// backoff is how long to leave an issuer alone that has just failed.
+func (r *Remote) backoff(now time.Time) time.Duration {
+	snap := r.current.Load()
+	if snap == nil || !now.Before(snap.staleAt) {
+		return urgentRetry/2 + rand.N(urgentRetry)
+	}
+	d := min(firstRetry<<min(r.failures-1, 10), longestRetry)
+	return d/2 + rand.N(d)
+}
+
+// report logs each fetch at debug, and at warn what changes: that fetches fail, and that they work again.
+func (r *Remote) report(ctx context.Context, set *jose.Set, err error, took time.Duration) {
+	log := r.cfg.Logger.With("issuer", r.cfg.Issuer, "duration", took)
+	switch {
+	case err != nil && r.failingBy == nil:
+		log.WarnContext(ctx, "wsauth: keys cannot be fetched", "error", err)
+	case err != nil:
+		log.DebugContext(ctx, "wsauth: keys still cannot be fetched", "error", err)
+	case r.failingBy != nil:
+		log.WarnContext(ctx, "wsauth: keys can be fetched again", "keys", set.Len())
+	default:
+		log.DebugContext(ctx, "wsauth: keys fetched", "keys", set.Len())
+	}
+}

@@ -1,0 +1,432 @@
+package wsauth
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/wsauth/wsauth/internal/jose"
+	"github.com/wsauth/wsauth/internal/jwks"
+	"github.com/wsauth/wsauth/internal/origin"
+)
+
+// Options is the whole policy of an [Authenticator]. The zero value of a field means its default; [New] finds
+// every fault in it.
+type Options struct {
+	// Issuers says who may sign tokens; at least one. A token is judged by the issuer whose Name is its iss, and
+	// by no other.
+	Issuers []Issuer
+
+	// Extractors says where a request may carry its token. Default: FromHeader(), FromQuery("access_token"),
+	// FromCookie("access_token").
+	Extractors []Extractor
+
+	// Origins are further origins, besides the server's own, that may open WebSockets and send requests with a
+	// cookie: scheme and host, with the port if it is not the default ("https://app.example.com"). A leading "*."
+	// stands for one or more labels ("https://*.example.com"), and not for none.
+	Origins []string
+
+	// Leeway is the clock skew allowed on exp, nbf and iat. Default: 30 s; negative: none. The end of a token is
+	// exp + Leeway, for a request and for a connection alike.
+	Leeway time.Duration
+
+	// Realm is the realm of WWW-Authenticate (RFC 9110 section 11.5). Default: "wsauth".
+	Realm string
+
+	// OnRefuse writes the response to every request that is refused. Default: [Authenticator.Refuse]. It must
+	// write one; the request has no token in its URL.
+	OnRefuse func(w http.ResponseWriter, r *http.Request, err error)
+
+	// Logger gets one record for each refusal (at info; at warn where keys are not to be had), with reason,
+	// source, issuer and key ID; and one for each success at debug. No token is ever logged, and no other claim.
+	// Default: nothing is logged.
+	Logger *slog.Logger
+}
+
+// An Issuer binds together what belongs together: a key of one issuer never verifies a token of another.
+type Issuer struct {
+	// Name must equal the token's iss to the letter, final slash included. Without a name, any iss and none is
+	// accepted: only for a single issuer with HMAC keys.
+	Name string
+
+	// Audience: one of these must be in aud (RFC 7519 section 4.1.3). Without any, a token that names an audience
+	// is refused, for it is meant for somebody else. An issuer with public keys signs for many, so there Audience
+	// (or AnyAudience) must be set.
+	Audience []string
+
+	// Keys verify the signature: [HMAC], [JWKS], [KeySet], [PublicKeys] or [KeyFunc].
+	Keys Keys
+
+	// Algorithms narrows what the keys allow, by the names of RFC 7518 and "EdDSA" (or "Ed25519"). Default: all
+	// that fit the keys.
+	Algorithms []string
+
+	// AnyAudience accepts whatever aud says. It lets a token meant for any other service of the issuer in.
+	AnyAudience bool
+
+	// Type is the typ that tokens must have, e.g. "at+jwt" (RFC 9068), letter case and an "application/" aside.
+	// Default: JWT, at+jwt or none.
+	Type string
+
+	// MaxTTL refuses tokens that live longer from now, without leeway. Default: no bound but the year 9999.
+	MaxTTL time.Duration
+}
+
+// Keys is where an issuer's keys come from. It is implemented by the result of [HMAC], by [JWKS], [KeySet],
+// [PublicKeys] and [KeyFunc], and cannot be implemented elsewhere.
+type Keys interface {
+	// source checks the keys and returns what looks them up and the algorithms they could serve, or what is wrong.
+	source(setting) (keySource, jose.Algs, error)
+}
+
+// A setting is what keys need to know of the options around them.
+type setting struct {
+	issuer string
+	narrow jose.Algs
+	log    *slog.Logger
+}
+
+// A keySource finds the keys that may have signed a token. No key is [ErrInvalidToken]'s case; an error is an
+// outage, unless it is jwks.ErrUnknownKey or ErrInvalidToken.
+type keySource interface {
+	Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error)
+}
+
+// HMAC returns keys for HS256, HS384 and HS512. A secret serves those whose hash is not longer than it (RFC 7518
+// section 3.2): it needs at least 32 bytes for HS256, 48 for HS384, 64 for HS512. Several secrets are for
+// rotation, the first being the newest: each is tried, in the same time whichever fits. A token's kid is ignored.
+func HMAC(secrets ...[]byte) Keys { return hmacKeys(secrets) }
+
+type hmacKeys [][]byte
+
+func (secrets hmacKeys) source(set setting) (keySource, jose.Algs, error) {
+	var keys []*jose.Key
+	var faults []error
+	for i, secret := range secrets {
+		k, err := jose.NewSecret(secret)
+		if hs := set.narrow & jose.HMACAlgs; err == nil && hs != 0 && k.Algs&hs == 0 {
+			err = errors.New("shorter than the hash of each of the Algorithms")
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("secret %d: %w", i, err))
+			continue
+		}
+		keys = append(keys, k)
+	}
+	if len(secrets) == 0 {
+		faults = append(faults, errors.New("no secret"))
+	}
+	return staticSet(keys, faults)
+}
+
+// PublicKeys are public keys without a kid: *rsa.PublicKey (2048 to 8192 bits), *ecdsa.PublicKey (P-256, P-384 or
+// P-521) or ed25519.PublicKey. A token's kid is ignored, and each key that fits its algorithm is tried.
+type PublicKeys []crypto.PublicKey
+
+func (p PublicKeys) source(setting) (keySource, jose.Algs, error) {
+	var keys []*jose.Key
+	var faults []error
+	for i, public := range p {
+		k, err := jose.NewPublicKey(public)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("key %d: %w", i, err))
+			continue
+		}
+		keys = append(keys, k)
+	}
+	if len(p) == 0 {
+		faults = append(faults, errors.New("no key"))
+	}
+	return staticSet(keys, faults)
+}
+
+// KeySet is a JWK Set as JSON (RFC 7517 section 5). It may hold secrets (kty oct) and public keys, no private
+// ones; a key that cannot be used is an error of [New].
+type KeySet []byte
+
+func (s KeySet) source(setting) (keySource, jose.Algs, error) {
+	set, err := jose.ParseStatic(s)
+	if err != nil {
+		return nil, 0, err
+	}
+	return static{set}, set.Algs(), nil
+}
+
+type static struct{ set *jose.Set }
+
+func (s static) Keys(_ context.Context, h jose.Header) ([]*jose.Key, error) {
+	return s.set.Find(h), nil
+}
+
+func staticSet(keys []*jose.Key, faults []error) (keySource, jose.Algs, error) {
+	if len(faults) > 0 {
+		return nil, 0, errors.Join(faults...)
+	}
+	set := jose.NewSet(keys)
+	return static{set}, set.Algs(), nil
+}
+
+// JWKS is the key set that an issuer publishes. It is fetched when first needed, kept, and refreshed in the
+// background; a kid that it does not have starts a fetch, at most one in 5 seconds. While the issuer is not to be
+// had, the last good set serves on; while there has never been one, requests get 503 ([ErrUnavailable]).
+// Nothing runs between fetches, and nothing has to be closed.
+type JWKS struct {
+	// URL is where the set is: https, or http on loopback. Empty: found by OpenID Connect Discovery (or RFC 8414)
+	// from Issuer.Name.
+	URL string
+
+	// Client makes the requests. Its redirects stay within an origin, and each fetch ends after 5 seconds.
+	// Default: one with http.DefaultTransport.
+	Client *http.Client
+
+	// Refresh is the age at which the set is fetched again, in place of what the answer's Cache-Control says
+	// (which is kept between a minute and an hour).
+	Refresh time.Duration
+
+	// MaxStale is how long a set is used after the last good fetch. Default: 24 h.
+	MaxStale time.Duration
+}
+
+func (j JWKS) source(set setting) (keySource, jose.Algs, error) {
+	var faults []error
+	url, what := j.URL, "URL"
+	if url == "" {
+		url, what = set.issuer, "no URL, and the issuer's Name, for discovery,"
+	}
+	if err := jwks.CheckURL(url); err != nil {
+		faults = append(faults, fmt.Errorf("%s: %w", what, err))
+	}
+	if j.Refresh < 0 {
+		faults = append(faults, errors.New("Refresh: negative"))
+	}
+	if j.MaxStale < 0 {
+		faults = append(faults, errors.New("MaxStale: negative"))
+	}
+	if len(faults) > 0 {
+		return nil, 0, errors.Join(faults...)
+	}
+	return jwks.New(jwks.Config{
+		Issuer: set.issuer, URL: j.URL, Client: j.Client, Refresh: j.Refresh, MaxStale: j.MaxStale, Logger: set.log,
+	}), jose.AllAlgs &^ jose.HMACAlgs, nil
+}
+
+// KeyFunc finds a key by the kid and alg of a token that is not verified yet, e.g. in a vault or a database. It
+// is called for each token, with the request's context; it must not use kid as a path or URL. It returns
+//
+//   - a []byte for HS*, an *rsa.PublicKey, an *ecdsa.PublicKey or an ed25519.PublicKey;
+//   - nil where there is no such key: the token is refused with 401;
+//   - an error where keys are not to be had: 503, unless the error is [ErrInvalidToken] or [ErrRevoked].
+type KeyFunc func(ctx context.Context, kid, alg string) (key any, err error)
+
+func (f KeyFunc) source(setting) (keySource, jose.Algs, error) {
+	if f == nil {
+		return nil, 0, errors.New("a nil KeyFunc")
+	}
+	return called{f}, jose.AllAlgs, nil
+}
+
+type called struct{ f KeyFunc }
+
+func (c called) Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
+	raw, err := c.f(ctx, h.KeyID, h.Alg.String())
+	if err != nil || isNil(raw) {
+		return nil, err
+	}
+	var k *jose.Key
+	if secret, ok := raw.([]byte); ok {
+		k, err = jose.NewSecret(secret)
+	} else {
+		k, err = jose.NewPublicKey(raw)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("KeyFunc: %w", err)
+	}
+	return []*jose.Key{k}, nil
+}
+
+// isNil is also true of a nil pointer or slice in an interface, which a lookup that found nothing easily returns.
+func isNil(key any) bool {
+	v := reflect.ValueOf(key)
+	return !v.IsValid() || (v.Kind() == reflect.Pointer || v.Kind() == reflect.Slice) && v.IsNil()
+}
+
+// An OptionError is one fault in [Options]. [New] returns all of them, joined; errors.As finds the first.
+type OptionError struct {
+	Field  string // the path of the field, e.g. Issuers[0].Keys
+	Reason string
+}
+
+func (e *OptionError) Error() string { return "wsauth: " + e.Field + ": " + e.Reason }
+
+// issuer is an Issuer that was found good.
+type issuer struct {
+	name        string
+	audience    []string
+	anyAudience bool
+	keys        keySource
+	algs        jose.Algs
+	typ         string // as jose.MediaType has it
+	maxTTL      time.Duration
+}
+
+// policy is Options that were found good. What is not set is at its default.
+type policy struct {
+	issuers    []issuer
+	extractors []Extractor
+	origins    []origin.Origin
+	leeway     time.Duration
+	realm      string // with quotes
+}
+
+// checker collects the faults of Options.
+type checker struct{ faults []error }
+
+func (c *checker) fault(field, format string, args ...any) {
+	c.faults = append(c.faults, &OptionError{Field: field, Reason: fmt.Sprintf(format, args...)})
+}
+
+func (o *Options) check() (*policy, error) {
+	c := new(checker)
+	p := &policy{leeway: max(o.Leeway, 0)}
+	if o.Leeway == 0 {
+		p.leeway = 30 * time.Second
+	}
+	if len(o.Issuers) == 0 {
+		c.fault("Issuers", "at least one is needed")
+	}
+	for i := range o.Issuers {
+		field := fmt.Sprintf("Issuers[%d]", i)
+		p.issuers = append(p.issuers, c.issuer(field, &o.Issuers[i], o.Logger))
+		c.name(field+".Name", o.Issuers, i)
+	}
+	p.extractors = c.extractors(o.Extractors)
+	for i, text := range o.Origins {
+		parsed, err := origin.ParsePattern(text)
+		if err != nil {
+			c.fault(fmt.Sprintf("Origins[%d]", i), "%v", err)
+		}
+		p.origins = append(p.origins, parsed)
+	}
+	p.realm = c.realm(o.Realm)
+	if len(c.faults) > 0 {
+		return nil, errors.Join(c.faults...)
+	}
+	return p, nil
+}
+
+// name checks that each token can belong to one issuer at most.
+func (c *checker) name(field string, all []Issuer, i int) {
+	name := all[i].Name
+	if name == "" {
+		if len(all) > 1 {
+			c.fault(field, "empty: an issuer without a name must be the only one")
+		} else if _, ok := all[i].Keys.(hmacKeys); !ok && all[i].Keys != nil {
+			c.fault(field, "empty: an issuer without a name must have HMAC keys")
+		}
+		return
+	}
+	for j := range i {
+		if all[j].Name == name {
+			c.fault(field, "the same as that of Issuers[%d]", j)
+		}
+	}
+}
+
+func (c *checker) issuer(field string, in *Issuer, log *slog.Logger) issuer {
+	out := issuer{
+		name: in.Name, audience: append([]string(nil), in.Audience...), anyAudience: in.AnyAudience,
+		typ: jose.MediaType(in.Type), maxTTL: in.MaxTTL,
+	}
+	narrow := c.algorithms(field+".Algorithms", in.Algorithms)
+	if in.Keys == nil {
+		c.fault(field+".Keys", "missing")
+	} else if source, algs, err := in.Keys.source(setting{in.Name, narrow, log}); err != nil {
+		c.fault(field+".Keys", "%v", err)
+	} else {
+		out.keys, out.algs = source, algs&narrow
+		c.fit(field, in, algs, narrow)
+		if public := out.algs&^jose.HMACAlgs != 0; public && len(in.Audience) == 0 && !in.AnyAudience {
+			c.fault(field+".Audience", "missing: public keys sign for many audiences; name yours, or set AnyAudience")
+		}
+	}
+	for i, aud := range in.Audience {
+		if aud == "" {
+			c.fault(fmt.Sprintf("%s.Audience[%d]", field, i), "empty")
+		}
+	}
+	if in.AnyAudience && len(in.Audience) > 0 {
+		c.fault(field+".AnyAudience", "contradicts Audience")
+	}
+	if in.MaxTTL < 0 {
+		c.fault(field+".MaxTTL", "negative")
+	}
+	return out
+}
+
+func (c *checker) algorithms(field string, names []string) jose.Algs {
+	if len(names) == 0 {
+		return jose.AllAlgs
+	}
+	var algs jose.Algs
+	for i, name := range names {
+		alg, ok := jose.ParseAlg(name)
+		if !ok {
+			c.fault(fmt.Sprintf("%s[%d]", field, i), "%q is not supported", name)
+			return jose.AllAlgs
+		}
+		algs = algs.With(alg)
+	}
+	return algs
+}
+
+// fit checks that the algorithms belong to the keys: HS* beside public keys is how a public key becomes a secret.
+func (c *checker) fit(field string, in *Issuer, algs, narrow jose.Algs) {
+	if len(in.Algorithms) == 0 {
+		return
+	}
+	switch hmac := jose.HMACAlgs; {
+	case algs&narrow == 0:
+		c.fault(field+".Algorithms", "none fits the keys")
+	case algs&hmac == 0 && narrow&hmac != 0:
+		c.fault(field+".Algorithms", "HMAC algorithms beside public keys")
+	case algs&^hmac == 0 && narrow&^hmac != 0:
+		c.fault(field+".Algorithms", "public-key algorithms beside HMAC secrets")
+	}
+}
+
+func (c *checker) extractors(in []Extractor) []Extractor {
+	if len(in) == 0 {
+		return []Extractor{FromHeader(), FromQuery("access_token"), FromCookie("access_token")}
+	}
+	for i, x := range in {
+		field := fmt.Sprintf("Extractors[%d]", i)
+		if reason := x.fault(); reason != "" {
+			c.fault(field, "%s", reason)
+		}
+		for j := range i {
+			if x.from != fromFunc && in[j].from == x.from && in[j].name == x.name {
+				c.fault(field, "the same as Extractors[%d]", j)
+			}
+		}
+	}
+	return append([]Extractor(nil), in...)
+}
+
+func (c *checker) realm(realm string) string {
+	if realm == "" {
+		realm = "wsauth"
+	}
+	for _, b := range []byte(realm) {
+		if b < 0x20 || b == 0x7f {
+			c.fault("Realm", "has a control character")
+			break
+		}
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm) + `"`
+}
