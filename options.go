@@ -203,10 +203,10 @@ func (j JWKS) source(set setting) (keySource, jose.Algs, error) {
 		faults = append(faults, fmt.Errorf("%s: %w", what, err))
 	}
 	if j.Refresh < 0 {
-		faults = append(faults, errors.New("Refresh: negative"))
+		faults = append(faults, errors.New("a negative Refresh"))
 	}
 	if j.MaxStale < 0 {
-		faults = append(faults, errors.New("MaxStale: negative"))
+		faults = append(faults, errors.New("a negative MaxStale"))
 	}
 	if len(faults) > 0 {
 		return nil, 0, errors.Join(faults...)

@@ -193,7 +193,7 @@ type connection struct {
 
 	mu    sync.Mutex
 	timer *time.Timer
-	end   time.Time // by the wall clock and the monotonic one
+	end   deadline
 	over  bool      // the end has come
 }
 
@@ -209,14 +209,14 @@ func (c *connection) start(end time.Time, maxLifetime time.Duration) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.end = now.Add(life)
+	c.end = deadlineIn(life, now)
 	c.timer = time.AfterFunc(min(life, clockCheck), c.tick)
 }
 
 // tick ends the connection if it is time, or waits on.
 func (c *connection) tick() {
 	c.mu.Lock()
-	left := timeLeft(time.Now(), c.end)
+	left := c.end.left(time.Now())
 	if !c.over && left > 0 {
 		c.timer.Reset(min(left, clockCheck))
 	}
@@ -228,9 +228,17 @@ func (c *connection) tick() {
 	}
 }
 
-// timeLeft is until end comes on either clock: one stands still in a suspend, the other can be set back.
-func timeLeft(now, end time.Time) time.Duration {
-	return min(end.Sub(now), end.Round(0).Sub(now.Round(0)))
+// A deadline is an instant on both clocks: the monotonic one stands still in a suspend, and the wall clock can be set
+// back. Whichever comes first counts.
+type deadline struct{ monotonic, wall time.Time }
+
+func deadlineIn(d time.Duration, now time.Time) deadline {
+	end := now.Add(d)
+	return deadline{monotonic: end, wall: end.Round(0)}
+}
+
+func (d deadline) left(now time.Time) time.Duration {
+	return min(d.monotonic.Sub(now), d.wall.Sub(now.Round(0)))
 }
 
 // finish ends the connection when serve has returned or panics.
