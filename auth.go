@@ -21,6 +21,7 @@ type Authenticator struct {
 	policy   *policy
 	onRefuse func(http.ResponseWriter, *http.Request, error) // nil: Refuse
 	log      *slog.Logger
+	live     *registry
 }
 
 // New checks the options and makes an Authenticator of them. It returns all faults at once, joined, each an
@@ -30,7 +31,7 @@ func New(opts Options) (*Authenticator, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authenticator{policy: p, onRefuse: opts.OnRefuse, log: opts.Logger}
+	a := &Authenticator{policy: p, onRefuse: opts.OnRefuse, log: opts.Logger, live: newRegistry()}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -54,17 +55,44 @@ func (a *Authenticator) middleware(next http.Handler, optional bool) http.Handle
 	if next == nil {
 		panic("wsauth: nil handler")
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return wrapped{next, func(w http.ResponseWriter, r *http.Request) {
 		authenticated, err := a.authenticate(r)
 		if optional && errors.Is(err, ErrNoToken) {
 			authenticated, err = r.WithContext(&identity{Context: r.Context(), auth: a}), nil
 		}
 		if err != nil {
-			a.answer(w, r, err)
+			a.refuse(w, r, err, next)
 			return
 		}
 		next.ServeHTTP(w, authenticated)
-	})
+	}}
+}
+
+// wrapped is a middleware's handler that still knows what it wraps: an Upgrade may have a better way to refuse.
+type wrapped struct {
+	next  http.Handler
+	serve http.HandlerFunc
+}
+
+func (m wrapped) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.serve(w, r) }
+
+// refuse logs a refusal and answers the request: with a close frame, if it was on its way to a handler of Upgrade with
+// CloseOnRefusal, else with what OnRefuse writes.
+func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error, next http.Handler) {
+	a.logRefusal(r.Context(), err)
+	for {
+		switch h := next.(type) {
+		case wrapped:
+			next = h.next
+			continue
+		case *upgrader:
+			if h.closeRefused(w, r, err) {
+				return
+			}
+		}
+		a.answer(w, r, err)
+		return
+	}
 }
 
 // Authenticate is [Authenticator.Middleware] for frameworks with handlers of their own: it returns the request to
@@ -172,6 +200,7 @@ func (a *Authenticator) verify(ctx context.Context, token string, trail *trail) 
 	return &Claims{
 		Issuer: c.Issuer, Subject: c.Subject, ID: c.ID, Scope: c.Scope, Audience: c.Audience,
 		Expiry: c.Expiry, NotBefore: c.NotBefore, IssuedAt: c.IssuedAt, raw: c.Raw,
+		holder: holder{c.SessionID, c.ClientID, c.AuthorizedParty},
 	}, nil
 }
 
@@ -236,14 +265,14 @@ func Require(check func(context.Context, *Claims) error) func(http.Handler) http
 		if next == nil {
 			panic("wsauth: nil handler")
 		}
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		return wrapped{next, func(w http.ResponseWriter, r *http.Request) {
 			id := identityOf(r.Context())
 			if err := id.pass(r.Context(), check); err != nil {
-				id.authenticator().answer(w, r, err)
+				id.authenticator().refuse(w, r, err, next)
 				return
 			}
 			next.ServeHTTP(w, r.WithContext(id.admittedBy(r.Context(), check)))
-		})
+		}}
 	}
 }
 
@@ -289,6 +318,7 @@ type identity struct {
 	auth   *Authenticator // nil: made by ContextWithClaims
 	claims *Claims        // nil: no token, behind Optional
 	checks []func(context.Context, *Claims) error
+	conn   *connection // has the claims, once there is a connection
 }
 
 type identityKey struct{}
@@ -330,13 +360,17 @@ func (id *identity) authenticator() *Authenticator {
 }
 
 // ClaimsFromContext returns the verified claims of the request or connection that ctx belongs to; false: there are
-// none.
+// none. On a connection that [Renew] has renewed, they are the new token's.
 func ClaimsFromContext(ctx context.Context) (*Claims, bool) {
 	id := identityOf(ctx)
-	if id == nil || id.claims == nil {
+	if id == nil {
 		return nil, false
 	}
-	return id.claims, true
+	claims := id.claims
+	if id.conn != nil {
+		claims = id.conn.claims.Load()
+	}
+	return claims, claims != nil
 }
 
 // ContextWithClaims returns a context with claims that nobody has verified, for tests of handlers and of [Require].
@@ -359,8 +393,12 @@ type Claims struct {
 	NotBefore time.Time // nbf
 	IssuedAt  time.Time // iat
 
-	raw string // the whole claim set; empty: the claims were not read from a token
+	raw    string // the whole claim set; empty: the claims were not read from a token
+	holder holder
 }
+
+// A holder is what, besides issuer and subject, a renewed token must have in common with the first, as JSON text.
+type holder struct{ session, client, party string }
 
 // Decode reads the whole claim set into a value of yours, as json.Unmarshal does. Numbers that land in an interface
 // are json.Number, so that integers over 2^53 stay what they are.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+
+	"github.com/coder/websocket"
 )
 
 // Why a request or a token was refused, for errors.Is. ErrExpired and ErrRevoked are ErrInvalidToken, too. The
@@ -19,7 +21,8 @@ var (
 	ErrRevoked          = error(invalid("wsauth: token revoked"))
 	ErrForbidden        = errors.New("wsauth: forbidden")
 	ErrOrigin           = errors.New("wsauth: foreign origin")
-	ErrUnavailable      = errors.New("wsauth: keys not available")
+	ErrUnavailable      = errors.New("wsauth: not available")
+	ErrTooMany          = errors.New("wsauth: too many connections or renewals")
 )
 
 // invalid is a kind of ErrInvalidToken.
@@ -107,14 +110,9 @@ func (a *Authenticator) logSuccess(ctx context.Context, t trail) {
 	}
 }
 
-// answer logs a refusal and has it written, for a request that no longer shows its token.
+// answer has a refusal written, for a request that no longer shows its token.
 func (a *Authenticator) answer(w http.ResponseWriter, r *http.Request, err error) {
-	if a.isZero() {
-		a.Refuse(w, r, err)
-		return
-	}
-	a.logRefusal(r.Context(), err)
-	if a.onRefuse == nil {
+	if a.isZero() || a.onRefuse == nil {
 		a.Refuse(w, r, err)
 		return
 	}
@@ -125,8 +123,8 @@ func (a *Authenticator) answer(w http.ResponseWriter, r *http.Request, err error
 
 // Refuse writes the response of RFC 6750 section 3 for an error of this package: 401 with a challenge, and with
 // invalid_token if there was a token; 400 invalid_request; 403 insufficient_scope; 403 without a challenge for a
-// foreign origin; 503 with Retry-After if keys are not to be had. Any other error is a 500. A client sees nothing
-// of the error but its kind.
+// foreign origin; 503 with Retry-After if keys are not to be had or the server takes no more connections; 429 with
+// Retry-After if a subject has too many. Any other error is a 500. A client sees nothing of the error but its kind.
 func (a *Authenticator) Refuse(w http.ResponseWriter, _ *http.Request, err error) {
 	realm := `"wsauth"`
 	if !a.isZero() {
@@ -145,7 +143,7 @@ func (a *Authenticator) Refuse(w http.ResponseWriter, _ *http.Request, err error
 		}
 		h.Set("WWW-Authenticate", challenge)
 	}
-	if answer.status == http.StatusServiceUnavailable {
+	if answer.status == http.StatusServiceUnavailable || answer.status == http.StatusTooManyRequests {
 		h.Set("Retry-After", "2")
 	}
 	h.Set("Cache-Control", "no-store")
@@ -155,31 +153,39 @@ func (a *Authenticator) Refuse(w http.ResponseWriter, _ *http.Request, err error
 	io.WriteString(w, answer.text+"\n")
 }
 
-// A response is what a client learns of a refusal.
+// A response is what a client learns of a refusal: by HTTP, or where a handshake is completed to say it, by a close
+// frame, whose reason is a word that a program can compare.
 type response struct {
 	status    int
 	challenge bool
 	code      string // of RFC 6750 section 3.1
 	text      string // constant and safe within quotes
+	close     websocket.StatusCode
+	reason    string
+}
+
+var responses = []struct {
+	kind error
+	response
+}{
+	{ErrTooMany, response{429, false, "", "too many connections", websocket.StatusTryAgainLater, "too_many_connections"}},
+	{ErrUnavailable, response{503, false, "", "not available now", websocket.StatusTryAgainLater, "temporarily_unavailable"}},
+	{ErrNoToken, response{401, true, "", "a token is needed", StatusUnauthorized, "token_required"}},
+	{ErrMalformedRequest, response{400, true, "invalid_request", "more than one token, or a malformed one",
+		StatusUnauthorized, "invalid_request"}},
+	{ErrExpired, response{401, true, "invalid_token", "token expired", StatusUnauthorized, "invalid_token"}},
+	{ErrRevoked, response{401, true, "invalid_token", "token revoked", StatusUnauthorized, "invalid_token"}},
+	{ErrInvalidToken, response{401, true, "invalid_token", "token not valid", StatusUnauthorized, "invalid_token"}},
+	{ErrForbidden, response{403, true, "insufficient_scope", "the token does not allow this",
+		StatusForbidden, "insufficient_scope"}},
+	{ErrOrigin, response{403, false, "", "foreign origin", StatusForbidden, "foreign_origin"}},
 }
 
 func answerTo(err error) response {
-	for _, known := range []struct {
-		kind error
-		response
-	}{
-		{ErrUnavailable, response{503, false, "", "the token cannot be verified now"}},
-		{ErrNoToken, response{401, true, "", "a token is needed"}},
-		{ErrMalformedRequest, response{400, true, "invalid_request", "more than one token, or a malformed one"}},
-		{ErrExpired, response{401, true, "invalid_token", "token expired"}},
-		{ErrRevoked, response{401, true, "invalid_token", "token revoked"}},
-		{ErrInvalidToken, response{401, true, "invalid_token", "token not valid"}},
-		{ErrForbidden, response{403, true, "insufficient_scope", "the token does not allow this"}},
-		{ErrOrigin, response{403, false, "", "foreign origin"}},
-	} {
+	for _, known := range responses {
 		if errors.Is(err, known.kind) {
 			return known.response
 		}
 	}
-	return response{status: http.StatusInternalServerError, text: "internal server error"}
+	return response{500, false, "", "internal server error", websocket.StatusInternalError, "internal_error"}
 }

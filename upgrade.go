@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"log"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -27,17 +29,45 @@ const (
 // connection up if it offered protocols, if only to carry a token, and none is selected.
 const markerProtocol = "wsauth"
 
-// UpgradeOptions are the options of [Authenticator.Upgrade].
+// UpgradeOptions are the options of [Authenticator.Upgrade]. The zero value has the defaults.
 type UpgradeOptions struct {
 	// Accept has the subprotocols, the compression and the callbacks of the connection. Its OriginPatterns and
 	// InsecureSkipVerify must not be set: which origins may connect is said once, in [Options.Origins].
 	Accept *websocket.AcceptOptions
 
-	// MaxLifetime ends a connection this long after it began, however long its token lives. Default: no bound.
+	// MaxLifetime ends a connection this long after it began, however long its token lives and however often it is
+	// renewed. Default: no bound.
 	MaxLifetime time.Duration
 
 	// Grace is how long a peer has to answer the close frame before its connection is cut. Default: 1 s.
 	Grace time.Duration
+
+	// FirstMessage lets a client without a token complete the handshake and send {"access_token":"…"}, or the bare
+	// token, as its first text message within this time. Until then nothing else is read and serve does not run. If it
+	// comes late the connection is closed with [StatusTimeout], if it is wrong with [StatusUnauthorized]. No Require
+	// can be in front of such a handler: there are no claims yet. Default: the handshake needs a token.
+	FirstMessage time.Duration
+
+	// CloseOnRefusal completes a handshake that is refused, and closes it at once with a code and a reason that a
+	// browser can read: it shows a page any other refusal as 1006. The codes are [StatusUnauthorized] (no token, or a
+	// bad one), [StatusForbidden] (Require, origin) and 1013 (try again later); the reasons are token_required,
+	// invalid_token, invalid_request, insufficient_scope, foreign_origin, temporarily_unavailable and
+	// too_many_connections. Middleware and Require do so, too, where they directly wrap this handler. Requests that
+	// are no handshake get the response of [Options.OnRefuse], as do handshakes when 256 are being refused already.
+	CloseOnRefusal bool
+
+	// MaxConnections bounds the connections of this handler, those that wait for a first message included. More get
+	// 503. Default: no bound.
+	MaxConnections int
+
+	// MaxPerSubject bounds the connections of this handler for each issuer and subject. More get 429. Default: no
+	// bound.
+	MaxPerSubject int
+
+	// Detach runs serve in a goroutine of its own and lets the handler return at once, which frees what net/http holds
+	// for a request: several KB for each connection. Middleware outside sees a request that is over: do not set it
+	// behind one that needs to know when the connection ends. Panics of serve are logged as net/http does.
+	Detach bool
 }
 
 // Upgrade returns a handler that accepts WebSocket connections with a valid token and runs serve on each. It
@@ -46,88 +76,167 @@ type UpgradeOptions struct {
 // subprotocols in Accept it selects the first that the client offers, else "wsauth" if that is offered.
 //
 // The context given to serve has the claims ([ClaimsFromContext]) and the values of the request's context, but not
-// its deadline; it ends with the connection. At the end of the token (exp + Leeway) the connection is closed with
-// [StatusUnauthorized] and the reason "token expired": from then on no message reaches serve and none leaves, Read
-// returns an error that is [ErrExpired], the peer has Grace to answer, then the context is cancelled with the cause
-// ErrExpired. When serve returns, the connection is closed with 1000; when it panics, with 1011, and the panic goes
-// on to net/http.
+// its deadline; it ends with the connection. At the end of the token (exp + Leeway), unless [Renew] has put it off,
+// the connection is closed with [StatusUnauthorized] and the reason "token expired": from then on no message reaches
+// serve and none leaves, Read returns an error that is [ErrExpired], the peer has Grace to answer, then the context is
+// cancelled with the cause ErrExpired. When serve returns, the connection is closed with 1000; when it panics, with
+// 1011, and the panic goes on to net/http.
 //
-// Upgrade panics if serve is nil or opts contradict themselves.
+// Upgrade panics if serve is nil, if a number in opts is negative, or if opts say which origins may connect.
 func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.Conn), opts *UpgradeOptions) http.Handler {
 	if serve == nil {
 		panic("wsauth: Upgrade with a nil serve")
 	}
-	u := &upgrader{auth: a, serve: serve, grace: time.Second}
+	u := &upgrader{auth: a, serve: serve}
 	if opts != nil {
-		if opts.MaxLifetime < 0 || opts.Grace < 0 {
-			panic("wsauth: UpgradeOptions with a negative duration")
-		}
-		u.maxLifetime = opts.MaxLifetime
-		if opts.Grace > 0 {
-			u.grace = opts.Grace
-		}
-		if opts.Accept != nil {
-			u.accept = *opts.Accept
-		}
+		u.opts = *opts
+	}
+	if o := u.opts; min(o.MaxLifetime, o.Grace, o.FirstMessage) < 0 || min(o.MaxConnections, o.MaxPerSubject) < 0 {
+		panic("wsauth: UpgradeOptions with a negative number")
+	}
+	if u.opts.Grace == 0 {
+		u.opts.Grace = time.Second
+	}
+	if u.opts.Accept != nil {
+		u.accept = *u.opts.Accept
 	}
 	if u.accept.InsecureSkipVerify || len(u.accept.OriginPatterns) > 0 {
 		panic("wsauth: UpgradeOptions.Accept with origins of its own; they belong into Options.Origins")
 	}
 	u.accept.InsecureSkipVerify = true // checkOrigin has checked it, scheme included
 	u.accept.Subprotocols = append(slices.Clone(u.accept.Subprotocols), markerProtocol)
+	u.seats = seats{max: u.opts.MaxConnections, maxPerSubject: u.opts.MaxPerSubject}
 	return u
 }
 
 // An upgrader is the handler of one call of Upgrade.
 type upgrader struct {
-	auth        *Authenticator
-	serve       func(context.Context, *websocket.Conn)
-	accept      websocket.AcceptOptions
-	maxLifetime time.Duration
-	grace       time.Duration
+	auth     *Authenticator
+	serve    func(context.Context, *websocket.Conn)
+	opts     UpgradeOptions
+	accept   websocket.AcceptOptions
+	seats    seats
+	refusing atomic.Int32 // handshakes that are being completed to be closed
 }
+
+const maxRefusing = 256
 
 func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	authenticated, err := u.authenticate(r)
 	if err != nil {
-		u.auth.answer(w, r, err)
+		u.auth.refuse(w, r, err, u)
 		return
 	}
-	u.upgrade(w, authenticated)
+	id := identityOf(authenticated.Context())
+	seat, err := u.seats.take(id.claims)
+	if err != nil {
+		u.auth.refuse(w, r, err, u)
+		return
+	}
+	c, ctx := u.connect(w, authenticated, seat)
+	if c == nil {
+		return
+	}
+	if !u.opts.Detach {
+		c.run(ctx, u)
+		return
+	}
+	reportPanic := panicReporter(r)
+	go func() {
+		defer reportPanic()
+		c.run(ctx, u)
+	}()
 }
 
+// authenticate returns a request with an identity. It has no claims if they are to come with the first message.
 func (u *upgrader) authenticate(r *http.Request) (*http.Request, error) {
-	if u.auth.isZero() {
+	a := u.auth
+	if a.isZero() {
 		return nil, refuse(ErrUnavailable, errZero)
 	}
-	if err := u.auth.policy.checkOrigin(r); err != nil {
+	if a.live.isDown() {
+		return nil, refuse(ErrUnavailable, http.ErrServerClosed)
+	}
+	if err := a.policy.checkOrigin(r); err != nil {
 		return nil, err
 	}
-	return u.auth.authenticate(r)
+	authenticated, err := a.authenticate(r)
+	if u.opts.FirstMessage > 0 && errors.Is(err, ErrNoToken) && isHandshake(r) {
+		return r.WithContext(&identity{Context: r.Context(), auth: a}), nil
+	}
+	return authenticated, err
 }
 
-// upgrade turns an authenticated request into a connection and runs serve on it.
-func (u *upgrader) upgrade(w http.ResponseWriter, r *http.Request) {
-	id := identityOf(r.Context())
+// connect turns an authenticated request into a connection, whose context it returns; nil: it was no handshake, the
+// response is written and the seat given back.
+func (u *upgrader) connect(w http.ResponseWriter, r *http.Request, taken seat) (c *connection, _ context.Context) {
+	defer func() {
+		if c == nil { // also where a ResponseWriter panics
+			taken.leave()
+		}
+	}()
 	// What is around the handler may set a timeout on the request; the connection outlives it.
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.Context()))
-	defer cancel(nil)
+	ws, gated := u.acceptGated(w, r, func(err error) {
+		var closed closeError
+		errors.As(err, &closed)
+		cancel(closed.cause)
+	})
+	if ws == nil {
+		cancel(nil)
+		return nil, nil
+	}
+	id := identityOf(r.Context())
+	c = &connection{auth: u.auth, ws: ws, gate: gated, grace: u.opts.Grace, checks: id.checks, seat: taken}
+	c.claims.Store(id.claims)
+	return c, &identity{Context: ctx, auth: u.auth, conn: c}
+}
+
+// acceptGated completes the handshake. On nil, the response is written.
+func (u *upgrader) acceptGated(w http.ResponseWriter, r *http.Request, onClose func(error)) (*websocket.Conn, *gate.Conn) {
+	var gated *gatedWriter
 	if canHijack(w) { // otherwise Accept says so to the client
-		w = &gatedWriter{ResponseWriter: w, onClose: func(err error) {
-			var closed closeError
-			errors.As(err, &closed)
-			cancel(closed.cause)
-		}}
+		gated = &gatedWriter{ResponseWriter: w, onClose: onClose}
+		w = gated
 	}
 	ws, err := websocket.Accept(w, r, &u.accept)
 	if err != nil {
-		return // Accept has written the response: this was no handshake
+		return nil, nil
 	}
-	c := &connection{ws: ws, gate: w.(*gatedWriter).gate, grace: u.grace}
-	defer c.finish()
-	c.start(u.auth.end(id.claims), u.maxLifetime)
-	u.serve(&identity{Context: ctx, auth: u.auth, claims: id.claims, checks: id.checks}, ws)
-	c.served = true
+	return ws, gated.gate
+}
+
+// closeRefused completes a handshake that is refused, to close it with the reason, and reports whether it answered the
+// request. Nothing of what the client sends is read but its close frame.
+func (u *upgrader) closeRefused(w http.ResponseWriter, r *http.Request, err error) bool {
+	if !u.opts.CloseOnRefusal || !isHandshake(r) || !canHijack(w) {
+		return false
+	}
+	defer u.refusing.Add(-1)
+	if u.refusing.Add(1) > maxRefusing {
+		return false
+	}
+	ws, gated := u.acceptGated(w, r, func(error) {})
+	if ws != nil {
+		answer := answerTo(err)
+		gated.Shut(err, time.Now().Add(min(u.opts.Grace, time.Second)))
+		ws.Close(answer.close, answer.reason)
+	}
+	return true
+}
+
+// panicReporter returns a function that, deferred, does what net/http does about the panic of a handler. It does not
+// hold on to the request.
+func panicReporter(r *http.Request) func() {
+	addr, logf := r.RemoteAddr, log.Printf
+	if srv, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && srv.ErrorLog != nil {
+		logf = srv.ErrorLog.Printf
+	}
+	return func() {
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			logf("http: panic serving %v: %v\n%s", addr, p, debug.Stack())
+		}
+	}
 }
 
 // canHijack reports whether the connection behind w can be taken over, as http.ResponseController finds out.
@@ -181,95 +290,3 @@ func writeHeaderNow(w http.ResponseWriter) {
 		w = inner.Unwrap()
 	}
 }
-
-// A connection is a WebSocket whose life is tied to that of a token.
-type connection struct {
-	ws     *websocket.Conn
-	gate   *gate.Conn
-	grace  time.Duration
-	served bool // serve has returned; otherwise it panics
-
-	closing sync.Once // whoever comes first closes, and the others wait for it
-
-	mu    sync.Mutex
-	timer *time.Timer
-	end   deadline
-	over  bool      // the end has come
-}
-
-// A timer runs on the monotonic clock, which stands still while a machine sleeps. So the wall clock is looked at
-// again this often.
-const clockCheck = time.Minute
-
-func (c *connection) start(end time.Time, maxLifetime time.Duration) {
-	now := time.Now()
-	life := end.Sub(now)
-	if maxLifetime > 0 {
-		life = min(life, maxLifetime)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.end = deadlineIn(life, now)
-	c.timer = time.AfterFunc(min(life, clockCheck), c.tick)
-}
-
-// tick ends the connection if it is time, or waits on.
-func (c *connection) tick() {
-	c.mu.Lock()
-	left := c.end.left(time.Now())
-	if !c.over && left > 0 {
-		c.timer.Reset(min(left, clockCheck))
-	}
-	ends := !c.over && left <= 0
-	c.over = c.over || ends
-	c.mu.Unlock()
-	if ends {
-		c.close(StatusUnauthorized, "token expired", ErrExpired)
-	}
-}
-
-// A deadline is an instant on both clocks: the monotonic one stands still in a suspend, and the wall clock can be set
-// back. Whichever comes first counts.
-type deadline struct{ monotonic, wall time.Time }
-
-func deadlineIn(d time.Duration, now time.Time) deadline {
-	end := now.Add(d)
-	return deadline{monotonic: end, wall: end.Round(0)}
-}
-
-func (d deadline) left(now time.Time) time.Duration {
-	return min(d.monotonic.Sub(now), d.wall.Sub(now.Round(0)))
-}
-
-// finish ends the connection when serve has returned or panics.
-func (c *connection) finish() {
-	c.mu.Lock()
-	c.over = true
-	c.timer.Stop()
-	c.mu.Unlock()
-	code := websocket.StatusNormalClosure
-	if !c.served {
-		code = websocket.StatusInternalError
-	}
-	c.close(code, "", context.Canceled)
-}
-
-// close shuts the gate, says why to the peer and waits at most for the grace. The gate's deadline bounds all of it:
-// Close alone waits 5 s for a silent peer and without end for one that announces a frame and stalls. The context is
-// cancelled when the connection is closed, not before: that would drop it without a close frame.
-func (c *connection) close(code websocket.StatusCode, reason string, cause error) {
-	c.closing.Do(func() {
-		c.gate.Shut(closeError{websocket.CloseError{Code: code, Reason: reason}, cause}, time.Now().Add(c.grace))
-		c.ws.Close(code, reason)
-	})
-}
-
-// A closeError is what Read returns once this side has closed: errors.Is finds the cause in it, and
-// websocket.CloseStatus the code.
-type closeError struct {
-	websocket.CloseError
-	cause error
-}
-
-func (e closeError) Error() string   { return e.cause.Error() }
-func (e closeError) Unwrap() []error { return []error{e.CloseError, e.cause} }

@@ -15,12 +15,15 @@ type Claims struct {
 	Audience                    []string // nil: no aud
 	Expiry, NotBefore, IssuedAt time.Time
 	HasIssuer                   bool
+
+	// What else says whose token it is, as JSON text; empty: missing.
+	SessionID, ClientID, AuthorizedParty string // sid, client_id, azp
 }
 
 // registered are the claims that this library acts on, in the only letter case they may have.
 var registered = map[string]bool{
 	"iss": true, "sub": true, "aud": true, "exp": true, "nbf": true, "iat": true, "jti": true,
-	"scope": true, "scp": true, "cnf": true, "events": true,
+	"scope": true, "scp": true, "cnf": true, "events": true, "sid": true, "client_id": true, "azp": true,
 }
 
 // ParseClaims reads a JWT claim set (RFC 7519 section 4). It checks the form of the claims and nothing about
@@ -39,6 +42,12 @@ func ParseClaims(raw string) (*Claims, error) {
 			c.Subject, err = stringClaim(name, value)
 		case "jti":
 			c.ID, err = stringClaim(name, value)
+		case "sid":
+			c.SessionID = value
+		case "client_id":
+			c.ClientID = value
+		case "azp":
+			c.AuthorizedParty = value
 		case "aud":
 			c.Audience, err = audience(value)
 		case "exp":

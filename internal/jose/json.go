@@ -45,6 +45,21 @@ func walkObject(s string, visit func(name, folded, value string) error) error {
 // CheckObject refuses what is not strictly one JSON object, as walkObject does.
 func CheckObject(data []byte) error { return walkObject(string(data), nil) }
 
+// StringMember returns a member of data, which must be strictly one JSON object that has it, as a string.
+func StringMember(data []byte, member string) (string, error) {
+	found, s := false, ""
+	err := walkObject(string(data), func(name, _, value string) error {
+		if name == member {
+			s, found = stringValue(value)
+		}
+		return nil
+	})
+	if err == nil && !found {
+		err = errors.New(member + ": missing, or not a string")
+	}
+	return s, err
+}
+
 // walkArray calls visit with the text of each element of s, which must be a JSON array that a scanner has read
 // before, as part of an object.
 func walkArray(s string, visit func(value string) error) error {

@@ -1,0 +1,471 @@
+package wsauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsauth/wsauth/internal/gate"
+	"github.com/wsauth/wsauth/internal/jose"
+)
+
+// A connection is a WebSocket whose life is tied to that of a token.
+type connection struct {
+	auth   *Authenticator
+	ws     *websocket.Conn
+	gate   *gate.Conn
+	grace  time.Duration
+	checks []func(context.Context, *Claims) error // of every Require that admitted it
+	seat   seat
+	claims atomic.Pointer[Claims] // nil until the first message has brought them
+
+	closing sync.Once // whoever comes first closes, and the others wait for it
+	ended   bool      // serve has returned, or never ran; otherwise it panics
+
+	mu       sync.Mutex // of all that follows: it decides between the end and a renewal
+	timer    *time.Timer
+	end      deadline
+	lifetime deadline // zero: no bound
+	over     bool     // the end has come; no renewal comes after it
+	renewals time.Time
+}
+
+// A timer runs on the monotonic clock, which stands still while a machine sleeps. So the wall clock is looked at
+// again this often.
+const clockCheck = time.Minute
+
+// A deadline is an instant on both clocks: the monotonic one stands still in a suspend, and the wall clock can be set
+// back. Whichever comes first counts.
+type deadline struct{ monotonic, wall time.Time }
+
+func deadlineIn(d time.Duration, now time.Time) deadline {
+	end := now.Add(d)
+	return deadline{monotonic: end, wall: end.Round(0)}
+}
+
+func (d deadline) left(now time.Time) time.Duration {
+	return min(d.monotonic.Sub(now), d.wall.Sub(now.Round(0)))
+}
+
+// run serves the connection to its end.
+func (c *connection) run(ctx context.Context, u *upgrader) {
+	defer c.seat.leave()
+	defer c.auth.live.remove(c)
+	defer c.finish()
+	switch {
+	case !c.start(u.opts):
+		c.close(websocket.StatusGoingAway, shutdownReason, http.ErrServerClosed)
+	case c.claims.Load() != nil || c.awaitToken(ctx):
+		u.serve(ctx, c.ws)
+	}
+	c.ended = true
+}
+
+// start sets the timer; false: the Authenticator is being shut down.
+func (c *connection) start(opts UpgradeOptions) bool {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if opts.MaxLifetime > 0 {
+		c.lifetime = deadlineIn(opts.MaxLifetime, now)
+	}
+	life := opts.FirstMessage
+	if claims := c.claims.Load(); claims != nil {
+		life = c.lifeOf(claims, now)
+	}
+	c.end = deadlineIn(life, now)
+	c.timer = time.AfterFunc(min(life, clockCheck), c.tick)
+	return c.auth.live.add(c)
+}
+
+// lifeOf is how long a token lets the connection live from now on.
+func (c *connection) lifeOf(claims *Claims, now time.Time) time.Duration {
+	life := c.auth.end(claims).Sub(now)
+	if c.lifetime != (deadline{}) {
+		life = min(life, c.lifetime.left(now))
+	}
+	return life
+}
+
+// tick ends the connection if it is time, or waits on.
+func (c *connection) tick() {
+	c.mu.Lock()
+	left := c.end.left(time.Now())
+	if !c.over && left > 0 {
+		c.timer.Reset(min(left, clockCheck))
+	}
+	ends := !c.over && left <= 0
+	c.over = c.over || ends
+	c.mu.Unlock()
+	switch {
+	case !ends:
+	case c.claims.Load() == nil:
+		c.closeLate()
+	default:
+		c.close(StatusUnauthorized, "token expired", ErrExpired)
+	}
+}
+
+// closeLate ends a connection whose first message did not come in time.
+func (c *connection) closeLate() { c.close(StatusTimeout, "token_required", ErrNoToken) }
+
+// prolong gives the connection new claims and a new end, unless its end has come: of the two, exactly one happens.
+func (c *connection) prolong(claims *Claims, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over || c.end.left(now) <= 0 {
+		return false
+	}
+	life := c.lifeOf(claims, now)
+	c.end = deadlineIn(life, now)
+	c.claims.Store(claims)
+	c.timer.Reset(min(life, clockCheck))
+	return true
+}
+
+// maxFirstMessage is a token with the JSON around it.
+const maxFirstMessage = jose.MaxLength + 256
+
+// awaitToken reads the first message and takes the token from it; false: the connection is closed.
+func (c *connection) awaitToken(ctx context.Context) bool {
+	c.ws.SetReadLimit(-1) // or the library would close with a code of its own
+	message, err := c.readFirst(ctx)
+	if err != nil {
+		c.refuse(ctx, err)
+		return false
+	}
+	c.ws.SetReadLimit(32 << 10) // as coder/websocket begins
+	var trail trail
+	claims, err := c.auth.verify(ctx, message, &trail)
+	if err == nil {
+		err = c.seat.sit(claims)
+	}
+	if err != nil {
+		c.refuse(ctx, trail.on(err))
+		return false
+	}
+	if !c.prolong(claims, time.Now()) {
+		c.closeLate() // the timer is about to
+		return false
+	}
+	c.auth.logSuccess(ctx, trail)
+	return true
+}
+
+func (c *connection) readFirst(ctx context.Context) (string, error) {
+	kind, r, err := c.ws.Reader(ctx)
+	if err != nil {
+		return "", refuse(ErrNoToken, err)
+	}
+	message, err := io.ReadAll(io.LimitReader(r, maxFirstMessage+1))
+	if err != nil {
+		return "", refuse(ErrNoToken, err)
+	}
+	if kind != websocket.MessageText || len(message) > maxFirstMessage {
+		return "", refuse(ErrMalformedRequest, errors.New("the first message is not text, or too long"))
+	}
+	if len(message) == 0 || message[0] != '{' {
+		return string(message), nil
+	}
+	token, err := jose.StringMember(message, "access_token")
+	if err != nil {
+		return "", refuse(ErrMalformedRequest, fmt.Errorf("the first message: %w", err))
+	}
+	return token, nil
+}
+
+// refuse closes a connection for the reason that an HTTP response would have given.
+func (c *connection) refuse(ctx context.Context, err error) {
+	c.auth.logRefusal(ctx, err)
+	answer := answerTo(err)
+	c.close(answer.close, answer.reason, err)
+}
+
+// finish ends the connection when serve has returned or panics.
+func (c *connection) finish() {
+	c.timer.Stop()
+	code := websocket.StatusNormalClosure
+	if !c.ended {
+		code = websocket.StatusInternalError
+	}
+	c.close(code, "", context.Canceled)
+}
+
+// close shuts the gate, says why to the peer and waits at most for the grace. The gate's deadline bounds all of it:
+// Close alone waits 5 s for a silent peer and without end for one that announces a frame and stalls. The context is
+// cancelled when the connection is closed, not before: that would drop it without a close frame.
+func (c *connection) close(code websocket.StatusCode, reason string, cause error) {
+	c.closing.Do(func() {
+		c.mu.Lock()
+		c.over = true
+		c.mu.Unlock()
+		c.gate.Shut(closeError{websocket.CloseError{Code: code, Reason: reason}, cause}, time.Now().Add(c.grace))
+		c.ws.Close(code, reason)
+	})
+}
+
+// A closeError is what Read returns once this side has closed: errors.Is finds the cause in it, and
+// websocket.CloseStatus the code.
+type closeError struct {
+	websocket.CloseError
+	cause error
+}
+
+func (e closeError) Error() string   { return e.cause.Error() }
+func (e closeError) Unwrap() []error { return []error{e.CloseError, e.cause} }
+
+// renewal costs a signature, so that a connection has so many at once, and one more in each interval.
+const (
+	renewalBurst    = 5
+	renewalInterval = time.Second
+)
+
+// Renew gives the live connection that ctx belongs to a new token: ctx is the one given to the serve function of
+// [Authenticator.Upgrade], or made from it. The token is judged as at the handshake; issuer and subject must be the
+// same (and sid, client_id and azp, where the first token had them), every [Require] that admitted the connection must
+// admit it again, and it must expire later than the one before. Then the connection lives on to the new token's end,
+// but not past MaxLifetime, and [ClaimsFromContext] returns the new claims, which Renew returns, too.
+//
+// An error leaves the connection as it was. It is [ErrExpired] if the connection has ended; of an end and a renewal
+// that meet, exactly one happens. It is [ErrTooMany] after more than five attempts at once or one in a
+// second.
+func Renew(ctx context.Context, token string) (*Claims, error) {
+	id := identityOf(ctx)
+	if id == nil || id.conn == nil {
+		return nil, refuse(ErrForbidden, errors.New("Renew without a connection in the context"))
+	}
+	var trail trail
+	claims, err := id.conn.renew(ctx, token, &trail)
+	if err != nil {
+		err = trail.on(err)
+		id.auth.logRefusal(ctx, err)
+		return nil, err
+	}
+	id.auth.logSuccess(ctx, trail)
+	return claims, nil
+}
+
+func (c *connection) renew(ctx context.Context, token string, trail *trail) (*Claims, error) {
+	if !c.mayRenew(time.Now()) {
+		return nil, refuse(ErrTooMany, errors.New("too many renewals"))
+	}
+	claims, err := c.auth.verify(ctx, token, trail)
+	if err != nil {
+		return nil, err
+	}
+	current := c.claims.Load()
+	if err := current.samePerson(claims); err != nil {
+		return nil, refuse(ErrInvalidToken, err)
+	}
+	for _, check := range c.checks {
+		if err := check(ctx, claims); err != nil {
+			return nil, refuse(kindOf(err, ErrForbidden), err)
+		}
+	}
+	if !c.prolong(claims, time.Now()) {
+		return nil, refuse(ErrExpired, errors.New("the connection has ended"))
+	}
+	return claims, nil
+}
+
+// mayRenew counts an attempt, unless there were too many.
+func (c *connection) mayRenew(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.renewals.Sub(now) > (renewalBurst-1)*renewalInterval {
+		return false
+	}
+	if c.renewals.Before(now) {
+		c.renewals = now
+	}
+	c.renewals = c.renewals.Add(renewalInterval)
+	return true
+}
+
+// samePerson checks that a connection does not change hands with its token.
+func (c *Claims) samePerson(next *Claims) error {
+	differs := func(first, next string) bool { return first != "" && first != next }
+	switch {
+	case next.Issuer != c.Issuer:
+		return errors.New("iss: another issuer than the connection's")
+	case next.Subject != c.Subject:
+		return errors.New("sub: another subject than the connection's")
+	case differs(c.holder.session, next.holder.session):
+		return errors.New("sid: another session than the connection's")
+	case differs(c.holder.client, next.holder.client), differs(c.holder.party, next.holder.party):
+		return errors.New("client_id or azp: another client than the connection's")
+	case !next.Expiry.After(c.Expiry):
+		return errors.New("exp: not later than the connection's")
+	}
+	return nil
+}
+
+// A registry knows the live connections of an Authenticator, to end them: http.Server does not know connections that
+// were taken over.
+type registry struct {
+	mu   sync.Mutex
+	live map[*connection]struct{}
+	down bool
+	none chan struct{} // closed when down and no connection lives
+}
+
+func newRegistry() *registry {
+	return &registry{live: map[*connection]struct{}{}, none: make(chan struct{})}
+}
+
+func (g *registry) isDown() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.down
+}
+
+func (g *registry) add(c *connection) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.down {
+		return false
+	}
+	g.live[c] = struct{}{}
+	return true
+}
+
+func (g *registry) remove(c *connection) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, ok := g.live[c]; !ok {
+		return
+	}
+	delete(g.live, c)
+	if g.down && len(g.live) == 0 {
+		close(g.none)
+	}
+}
+
+// shutDown lets no more connections in and returns those that live.
+func (g *registry) shutDown() []*connection {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.down && len(g.live) == 0 {
+		close(g.none)
+	}
+	g.down = true
+	all := make([]*connection, 0, len(g.live))
+	for c := range g.live {
+		all = append(all, c)
+	}
+	return all
+}
+
+const shutdownReason = "server shutting down"
+
+// Shutdown ends the Authenticator's WebSocket connections, which http.Server.Shutdown does not know: it refuses new
+// ones with 503, closes all others with 1001, and waits until their serve functions have returned or ctx ends. Their
+// contexts are cancelled with the cause [http.ErrServerClosed]. The error says how many have not returned. Requests
+// without an upgrade are authenticated as before. Shutdown may be given to http.Server.RegisterOnShutdown, in a
+// function that has the context.
+func (a *Authenticator) Shutdown(ctx context.Context) error {
+	if a.isZero() {
+		return nil
+	}
+	for _, c := range a.live.shutDown() {
+		go c.close(websocket.StatusGoingAway, shutdownReason, http.ErrServerClosed)
+	}
+	select {
+	case <-a.live.none:
+		return nil
+	case <-ctx.Done():
+		a.live.mu.Lock()
+		defer a.live.mu.Unlock()
+		return fmt.Errorf("wsauth: %d connections have not ended: %w", len(a.live.live), context.Cause(ctx))
+	}
+}
+
+// seats counts the connections of one handler.
+type seats struct {
+	max, maxPerSubject int // 0: no bound
+	mu                 sync.Mutex
+	taken              int
+	waiting            int // for the first message
+	bySubject          map[subject]int
+}
+
+type subject struct{ issuer, name string }
+
+// maxWaiting bounds the connections of a handler that have not shown a token yet.
+const maxWaiting = 1024
+
+// A seat is one counted connection.
+type seat struct {
+	in      *seats
+	subject *subject // nil: not known yet, or not counted
+	waiting bool
+}
+
+// take counts a connection in, whose claims are nil if it has to show its token yet.
+func (s *seats) take(claims *Claims) (seat, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.max > 0 && s.taken >= s.max {
+		return seat{}, refuse(ErrUnavailable, errors.New("MaxConnections"))
+	}
+	taken := seat{in: s}
+	if claims == nil {
+		if s.waiting >= maxWaiting {
+			return seat{}, refuse(ErrUnavailable, errors.New("too many connections wait for their first message"))
+		}
+		s.waiting++
+		taken.waiting = true
+	} else if err := taken.count(claims); err != nil {
+		return seat{}, err
+	}
+	s.taken++
+	return taken, nil
+}
+
+// sit gives a connection that waited its subject.
+func (t *seat) sit(claims *Claims) error {
+	t.in.mu.Lock()
+	defer t.in.mu.Unlock()
+	t.in.waiting--
+	t.waiting = false
+	return t.count(claims)
+}
+
+func (t *seat) count(claims *Claims) error {
+	if t.in.maxPerSubject == 0 {
+		return nil
+	}
+	who := subject{claims.Issuer, claims.Subject}
+	if t.in.bySubject[who] >= t.in.maxPerSubject {
+		return refuse(ErrTooMany, errors.New("MaxPerSubject"))
+	}
+	if t.in.bySubject == nil {
+		t.in.bySubject = map[subject]int{}
+	}
+	t.in.bySubject[who]++
+	t.subject = &who
+	return nil
+}
+
+// leave counts a connection out.
+func (t *seat) leave() {
+	t.in.mu.Lock()
+	defer t.in.mu.Unlock()
+	t.in.taken--
+	if t.waiting {
+		t.in.waiting--
+	}
+	if t.subject == nil {
+		return
+	}
+	if t.in.bySubject[*t.subject]--; t.in.bySubject[*t.subject] == 0 {
+		delete(t.in.bySubject, *t.subject)
+	}
+}
