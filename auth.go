@@ -57,7 +57,7 @@ func (a *Authenticator) middleware(next http.Handler, optional bool) http.Handle
 	}
 	return wrapped{next, func(w http.ResponseWriter, r *http.Request) {
 		authenticated, err := a.authenticate(r)
-		if optional && errors.Is(err, ErrNoToken) {
+		if optional && isNoToken(err) {
 			authenticated, err = r.WithContext(&identity{Context: r.Context(), auth: a}), nil
 		}
 		if err != nil {
@@ -66,6 +66,12 @@ func (a *Authenticator) middleware(next http.Handler, optional bool) http.Handle
 		}
 		next.ServeHTTP(w, authenticated)
 	}}
+}
+
+// isNoToken looks at the refusal only: a cause that an application made must not open Optional.
+func isNoToken(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) && r.kind == ErrNoToken
 }
 
 // wrapped is a middleware's handler that still knows what it wraps: an Upgrade may have a better way to refuse.
@@ -96,8 +102,8 @@ func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error
 }
 
 // Authenticate is [Authenticator.Middleware] for frameworks with handlers of their own: it returns the request to
-// go on with, or an error for [Authenticator.Refuse], and writes nothing. The error is one of this package's Err
-// values to errors.Is.
+// go on with, or an error for [Authenticator.Refuse], and writes nothing, so that OnRefuse is not asked. The error is one
+// of this package's Err values to errors.Is.
 func (a *Authenticator) Authenticate(r *http.Request) (*http.Request, error) {
 	authenticated, err := a.authenticate(r)
 	if err != nil {
@@ -341,7 +347,7 @@ func (id *identity) pass(ctx context.Context, check func(context.Context, *Claim
 		return refuse(ErrNoToken, nil)
 	}
 	if err := check(ctx, id.claims); err != nil {
-		return refuse(kindOf(err, ErrForbidden), err)
+		return refuseChecked(err)
 	}
 	return nil
 }
@@ -425,7 +431,11 @@ func describe(err error) error {
 	if errors.As(err, &wrong) {
 		return fmt.Errorf("wsauth: claim %q cannot be a %s", wrong.Field, wrong.Type)
 	}
-	return fmt.Errorf("wsauth: claims: %w", err)
+	var target *json.InvalidUnmarshalError
+	if errors.As(err, &target) {
+		return fmt.Errorf("wsauth: claims: %w", err)
+	}
+	return errors.New("wsauth: claims: a value does not fit its type")
 }
 
 // marshal makes a claim set of claims that a test has put together.

@@ -266,7 +266,7 @@ func (c *connection) renew(ctx context.Context, token string, trail *trail) (*Cl
 	}
 	for _, check := range c.checks {
 		if err := check(ctx, claims); err != nil {
-			return nil, refuse(kindOf(err, ErrForbidden), err)
+			return nil, refuseChecked(err)
 		}
 	}
 	if !c.prolong(claims, time.Now()) {

@@ -59,11 +59,13 @@ func exchange(t *testing.T, conn *websocket.Conn, message string) string {
 	return string(answer)
 }
 
+type heldKey struct{}
+
 func TestARenewedConnectionLivesToTheEndOfItsNewToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var before, after *wsauth.Claims
 		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
-			held := context.WithValue(ctx, "a key", "of the application")
+			held := context.WithValue(ctx, heldKey{}, "of the application")
 			before, _ = wsauth.ClaimsFromContext(held)
 			renewing(ctx, conn)
 			after, _ = wsauth.ClaimsFromContext(held)

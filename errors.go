@@ -43,8 +43,9 @@ func kindOf(err, otherwise error) error {
 
 // A refusal is an error of one of the kinds above, with its cause and what a log line needs.
 type refusal struct {
-	kind  error
-	cause error // may be nil
+	kind    error
+	cause   error // may be nil
+	checked bool  // by a check of Require
 	trail
 }
 
@@ -56,6 +57,11 @@ type trail struct {
 }
 
 func refuse(kind, cause error) error { return &refusal{kind: kind, cause: cause} }
+
+// refuseChecked makes a refusal of what a check of Require returned.
+func refuseChecked(err error) error {
+	return &refusal{kind: kindOf(err, ErrForbidden), cause: err, checked: true}
+}
 
 // on returns a refusal with the trail put to it.
 func (t trail) on(err error) error {
@@ -81,7 +87,7 @@ func (r *refusal) Unwrap() []error {
 
 // logged is the reason for the log. The text of a failed Require is the application's, and may have claims in it.
 func (r *refusal) logged() string {
-	if r.kind == ErrForbidden {
+	if r.checked {
 		return r.kind.Error()
 	}
 	return r.Error()
@@ -182,6 +188,10 @@ var responses = []struct {
 }
 
 func answerTo(err error) response {
+	var r *refusal
+	if errors.As(err, &r) {
+		err = r.kind // and not that of a cause
+	}
 	for _, known := range responses {
 		if errors.Is(err, known.kind) {
 			return known.response

@@ -217,12 +217,14 @@ func queryToken(query, name string) (string, error) {
 			return "", errTwice
 		}
 		found = true
+		if strings.Contains(pair, ";") {
+			return "", errMalformed
+		}
 		_, value, _ := strings.Cut(pair, "=")
 		token = value
-		if strings.ContainsAny(value, "%+;") {
+		if strings.ContainsAny(value, "%+") {
 			var err error
-			// A semicolon separates pairs for some parsers and not for others (net/url refuses it).
-			if token, err = url.QueryUnescape(value); err != nil || strings.Contains(pair, ";") {
+			if token, err = url.QueryUnescape(value); err != nil {
 				return "", errMalformed
 			}
 		}
@@ -396,7 +398,9 @@ func hideParameter(r *http.Request, name string) {
 	}
 	if path, query, ok := strings.Cut(r.RequestURI, "?"); ok {
 		if left := withoutParameter(query, name); left != query {
-			r.RequestURI = strings.TrimSuffix(path+"?"+left, "?")
+			if r.RequestURI = path; left != "" {
+				r.RequestURI += "?" + left
+			}
 		}
 	}
 	if r.Form.Has(name) { // a middleware outside has parsed it

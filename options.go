@@ -344,7 +344,7 @@ func (c *checker) issuer(field string, in *Issuer, log *slog.Logger) issuer {
 		typ: jose.MediaType(in.Type), maxTTL: in.MaxTTL,
 	}
 	narrow := c.algorithms(field+".Algorithms", in.Algorithms)
-	if in.Keys == nil {
+	if v := reflect.ValueOf(in.Keys); in.Keys == nil || v.Kind() == reflect.Pointer && v.IsNil() { // (*JWKS)(nil)
 		c.fault(field+".Keys", "missing")
 	} else if source, algs, err := in.Keys.source(setting{in.Name, narrow, log}); err != nil {
 		c.fault(field+".Keys", "%v", err)
@@ -378,7 +378,8 @@ func (c *checker) algorithms(field string, names []string) jose.Algs {
 		alg, ok := jose.ParseAlg(name)
 		if !ok {
 			c.fault(fmt.Sprintf("%s[%d]", field, i), "%q is not supported", name)
-			return jose.AllAlgs
+			algs = jose.AllAlgs
+			continue
 		}
 		algs = algs.With(alg)
 	}
@@ -389,6 +390,11 @@ func (c *checker) algorithms(field string, names []string) jose.Algs {
 func (c *checker) fit(field string, in *Issuer, algs, narrow jose.Algs) {
 	if len(in.Algorithms) == 0 {
 		return
+	}
+	for _, name := range in.Algorithms {
+		if _, ok := jose.ParseAlg(name); !ok {
+			return
+		}
 	}
 	switch hmac := jose.HMACAlgs; {
 	case algs&narrow == 0:

@@ -161,7 +161,7 @@ func (u *upgrader) authenticate(r *http.Request) (*http.Request, error) {
 		return nil, err
 	}
 	authenticated, err := a.authenticate(r)
-	if u.opts.FirstMessage > 0 && errors.Is(err, ErrNoToken) && isHandshake(r) {
+	if u.opts.FirstMessage > 0 && isNoToken(err) && isHandshake(r) {
 		return r.WithContext(&identity{Context: r.Context(), auth: a}), nil
 	}
 	return authenticated, err

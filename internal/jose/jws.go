@@ -139,10 +139,9 @@ func parseHeader(text string) (Header, error) {
 			h.KeyID = s
 		case "typ":
 			s, ok := stringValue(value)
-			if !ok || s == "" {
+			if h.Type = MediaType(s); !ok || s == "" || h.Type == "application/" {
 				return errors.New("typ: not a media type")
 			}
-			h.Type = MediaType(s)
 		case "crit", "b64", "zip", "enc":
 			// RFC 7515 section 4.1.11: what crit names must be understood, and nothing is. RFC 7797 (b64) and
 			// zip change what is signed or read; enc says that this is no JWS.
@@ -160,8 +159,18 @@ func parseHeader(text string) (Header, error) {
 	return h, err
 }
 
-// MediaType brings a typ into the form in which types are compared: RFC 7515 section 4.1.9 lets
-// "application/" be left out, and media types know no letter case.
+// MediaType brings a typ into the form in which types are compared: RFC 7515 section 4.1.9 lets "application/" be left
+// out, and media types know no letter case. Only ASCII letters are folded: no other spelling is the same type.
 func MediaType(typ string) string {
-	return strings.TrimPrefix(strings.ToLower(typ), "application/")
+	lower := []byte(typ)
+	for i, b := range lower {
+		if 'A' <= b && b <= 'Z' {
+			lower[i] = b + 'a' - 'A'
+		}
+	}
+	short := strings.TrimPrefix(string(lower), "application/")
+	if short == "" {
+		return string(lower)
+	}
+	return short
 }

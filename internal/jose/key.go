@@ -118,11 +118,19 @@ func NewSecret(secret []byte) (*Key, error) {
 func NewPublicKey(public crypto.PublicKey) (*Key, error) {
 	switch p := public.(type) {
 	case *rsa.PublicKey:
-		return &Key{Algs: rsaAlgs, public: p}, checkRSA(p)
+		if err := checkRSA(p); err != nil {
+			return nil, err
+		}
+		return &Key{Algs: rsaAlgs, public: &rsa.PublicKey{N: new(big.Int).Set(p.N), E: p.E}}, nil
 	case *ecdsa.PublicKey:
-		alg, err := checkECDSA(p)
-		return &Key{Algs: Algs(0).With(alg), public: p}, err
+		alg, point, err := checkECDSA(p)
+		if err != nil {
+			return nil, err
+		}
+		own, err := ecdsa.ParseUncompressedPublicKey(p.Curve, point)
+		return &Key{Algs: Algs(0).With(alg), public: own}, err
 	case ed25519.PublicKey:
+		p = bytes.Clone(p)
 		return &Key{Algs: Algs(0).With(EdDSA), public: p}, checkEd25519(p)
 	case crypto.Signer, []byte:
 		return nil, fmt.Errorf("a secret or private key (%T) where a public one belongs", public)
@@ -132,8 +140,8 @@ func NewPublicKey(public crypto.PublicKey) (*Key, error) {
 }
 
 func checkRSA(p *rsa.PublicKey) error {
-	if p == nil || p.N == nil {
-		return errors.New("an RSA key that is nil")
+	if p == nil || p.N == nil || p.N.Sign() <= 0 {
+		return errors.New("an RSA key without a modulus")
 	}
 	// crypto/rsa reads no exponent over 31 bits, so such a key would fail each token instead of New.
 	if p.E < 3 || p.E%2 == 0 || p.E > 1<<31-1 {
@@ -145,9 +153,10 @@ func checkRSA(p *rsa.PublicKey) error {
 	return nil
 }
 
-func checkECDSA(p *ecdsa.PublicKey) (Alg, error) {
+// checkECDSA returns the key's algorithm and its point, encoded.
+func checkECDSA(p *ecdsa.PublicKey) (Alg, []byte, error) {
 	if p == nil || p.Curve == nil {
-		return 0, errors.New("an ECDSA key that is nil")
+		return 0, nil, errors.New("an ECDSA key that is nil")
 	}
 	var alg Alg
 	switch p.Curve {
@@ -158,12 +167,16 @@ func checkECDSA(p *ecdsa.PublicKey) (Alg, error) {
 	case elliptic.P521():
 		alg = ES512
 	default:
-		return 0, errors.New("an elliptic curve that is not supported")
+		return 0, nil, errors.New("an elliptic curve that is not supported")
 	}
-	if _, err := p.Bytes(); err != nil {
-		return 0, errors.New("a point that is not on its curve")
+	if p.X == nil || p.Y == nil { // Bytes would panic
+		return 0, nil, errors.New("an ECDSA key without a point")
 	}
-	return alg, nil
+	point, err := p.Bytes()
+	if err != nil {
+		return 0, nil, errors.New("a point that is not on its curve")
+	}
+	return alg, point, nil
 }
 
 // Ed25519 is the curve -x² + y² = 1 + dx²y² over the integers modulo p = 2^255 - 19 (RFC 8032 section 5.1).

@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,7 +20,7 @@ import (
 const (
 	maxBody      = 512 << 10
 	maxRedirects = 3
-	// A set that cannot be fetched this often in a row may have moved: discovery is read again.
+	// A set that cannot be fetched this often in a row may have moved: discovery is read again, each time.
 	rediscoverAfter = 3
 )
 
@@ -27,7 +28,7 @@ const (
 type fetcher struct {
 	cfg      Config
 	client   http.Client
-	url      string // of the key set; empty: not known yet
+	url      string // of the key set; empty: not known yet. Kept if discovery fails later on
 	failures int
 }
 
@@ -37,7 +38,26 @@ func newFetcher(cfg Config) *fetcher {
 		f.client = *cfg.Client
 	}
 	f.client.CheckRedirect = sameOrigin(f.client.CheckRedirect)
+	f.client.Transport = forgetful(f.client.Transport)
 	return f
+}
+
+// forgetful is rt, if it is net/http's, without what would outlive a fetch. net/http goes on to connect for a request
+// that has ended, for the next one to have the connection, and a TLS handshake that hangs does so for ever.
+func forgetful(rt http.RoundTripper) http.RoundTripper {
+	if rt == nil {
+		rt = http.DefaultTransport
+	}
+	t, ok := rt.(*http.Transport)
+	if !ok {
+		return rt
+	}
+	t = t.Clone()
+	t.IdleConnTimeout = time.Second // DisableKeepAlives would leave such a connection open, if it is HTTP/2
+	if t.TLSHandshakeTimeout <= 0 || t.TLSHandshakeTimeout > fetchTimeout {
+		t.TLSHandshakeTimeout = fetchTimeout
+	}
+	return t
 }
 
 // sameOrigin lets redirects happen within an origin only: another one is not the server that was configured.
@@ -49,6 +69,7 @@ func sameOrigin(also func(*http.Request, []*http.Request) error) func(*http.Requ
 		if req.URL.Scheme != via[0].URL.Scheme || req.URL.Host != via[0].URL.Host {
 			return errors.New("a redirect to another origin")
 		}
+		req.Close = true // net/http does not take it over from the first request
 		if also != nil {
 			return also(req, via)
 		}
@@ -58,12 +79,14 @@ func sameOrigin(also func(*http.Request, []*http.Request) error) func(*http.Requ
 
 // keys fetches the set, and says for how long it is fresh.
 func (f *fetcher) keys(ctx context.Context) (*jose.Set, time.Duration, error) {
-	if f.url == "" {
+	if f.url == "" || f.cfg.URL == "" && f.failures > 0 && f.failures%rediscoverAfter == 0 {
 		found, err := f.discover(ctx)
-		if err != nil {
+		switch {
+		case err == nil:
+			f.url = found
+		case f.url == "":
 			return nil, 0, err
 		}
-		f.url = found
 	}
 	body, header, err := f.get(ctx, f.url, "application/jwk-set+json, application/json")
 	var set *jose.Set
@@ -71,9 +94,7 @@ func (f *fetcher) keys(ctx context.Context) (*jose.Set, time.Duration, error) {
 		set, err = jose.ParseRemote(body)
 	}
 	if err != nil {
-		if f.failures++; f.failures%rediscoverAfter == 0 {
-			f.url = f.cfg.URL
-		}
+		f.failures++
 		return nil, 0, fmt.Errorf("key set: %w", err)
 	}
 	f.failures = 0
@@ -88,11 +109,10 @@ func (f *fetcher) discover(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", errors.New("discovery: the issuer's name is not a URL")
 	}
-	oauth := *u
-	oauth.Path = "/.well-known/oauth-authorization-server" + u.Path
+	oauth := u.Scheme + "://" + u.Host + "/.well-known/oauth-authorization-server" + u.EscapedPath()
 	body, _, err := f.get(ctx, base+"/.well-known/openid-configuration", "application/json")
 	if errors.Is(err, errNotFound) {
-		body, _, err = f.get(ctx, oauth.String(), "application/json")
+		body, _, err = f.get(ctx, oauth, "application/json")
 	}
 	if err != nil {
 		return "", fmt.Errorf("discovery: %w", err)
@@ -150,20 +170,22 @@ func (f *fetcher) get(ctx context.Context, url, accept string) ([]byte, http.Hea
 // freshFor reads max-age (RFC 9111 section 5.2.2.1), kept between a minute and an hour: an issuer that says 0 must
 // not make us fetch for each token, nor one that says a year keep a withdrawn key alive.
 func freshFor(h http.Header) time.Duration {
+	var age time.Duration // zero: not said
 	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
 		switch strings.ToLower(name) {
-		case "no-store", "no-cache":
+		case "no-store", "no-cache": // whatever else is said
 			return minAge
 		case "max-age":
 			seconds, err := strconv.Atoi(strings.Trim(value, `"`))
-			if err != nil {
-				return minAge
+			if err != nil && !errors.Is(err, strconv.ErrRange) { // a larger one is the largest there is
+				seconds = 0
 			}
-			return min(max(time.Duration(min(seconds, 1<<30))*time.Second, minAge), maxAge)
+			seconds = min(max(seconds, int(minAge/time.Second)), int(maxAge/time.Second))
+			age = cmp.Or(age, time.Duration(seconds)*time.Second) // the first of several
 		}
 	}
-	return defaultAge
+	return cmp.Or(age, defaultAge)
 }
 
 // CheckURL refuses a URL that keys must not come from: they are as secret as the channel is authentic. Plain http

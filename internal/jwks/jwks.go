@@ -56,7 +56,7 @@ type Remote struct {
 	retryAt   time.Time // no fetch before, after a failure
 	missAt    time.Time // no fetch for an unknown kid before
 	failures  int       // in a row
-	failingBy error     // the last failure; nil: the newest fetch succeeded
+	failingBy error     // the last failure; nil: the newest fetch succeeded. Written by run alone
 }
 
 // A snapshot is a set as it was fetched, never changed.
@@ -68,8 +68,9 @@ type snapshot struct {
 
 // A flight is one fetch, shared by all who wait for it.
 type flight struct {
-	done chan struct{}
-	err  error // set before done is closed
+	began time.Time
+	done  chan struct{}
+	err   error // set before done is closed
 }
 
 // New returns a Remote that has fetched nothing yet.
@@ -89,7 +90,7 @@ func (r *Remote) Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 	now := time.Now()
 	snap := r.current.Load()
 	if snap == nil || !now.Before(snap.staleAt) {
-		return r.waitForFirst(ctx, h)
+		return r.wait(ctx, h, false)
 	}
 	if !now.Before(snap.refreshAt) {
 		r.start(now, false)
@@ -97,7 +98,9 @@ func (r *Remote) Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 	if keys := snap.set.Find(h); len(keys) > 0 {
 		return keys, nil
 	}
-	return r.waitForNewer(ctx, h)
+	// The issuer may have rotated. However many unknown kids there are, they start one fetch in 5 seconds, or anyone
+	// could have us flood the issuer.
+	return r.wait(ctx, h, true)
 }
 
 // Ready fetches the set if there is none, and says why there is none.
@@ -106,39 +109,32 @@ func (r *Remote) Ready(ctx context.Context) error {
 	if snap != nil && time.Now().Before(snap.staleAt) {
 		return nil
 	}
-	_, err := r.waitForFirst(ctx, jose.Header{})
+	_, err := r.wait(ctx, jose.Header{}, false)
 	if errors.Is(err, ErrUnknownKey) {
 		return nil
 	}
 	return err
 }
 
-// waitForFirst is the lookup while there is no set that may be served.
-func (r *Remote) waitForFirst(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
-	f, err := r.start(time.Now(), false)
-	if f == nil {
-		return nil, err
-	}
-	if err := f.wait(ctx); err != nil {
-		return nil, err
-	}
-	return r.found(h)
-}
-
-// waitForNewer is the lookup of a key that the set at hand does not have: the issuer may have rotated. However
-// many unknown kids there are, they start one fetch in 5 seconds, or anyone could have us flood the issuer.
-func (r *Remote) waitForNewer(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
-	f, err := r.start(time.Now(), true)
-	if f == nil {
+// wait is the lookup that needs a fetch: for a key that the set at hand does not have, or for a set at all.
+func (r *Remote) wait(ctx context.Context, h jose.Header, forMiss bool) ([]*jose.Key, error) {
+	asked := time.Now()
+	for {
+		f, err := r.start(time.Now(), forMiss)
 		if err != nil {
 			return nil, err
 		}
-		return r.found(h) // a fetch may have ended in between
+		if f == nil {
+			return r.found(h)
+		}
+		if err := f.wait(ctx); err != nil {
+			return nil, err
+		}
+		// The answer to a fetch that was under way before may be older than the key: then once more.
+		if keys, err := r.found(h); err == nil || !f.began.Before(asked) {
+			return keys, err
+		}
 	}
-	if err := f.wait(ctx); err != nil {
-		return nil, err
-	}
-	return r.found(h)
 }
 
 func (r *Remote) found(h jose.Header) ([]*jose.Key, error) {
@@ -161,10 +157,13 @@ func (r *Remote) start(now time.Time, forMiss bool) (*flight, error) {
 	if forMiss && now.Before(r.missAt) || !forMiss && now.Before(r.retryAt) {
 		return nil, r.failingBy
 	}
+	if snap := r.current.Load(); !forMiss && snap != nil && now.Before(snap.refreshAt) {
+		return nil, nil // the caller saw an older one, and the fetch that it would have joined has ended
+	}
 	if forMiss {
 		r.missAt = now.Add(missInterval)
 	}
-	f := &flight{done: make(chan struct{})}
+	f := &flight{began: now, done: make(chan struct{})}
 	r.flight = f
 	go r.run(f)
 	return f, nil
@@ -190,14 +189,15 @@ func (r *Remote) run(f *flight) {
 		if r.cfg.Refresh > 0 {
 			age = r.cfg.Refresh
 		}
+		age = min(age, r.cfg.MaxStale)
 		// Ahead of its end, and not all servers of a fleet at once.
 		early := age - time.Duration(rand.Int64N(int64(age)/10+1)) - age/10
 		r.current.Store(&snapshot{set: set, refreshAt: now.Add(early), staleAt: now.Add(r.cfg.MaxStale)})
 	}
+	r.report(ctx, set, err, now.Sub(start)) // without the lock: what a logger does may take long
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.report(ctx, set, err, now.Sub(start))
 	if err == nil {
 		r.failures, r.failingBy, r.retryAt = 0, nil, time.Time{}
 	} else {
@@ -210,14 +210,15 @@ func (r *Remote) run(f *flight) {
 	close(f.done)
 }
 
-// backoff is how long to leave an issuer alone that has just failed.
+// backoff is how long to leave an issuer alone that has just failed: longer and longer, but not beyond the end of
+// the set that is served meanwhile.
 func (r *Remote) backoff(now time.Time) time.Duration {
-	snap := r.current.Load()
-	if snap == nil || !now.Before(snap.staleAt) {
-		return urgentRetry/2 + rand.N(urgentRetry)
+	var left time.Duration
+	if snap := r.current.Load(); snap != nil {
+		left = snap.staleAt.Sub(now)
 	}
 	d := min(firstRetry<<min(r.failures-1, 10), longestRetry)
-	return d/2 + rand.N(d)
+	return max(urgentRetry/2+rand.N(urgentRetry), min(d/2+rand.N(d), left))
 }
 
 // report logs each fetch at debug, and at warn what changes: that fetches fail, and that they work again.

@@ -16,7 +16,7 @@ type Origin struct {
 
 // Parse reads an Origin header, which is no more than scheme, host and maybe port; "null" is none.
 func Parse(text string) (Origin, error) {
-	scheme, rest, ok := strings.Cut(strings.ToLower(text), "://")
+	scheme, rest, ok := strings.Cut(lower(text), "://")
 	if !ok || scheme == "" || rest == "" {
 		return Origin{}, errors.New("not of the form scheme://host")
 	}
@@ -44,7 +44,7 @@ func ParsePattern(text string) (Origin, error) {
 		}
 		o.host, o.subdomains = "."+rest, true
 	}
-	if strings.Contains(o.host, "*") || strings.Contains(o.host, "..") || strings.HasSuffix(o.host, ".") {
+	if strings.Contains(o.scheme+o.host, "*") || strings.Contains(o.host, "..") || strings.HasSuffix(o.host, ".") {
 		return o, errors.New(`"*" may only stand for whole labels before the rest of a host name, as in https://*.example.com`)
 	}
 	return o, nil
@@ -57,7 +57,7 @@ func (o Origin) Matches(other Origin) bool {
 	}
 	if o.subdomains {
 		label, ok := strings.CutSuffix(other.host, o.host)
-		return ok && label != "" && !strings.HasPrefix(label, ".")
+		return ok && label != "" && !strings.HasPrefix(label, ".") && !strings.HasSuffix(label, ".")
 	}
 	return o.host == other.host
 }
@@ -68,7 +68,7 @@ func (o Origin) IsAt(hostport string, overTLS bool) bool {
 	if o.scheme != "https" && (o.scheme != "http" || overTLS) {
 		return false
 	}
-	host, port, ok := splitPort(strings.ToLower(hostport))
+	host, port, ok := splitPort(lower(hostport))
 	return ok && host == o.host && defaultPort(o.scheme, port) == o.port
 }
 
@@ -102,4 +102,18 @@ func defaultPort(scheme, port string) string {
 		return "80"
 	}
 	return ""
+}
+
+// lower is strings.ToLower for ASCII only: to that, the Kelvin sign is a k.
+func lower(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return 'A' <= r && r <= 'Z' }) < 0 {
+		return s // as nearly always, without a copy
+	}
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
 }

@@ -1,0 +1,107 @@
+// Command gin is the same small server on gin. CHAT_SECRET holds the secret that tokens are signed with, 32 bytes
+// or more.
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
+	"github.com/gin-gonic/gin"
+	"github.com/wsauth/wsauth"
+)
+
+func main() {
+	handler, err := newServer([]byte(os.Getenv("CHAT_SECRET")))
+	if err == nil {
+		srv := &http.Server{
+			Addr:              cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"),
+			Handler:           handler,
+			ReadHeaderTimeout: 5 * time.Second,
+		}
+		slog.Info("gin", "listens on", srv.Addr)
+		err = srv.ListenAndServe()
+	}
+	slog.Error("gin", "err", err)
+	os.Exit(1)
+}
+
+// authenticate is Middleware in gin's form.
+func authenticate(auth *wsauth.Authenticator) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		r, err := auth.Authenticate(c.Request)
+		if err != nil {
+			auth.Refuse(c.Writer, c.Request, err)
+			c.Abort()
+			return
+		}
+		c.Request = r
+	}
+}
+
+func newServer(secret []byte) (http.Handler, error) {
+	r := gin.New()
+	// gin.Default() logs query strings, and with them every token that comes in one.
+	r.Use(gin.LoggerWithConfig(gin.LoggerConfig{SkipQueryString: true}), gin.Recovery())
+	if err := addRoutes(r, secret); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func addRoutes(r gin.IRouter, secret []byte) error {
+	auth, err := wsauth.New(wsauth.Options{
+		Issuers: []wsauth.Issuer{{
+			Name:     "https://id.example.com/",
+			Audience: []string{"chat"},
+			Keys:     wsauth.HMAC(secret),
+		}},
+		Logger: slog.Default(),
+	})
+	if err != nil {
+		return fmt.Errorf("with CHAT_SECRET as the secret: %w", err)
+	}
+	r.GET("/ws", gin.WrapH(auth.Upgrade(chat, nil))) // Upgrade authenticates by itself
+	withToken := r.Group("/", authenticate(auth))
+	withToken.GET("/me", me)
+	moderators := wsauth.RequireScopes("chat:moderate")
+	withToken.GET("/ws/moderators", gin.WrapH(moderators(auth.Upgrade(chat, nil))))
+	return nil
+}
+
+type message struct {
+	From string `json:"from,omitempty"`
+	Text string `json:"text"`
+}
+
+// chat runs once for each connection. When the token ends, the connection does, and with it the loop.
+func chat(ctx context.Context, conn *websocket.Conn) {
+	claims, _ := wsauth.ClaimsFromContext(ctx)
+	for {
+		var m message
+		if err := wsjson.Read(ctx, conn, &m); err != nil {
+			return
+		}
+		m.From = claims.Subject
+		if err := wsjson.Write(ctx, conn, m); err != nil {
+			return
+		}
+	}
+}
+
+// me answers with all that the token says. The claims are in the request's context, not in gin's own.
+func me(c *gin.Context) {
+	claims, _ := wsauth.ClaimsFromContext(c.Request.Context())
+	var all map[string]any
+	if err := claims.Decode(&all); err != nil {
+		c.AbortWithStatus(http.StatusInternalServerError)
+		return
+	}
+	c.JSON(http.StatusOK, all)
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
+)
+
+// An attempt is a handshake and what should come of it.
+type attempt struct {
+	name      string
+	query     string
+	header    http.Header
+	protocols []string
+	status    int
+	answer    string // 101: the subject; else WWW-Authenticate
+}
+
+// check is this server's own client: it connects in each way there is, and in ways that must fail. It prints what
+// happened, and returns an error if anything went otherwise than it should.
+func check(ctx context.Context, base string, idp *idp, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	attempts, err := attempts(ctx, base, idp)
+	if err != nil {
+		return fmt.Errorf("self-check: %w", err)
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\n\tTOKEN\tSTATUS\tSUBJECT, OR WWW-AUTHENTICATE")
+	wrong := 0
+	row := func(name string, status int, answer string, wantStatus int, wantAnswer string) {
+		mark := "ok"
+		if status != wantStatus || answer != wantAnswer {
+			mark = "WRONG"
+			wrong++
+			answer += fmt.Sprintf(" (should be: %d %s)", wantStatus, wantAnswer)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%d\t%s\n", mark, name, status, answer)
+	}
+	for _, a := range attempts {
+		status, answer, err := a.make(ctx, base)
+		if err != nil {
+			return fmt.Errorf("self-check: %s: %w", a.name, err)
+		}
+		row(a.name, status, answer, a.status, a.answer)
+	}
+	end, err := watch(ctx, base, idp)
+	if err != nil {
+		return fmt.Errorf("self-check: a connection that ends with its token: %w", err)
+	}
+	closed := fmt.Sprintf("alice, then closed with %d %q", end.Code, end.Reason)
+	row("of 2 seconds, waited for", 101, closed, 101, `alice, then closed with 3000 "token expired"`)
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if wrong > 0 {
+		return fmt.Errorf("self-check: %d of %d went wrong", wrong, len(attempts)+1)
+	}
+	fmt.Fprintf(out, "\nAll %d went as they should.\n", len(attempts)+1)
+	return nil
+}
+
+func attempts(ctx context.Context, base string, idp *idp) ([]attempt, error) {
+	key, cookie, err := login(ctx, base, es256)
+	if err != nil {
+		return nil, err
+	}
+	secret, _, err := login(ctx, base, hs256)
+	if err != nil {
+		return nil, err
+	}
+	expired, err := idp.mint(es256, "alice", time.Now().Add(-time.Hour), time.Minute)
+	if err != nil {
+		return nil, err
+	}
+	forged, err := forge(key)
+	if err != nil {
+		return nil, err
+	}
+	const (
+		challenge = `Bearer realm="wsauth"`
+		tooOld    = challenge + `, error="invalid_token", error_description="token expired"`
+		invalid   = challenge + `, error="invalid_token", error_description="token not valid"`
+		malformed = challenge + `, error="invalid_request", error_description="more than one token, or a malformed one"`
+	)
+	query := func(token string) string { return "?access_token=" + url.QueryEscape(token) }
+	bearer := func(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
+	from := func(origin string) http.Header {
+		return http.Header{"Cookie": {cookie.Name + "=" + cookie.Value}, "Origin": {origin}}
+	}
+	return []attempt{
+		{name: "in the header, ES256", header: bearer(key), status: 101, answer: "alice"},
+		{name: "in the header, HS256", header: bearer(secret), status: 101, answer: "alice"},
+		{name: "in the query", query: query(key), status: 101, answer: "alice"},
+		{name: "in a cookie", header: from(base), status: 101, answer: "alice"},
+		// "wsauth" is for the server to select; it never selects the entry with the token.
+		{name: "as a subprotocol", protocols: []string{"wsauth", "bearer." + key}, status: 101, answer: "alice"},
+		{name: "none", status: 401, answer: challenge},
+		{name: "expired", header: bearer(expired), status: 401, answer: tooOld},
+		{name: "forged", header: bearer(forged), status: 401, answer: invalid},
+		{name: "a foreign site's cookie", header: from("https://evil.example"), status: 403, answer: "no challenge"},
+		{name: "header and query at once", header: bearer(key), query: query(key), status: 400, answer: malformed},
+	}, nil
+}
+
+// make makes the attempt. An error is one of the connection, not a refusal.
+func (a *attempt) make(ctx context.Context, base string) (status int, answer string, err error) {
+	conn, resp, err := websocket.Dial(ctx, base+"/ws"+a.query, &websocket.DialOptions{
+		HTTPHeader: a.header, Subprotocols: a.protocols,
+	})
+	switch {
+	case err != nil && resp == nil:
+		return 0, "", withoutURL(err)
+	case err != nil:
+		return resp.StatusCode, cmp.Or(resp.Header.Get("WWW-Authenticate"), "no challenge"), nil
+	}
+	defer conn.CloseNow()
+	subject, err := exchange(ctx, conn)
+	if err != nil {
+		return 0, "", err
+	}
+	return resp.StatusCode, subject, conn.Close(websocket.StatusNormalClosure, "")
+}
+
+// exchange sends a message and returns whom the server takes the client for.
+func exchange(ctx context.Context, conn *websocket.Conn) (string, error) {
+	if err := wsjson.Write(ctx, conn, message{Text: "hello"}); err != nil {
+		return "", err
+	}
+	var first, echo message
+	if err := wsjson.Read(ctx, conn, &first); err != nil {
+		return "", err
+	}
+	if err := wsjson.Read(ctx, conn, &echo); err != nil {
+		return "", err
+	}
+	if echo.Text != "hello" || echo.From != first.Claims["sub"] {
+		return "", errors.New("the echo is not what was sent")
+	}
+	return echo.From, nil
+}
+
+// watch waits for the end of a connection with a token of 2 seconds.
+func watch(ctx context.Context, base string, idp *idp) (websocket.CloseError, error) {
+	var end websocket.CloseError
+	token, err := idp.mint(hs256, "alice", time.Now(), 2*time.Second)
+	if err != nil {
+		return end, err
+	}
+	conn, _, err := websocket.Dial(ctx, base+"/ws", &websocket.DialOptions{
+		HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
+	})
+	if err != nil {
+		return end, err
+	}
+	defer conn.CloseNow()
+	if _, err := exchange(ctx, conn); err != nil {
+		return end, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if _, _, err := conn.Read(ctx); !errors.As(err, &end) {
+		return end, fmt.Errorf("no close frame, but %w", err)
+	}
+	return end, nil
+}
+
+// login is what the page does, too.
+func login(ctx context.Context, base, alg string) (token string, cookie *http.Cookie, err error) {
+	form := strings.NewReader(url.Values{"name": {"alice"}, "key": {alg}}.Encode())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/login", form)
+	if err != nil {
+		return "", nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", nil, err
+	}
+	defer resp.Body.Close()
+	var body struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
+		return "", nil, fmt.Errorf("login: status %d: %w", resp.StatusCode, err)
+	}
+	cookies := resp.Cookies()
+	if len(cookies) != 1 {
+		return "", nil, errors.New("login: not one cookie")
+	}
+	return body.Token, cookies[0], nil
+}
+
+// forge puts another subject into a token and leaves the signature as it is.
+func forge(token string) (string, error) {
+	header, rest, _ := strings.Cut(token, ".")
+	payload, signature, _ := strings.Cut(rest, ".")
+	text, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil {
+		return "", err
+	}
+	forged := strings.Replace(string(text), `"sub":"alice"`, `"sub":"mallory"`, 1)
+	return header + "." + base64URL([]byte(forged)) + "." + signature, nil
+}
+
+// withoutURL keeps the URL, and a token in its query, out of an error.
+func withoutURL(err error) error {
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
+}

@@ -1,0 +1,240 @@
+// Command quickstart shows wsauth at work, with nothing but Go on the machine: a server with a WebSocket that needs a
+// token, an issuer of tokens beside it, and a page to try them on. It begins with a check of itself.
+//
+//	go run ./quickstart
+//	go run ./quickstart -check
+package main
+
+import (
+	"cmp"
+	"context"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
+	"github.com/wsauth/wsauth"
+)
+
+type config struct {
+	addr  string
+	ttl   time.Duration
+	check bool
+}
+
+func main() {
+	var cfg config
+	flag.StringVar(&cfg.addr, "addr", "", "`address` to listen on (default 127.0.0.1:8080; with -check any free port)")
+	flag.DurationVar(&cfg.ttl, "ttl", time.Minute, "how long a token lives, in whole seconds")
+	flag.BoolVar(&cfg.check, "check", false, "check that everything goes as it should, and exit")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, cfg, os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends, or with cfg.check until the check has ended.
+func run(ctx context.Context, cfg config, out, logs io.Writer) error {
+	if cfg.ttl < time.Second {
+		return fmt.Errorf("-ttl %v: a token must live for a second at least", cfg.ttl)
+	}
+	listener, err := listen(cfg)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	base := baseURL(listener.Addr())
+	log := slog.New(slog.NewTextHandler(logs, nil))
+	app, err := newServer(base, cfg.ttl, log)
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{
+		Handler:           app,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(listener) }()
+
+	fmt.Fprintf(out, "wsauth quickstart: %s\n\nThe self-check. Its refusals are in the log on stderr, too.\n", base)
+	err = check(ctx, base, app.idp, out)
+	if err == nil && !cfg.check {
+		fmt.Fprintf(out, next, base, cfg.ttl)
+		select {
+		case <-ctx.Done():
+		case err = <-served:
+			return err
+		}
+	}
+	if ctx.Err() != nil && !cfg.check {
+		err = nil // Ctrl-C during the self-check is no fault
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	// The first stops accepting and waits for requests. It does not know WebSockets: the second closes those, with 1001.
+	return errors.Join(err, srv.Shutdown(ctx), app.auth.Shutdown(ctx))
+}
+
+func listen(cfg config) (net.Listener, error) {
+	usual := "127.0.0.1:8080"
+	if cfg.check {
+		usual = "127.0.0.1:0"
+	}
+	listener, err := net.Listen("tcp", cmp.Or(cfg.addr, usual))
+	if err != nil {
+		return nil, fmt.Errorf("%w\nIf another program has the port, choose one: -addr 127.0.0.1:8081", err)
+	}
+	return listener, nil
+}
+
+// baseURL is where a client on this machine finds a server that listens on addr.
+func baseURL(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return fmt.Sprintf("http://127.0.0.1:%d", tcp.Port)
+	}
+	return "http://" + addr.String()
+}
+
+// A server is the whole quickstart. The part of it that an application has is newServer and chat.
+type server struct {
+	http.Handler
+	auth *wsauth.Authenticator
+	idp  *idp // for the check, which also needs tokens that no login hands out
+}
+
+func newServer(base string, ttl time.Duration, log *slog.Logger) (*server, error) {
+	idp, err := newIDP(base, ttl)
+	if err != nil {
+		return nil, err
+	}
+	auth, err := wsauth.New(wsauth.Options{
+		Issuers: []wsauth.Issuer{{
+			Name:     idp.keyName,
+			Audience: []string{idp.audience},
+			// Plain http is for loopback only. A real provider's set is found by discovery: wsauth.JWKS{}.
+			Keys: wsauth.JWKS{URL: base + "/jwks.json"},
+		}, {
+			Name:     idp.secretName,
+			Audience: []string{idp.audience},
+			Keys:     wsauth.HMAC(idp.secret),
+		}},
+		Extractors: []wsauth.Extractor{
+			wsauth.FromHeader(),
+			wsauth.FromQuery("access_token"),
+			wsauth.FromCookie("access_token"),
+			wsauth.FromSubprotocol("bearer."),
+		},
+		// None, so that the page's countdown and the connection end at the same moment. The default of 30 s is for
+		// clocks that differ; here the issuer and the server have the same one.
+		Leeway: -1,
+		Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /ws", auth.Upgrade(chat, nil))
+	mux.Handle("GET /me", auth.Middleware(http.HandlerFunc(me)))
+	mux.HandleFunc("GET /{$}", servePage)
+
+	// No other site may log a visitor in or out.
+	sameOrigin := http.NewCrossOriginProtection()
+	mux.HandleFunc("GET /jwks.json", idp.serveJWKS)
+	mux.Handle("POST /login", sameOrigin.Handler(http.HandlerFunc(idp.login)))
+	mux.Handle("POST /logout", sameOrigin.Handler(http.HandlerFunc(idp.logout)))
+	return &server{mux, auth, idp}, nil
+}
+
+// A message goes in both directions. The first one has the claims and comes from the server.
+type message struct {
+	From   string         `json:"from,omitempty"`
+	Text   string         `json:"text,omitempty"`
+	Claims map[string]any `json:"claims,omitempty"`
+}
+
+// chat runs once for each connection. At the end of the token the library closes it with 3000, and Read fails.
+func chat(ctx context.Context, conn *websocket.Conn) {
+	claims, _ := wsauth.ClaimsFromContext(ctx)
+	var first message
+	if err := claims.Decode(&first.Claims); err != nil {
+		conn.Close(websocket.StatusInternalError, "")
+		return
+	}
+	if err := wsjson.Write(ctx, conn, first); err != nil {
+		return
+	}
+	for {
+		var in message
+		if err := wsjson.Read(ctx, conn, &in); err != nil {
+			return
+		}
+		if err := wsjson.Write(ctx, conn, message{From: claims.Subject, Text: in.Text}); err != nil {
+			return
+		}
+	}
+}
+
+// me answers with the claims over plain HTTP.
+func me(w http.ResponseWriter, r *http.Request) {
+	claims, _ := wsauth.ClaimsFromContext(r.Context())
+	var all map[string]any
+	if err := claims.Decode(&all); err != nil {
+		http.Error(w, "internal server error", http.StatusInternalServerError)
+		return
+	}
+	writeJSON(w, all)
+}
+
+//go:embed page.html
+var page []byte
+
+func servePage(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	// The page is one file: its style and script are in it, and it loads nothing.
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "+
+		"img-src data:; connect-src 'self' ws:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	w.Write(page)
+}
+
+// next is what to try by hand. Only what is to be pasted is indented.
+const next = `
+Open %[1]s in a browser, or paste into a shell:
+
+Log in (the token lives for %[2]v; log in again when it has ended), and ask who you are:
+
+    TOKEN=$(curl -s -d name=alice %[1]s/login | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+    curl -i -H "Authorization: Bearer $TOKEN" %[1]s/me
+
+The same without a token: 401, and a challenge that says what is missing.
+
+    curl -i %[1]s/me
+
+A WebSocket handshake by query (101), and by cookie from a foreign site (403):
+
+    handshake() { curl -s -D - -o /dev/null -m 1 --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket' \
+      -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==' "$@"; }
+    handshake "%[1]s/ws?access_token=$TOKEN"
+    handshake -H "Cookie: access_token=$TOKEN" -H 'Origin: https://evil.example' %[1]s/ws
+
+Ctrl-C ends the server.
+`

@@ -1,0 +1,297 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/wsauth/wsauth/examples/internal/testclient"
+)
+
+// A buffer is written to by the server's goroutines and read by a test.
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	has  string        // once this has been written,
+	done chan struct{} // this is closed; nil: nobody waits
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, err := b.text.Write(p)
+	if b.done != nil && strings.Contains(b.text.String(), b.has) {
+		close(b.done)
+		b.done = nil
+	}
+	return n, err
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// serve starts the quickstart without its check.
+func serve(t *testing.T) (string, *server) {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(nil)
+	base := "http://" + srv.Listener.Addr().String()
+	app, err := newServer(base, time.Minute, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Config.Handler = app
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return base, app
+}
+
+func TestTheCheckGoesAsItShouldAndShowsNoToken(t *testing.T) {
+	t.Parallel() // it takes 2 seconds
+	var out, logs buffer
+	if err := run(testclient.Context(t), config{ttl: time.Minute, check: true}, &out, &logs); err != nil {
+		t.Errorf("%v\n%s", err, &out)
+	}
+	if !strings.Contains(out.String(), "All 11 went as they should.") {
+		t.Errorf("output:\n%s", &out)
+	}
+	if !strings.Contains(logs.String(), "wsauth: refused") {
+		t.Errorf("the refusals are not in the log:\n%s", &logs)
+	}
+	if all := out.String() + logs.String(); strings.Contains(all, "eyJ") {
+		t.Errorf("a token was printed:\n%s", all)
+	}
+}
+
+func TestTheCheckFailsWhereSomethingIsWrong(t *testing.T) {
+	t.Parallel() // it takes 2 seconds
+	base, app := serve(t)
+	stranger, err := newIDP(base, time.Minute) // whose keys the server does not know
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name string
+		base string
+		idp  *idp
+	}{
+		{"another issuer's tokens", base, stranger},
+		{"no server", "http://" + freeAddr(t), app.idp},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if err := check(testclient.Context(t), row.base, row.idp, io.Discard); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+}
+
+// freeAddr is an address that nobody listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+func TestATakenPortIsAClearError(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	addr := listener.Addr().String()
+	err = run(t.Context(), config{addr: addr, ttl: time.Minute}, io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), addr) || !strings.Contains(err.Error(), "-addr") {
+		t.Errorf("error %v, which does not say what to do", err)
+	}
+}
+
+func TestATokenThatLivesForNoSecondIsAnError(t *testing.T) {
+	err := run(t.Context(), config{addr: "127.0.0.1:0", ttl: time.Millisecond}, io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "-ttl") {
+		t.Errorf("error %v, which does not say what to do", err)
+	}
+}
+
+func TestCtrlCEndsTheServerAndItsConnections(t *testing.T) {
+	t.Parallel() // it takes 2 seconds
+	ctx, interrupt := context.WithCancel(testclient.Context(t))
+	defer interrupt()
+	ready := make(chan struct{})
+	out := &buffer{has: "Ctrl-C", done: ready}
+	addr := freeAddr(t)
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, config{addr: addr, ttl: time.Minute}, out, io.Discard) }()
+	select {
+	case <-ready:
+	case err := <-ended:
+		t.Fatalf("%v\n%s", err, out)
+	}
+	token, _, err := login(ctx, "http://"+addr, es256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, resp := testclient.Dial(t, "http://"+addr+"/ws", testclient.Bearer(token))
+	if conn == nil {
+		t.Fatalf("status %d", resp.StatusCode)
+	}
+	if _, err := exchange(testclient.Context(t), conn); err != nil {
+		t.Fatal(err)
+	}
+	interrupt()
+	if _, _, err := conn.Read(testclient.Context(t)); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("the connection ended with %v", err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// What the quickstart tells people to paste is pasted here.
+func TestTheCommandsToTryNextWork(t *testing.T) {
+	t.Parallel() // it takes 2 seconds
+	for _, tool := range []string{"sh", "sed", "curl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(err)
+		}
+	}
+	ctx, interrupt := context.WithCancel(testclient.Context(t))
+	defer interrupt()
+	ready := make(chan struct{})
+	out := &buffer{has: "Ctrl-C", done: ready}
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, config{addr: "127.0.0.1:0", ttl: time.Minute}, out, io.Discard) }()
+	select {
+	case <-ready:
+	case err := <-ended:
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var script strings.Builder
+	for line := range strings.Lines(out.String()) {
+		if strings.HasPrefix(line, "    ") && !strings.Contains(line, "SUBJECT") {
+			script.WriteString(line)
+		}
+	}
+	answers, _ := exec.CommandContext(ctx, "sh", "-c", script.String()).Output() // curl leaves a WebSocket by a timeout
+	var got []string
+	for _, status := range regexp.MustCompile(`(?m)^HTTP/1.1 (\d+)`).FindAllStringSubmatch(string(answers), -1) {
+		got = append(got, status[1])
+	}
+	if want := "200 401 101 403"; strings.Join(got, " ") != want {
+		t.Errorf("statuses %s, want %s, of\n%s\n%s", got, want, &script, answers)
+	}
+	if !strings.Contains(string(answers), `"sub":"alice"`) {
+		t.Errorf("no claims in\n%s", answers)
+	}
+	interrupt()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestThePageIsServedAndLoadsNothing(t *testing.T) {
+	base, _ := serve(t)
+	resp, err := http.Get(base + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ct := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || ct != "text/html; charset=utf-8" {
+		t.Errorf("status %d, Content-Type %q", resp.StatusCode, ct)
+	}
+	if !bytes.Contains(text, []byte("<title>wsauth quickstart</title>")) {
+		t.Error("this is another page")
+	}
+	if found := regexp.MustCompile(`(src|href|url)\s*[=(]\s*["']?(https?:)?//`).Find(text); found != nil {
+		t.Errorf("the page loads something: %s", found)
+	}
+	if csp := resp.Header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none';") {
+		t.Errorf("Content-Security-Policy = %q", csp)
+	}
+}
+
+func TestTheLogin(t *testing.T) {
+	base, _ := serve(t)
+	for _, row := range []struct {
+		name   string
+		form   string
+		header http.Header
+		status int
+	}{
+		{"ES256 if nothing is said", "name=alice", nil, 200},
+		{"ES256", "name=alice&key=ES256", nil, 200},
+		{"HS256", "name=alice&key=HS256", nil, 200},
+		{"own origin", "name=alice", http.Header{"Origin": {base}}, 200},
+		{"no name", "name=+", nil, 400},
+		{"a name too long", "name=" + strings.Repeat("a", 101), nil, 400},
+		{"a name that is not UTF-8", "name=%ff", nil, 400},
+		{"an algorithm that it does not have", "name=alice&key=none", nil, 400},
+		{"from another site", "name=alice", http.Header{"Sec-Fetch-Site": {"cross-site"}}, 403},
+		{"from another origin", "name=alice", http.Header{"Origin": {"https://evil.example"}}, 403},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			req, err := http.NewRequestWithContext(t.Context(), "POST", base+"/login", strings.NewReader(row.form))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if row.header != nil {
+				req.Header = row.header
+			}
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != row.status {
+				t.Errorf("status %d, want %d", resp.StatusCode, row.status)
+			}
+			cookie := resp.Header.Get("Set-Cookie")
+			if row.status != 200 {
+				if cookie != "" {
+					t.Error("a cookie was set")
+				}
+				return
+			}
+			for _, attribute := range []string{"access_token=", "; Path=/ws", "; Max-Age=60", "; HttpOnly", "; SameSite=Lax"} {
+				if !strings.Contains(cookie, attribute) {
+					t.Errorf("the cookie is without %q", attribute)
+				}
+			}
+		})
+	}
+}
+
+func TestTheLogoutTakesTheCookieBack(t *testing.T) {
+	base, _ := serve(t)
+	resp, err := http.Post(base+"/logout", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	cookies := resp.Cookies()
+	if len(cookies) != 1 || cookies[0].Name != "access_token" || cookies[0].Path != "/ws" || cookies[0].MaxAge >= 0 {
+		t.Errorf("Set-Cookie: %q", resp.Header["Set-Cookie"])
+	}
+}

@@ -1,0 +1,1208 @@
+package wsauth_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wsauth/wsauth"
+	"github.com/wsauth/wsauth/internal/mint"
+)
+
+// extractAuth takes tokens from everywhere: the query parameter access_token, the cookie session, the subprotocol
+// bearer., and by a func from X-Token, where "broken" is malformed.
+func extractAuth(t testing.TB, change ...func(*wsauth.Options)) *wsauth.Authenticator {
+	t.Helper()
+	return newAuth(t, append([]func(*wsauth.Options){func(o *wsauth.Options) {
+		o.Extractors = []wsauth.Extractor{
+			wsauth.FromHeader(), wsauth.FromQuery("access_token"), wsauth.FromCookie("session"),
+			wsauth.FromSubprotocol("bearer."),
+			wsauth.FromFunc(func(r *http.Request) (string, error) {
+				if r.Header.Get("X-Token") == "broken" {
+					return "ignored", errors.New("broken: " + testToken(nil))
+				}
+				return r.Header.Get("X-Token"), nil
+			}),
+		}
+		o.Origins = []string{
+			"https://app.example.com", "https://*.apps.example.com", "http://[2001:db8::2]:8080",
+			"http://old.example.com",
+		}
+	}}, change...)...)
+}
+
+// An extraction is a request and what becomes of it. ALICE and BOB are good tokens, BAD one with a signature that is
+// not valid. ALICE64 is the base64url form of ALICE, ALICE%2E has its dots escaped.
+type extraction struct {
+	request string
+	want    error  // nil: accepted
+	subject string // of the token that counts; default: alice
+	tls     bool
+}
+
+type tokens struct{ alice, bob, bad string }
+
+func newTokens() tokens {
+	return tokens{
+		alice: testToken(nil), bob: testToken(map[string]any{"sub": "bob"}),
+		bad: mint.New("HS256", "").Token(testClaims(nil)),
+	}
+}
+
+func (t tokens) expand(text string) string {
+	return strings.NewReplacer("ALICE64", mint.Base64([]byte(t.alice)),
+		"ALICE%2E", strings.ReplaceAll(t.alice, ".", "%2E"), "ALICE", t.alice, "BOB", t.bob, "BAD", t.bad).Replace(text)
+}
+
+func (x extraction) read(t testing.TB, tok tokens) *http.Request {
+	t.Helper()
+	r := readRequest(t, tok.expand(x.request))
+	if x.tls {
+		r.TLS = new(tls.ConnectionState)
+	}
+	return r
+}
+
+const (
+	noTokenAt   = "GET /\nX-Other: 1"
+	handshake   = "GET /ws\nHANDSHAKE\n"
+	aliceCookie = "Cookie: session=ALICE\n"
+	own         = "Origin: https://server.example.com\n"
+)
+
+var (
+	none      = wsauth.ErrNoToken
+	malformed = wsauth.ErrMalformedRequest
+	invalid   = wsauth.ErrInvalidToken
+	foreign   = wsauth.ErrOrigin
+)
+
+var extractions = map[string]extraction{
+	"nothing":              {request: noTokenAt, want: none},
+	"nothing, a handshake": {request: handshake, want: none},
+	"nothing, a handshake from a foreign origin": {
+		request: handshake + "Origin: https://evil.com", want: none,
+	},
+	"nothing, an OPTIONS request": {request: "OPTIONS /\nAccess-Control-Request-Method: GET", want: none},
+	"nothing, a preflight of a foreign origin": {
+		request: "OPTIONS /\nOrigin: https://evil.com\nAccess-Control-Request-Method: POST", want: none,
+	},
+
+	"header":                          {request: "GET /\nAuthorization: Bearer ALICE"},
+	"header: lower case":              {request: "GET /\nauthorization: bearer ALICE"},
+	"header: capitals":                {request: "GET /\nAUTHORIZATION: BEARER ALICE"},
+	"header: mixed":                   {request: "GET /\nAuthorization: bEaReR ALICE"},
+	"header: on a handshake":          {request: handshake + "Authorization: Bearer ALICE"},
+	"header: on a POST":               {request: "POST /\nAuthorization: Bearer ALICE"},
+	"header: on an OPTIONS request":   {request: "OPTIONS /\nAuthorization: Bearer ALICE"},
+	"header: space around the value":  {request: "GET /\nAuthorization: \t Bearer ALICE \t"},
+	"header: a bad token":             {request: "GET /\nAuthorization: Bearer BAD", want: invalid},
+	"header: no JWT":                  {request: "GET /\nAuthorization: Bearer x", want: invalid},
+	"header: the name alone":          {request: "GET /\nAuthorization: Bearer", want: malformed},
+	"header: the name and space":      {request: "GET /\nAuthorization: Bearer ", want: malformed},
+	"header: two spaces":              {request: "GET /\nAuthorization: Bearer  ALICE", want: malformed},
+	"header: a tab":                   {request: "GET /\nAuthorization: Bearer\tALICE", want: malformed},
+	"header: a space and a tab":       {request: "GET /\nAuthorization: Bearer \tALICE", want: malformed},
+	"header: a word behind":           {request: "GET /\nAuthorization: Bearer ALICE x", want: malformed},
+	"header: two tokens":              {request: "GET /\nAuthorization: Bearer ALICE BOB", want: malformed},
+	"header: a comma":                 {request: "GET /\nAuthorization: Bearer ALICE,", want: malformed},
+	"header: two challenges":          {request: "GET /\nAuthorization: Bearer ALICE, Bearer BOB", want: malformed},
+	"header: a semicolon":             {request: "GET /\nAuthorization: Bearer ALICE; a=b", want: malformed},
+	"header: quotes":                  {request: "GET /\nAuthorization: Bearer \"ALICE\"", want: malformed},
+	"header: a colon":                 {request: "GET /\nAuthorization: Bearer: ALICE", want: malformed},
+	"header: an equals sign":          {request: "GET /\nAuthorization: Bearer=ALICE", want: malformed},
+	"header: beyond ASCII":            {request: "GET /\nAuthorization: Bearer ALICE\u00fc", want: malformed},
+	"header: a non-breaking space":    {request: "GET /\nAuthorization: Bearer\u00a0ALICE", want: malformed},
+	"header: a longer scheme":         {request: "GET /\nAuthorization: Bearers ALICE", want: none},
+	"header: a scheme that begins so": {request: "GET /\nAuthorization: BearerALICE", want: none},
+	"header: a scheme that ends so":   {request: "GET /\nAuthorization: XBearer ALICE", want: none},
+	"header: no scheme":               {request: "GET /\nAuthorization: ALICE", want: none},
+	"header: empty":                   {request: "GET /\nAuthorization:", want: none},
+	"header: Basic":                   {request: "GET /\nAuthorization: Basic dTpw", want: none},
+	"header: Basic, malformed":        {request: "GET /\nAuthorization: Basic", want: none},
+	"header: Digest":                  {request: "GET /\nAuthorization: Digest username=\"Bearer ALICE\"", want: none},
+	"header: Basic and Bearer": {
+		request: "GET /\nAuthorization: Basic dTpw\nAuthorization: Bearer ALICE", want: malformed,
+	},
+	"header: Bearer and Basic": {
+		request: "GET /\nAuthorization: Bearer ALICE\nAuthorization: Basic dTpw", want: malformed,
+	},
+	"header: Bearer and nothing": {
+		request: "GET /\nAuthorization: Bearer ALICE\nAuthorization:", want: malformed,
+	},
+	"header: twice": {
+		request: "GET /\nAuthorization: Bearer ALICE\nAuthorization: Bearer BOB", want: malformed,
+	},
+	"header: twice the same": {
+		request: "GET /\nAuthorization: Bearer ALICE\nauthorization: Bearer ALICE", want: malformed,
+	},
+	"header: Basic twice": {
+		request: "GET /\nAuthorization: Basic dTpw\nAuthorization: Basic dTpw", want: malformed,
+	},
+	"header: Proxy-Authorization":      {request: "GET /\nProxy-Authorization: Bearer ALICE", want: none},
+	"header: X-Authorization":          {request: "GET /\nX-Authorization: Bearer ALICE", want: none},
+	"header: a token in another place": {request: "GET /\nX-Access-Token: ALICE", want: none},
+
+	"query":                           {request: "GET /ws?access_token=ALICE\nHANDSHAKE"},
+	"query: behind another parameter": {request: "GET /ws?a=b&access_token=ALICE\nHANDSHAKE"},
+	"query: before another parameter": {request: "GET /ws?access_token=ALICE&a=b\nHANDSHAKE"},
+	"query: an escape in the name":    {request: "GET /ws?access%5Ftoken=ALICE\nHANDSHAKE"},
+	"query: each letter an escape": {
+		request: "GET /ws?%61%63%63%65%73%73%5f%74%6f%6b%65%6e=ALICE\nHANDSHAKE",
+	},
+	"query: escapes in the value":     {request: "GET /ws?access_token=ALICE%2E\nHANDSHAKE"},
+	"query: another one is malformed": {request: "GET /ws?a=%zz&access_token=ALICE&b;c\nHANDSHAKE"},
+	"query: empty pairs":              {request: "GET /ws?&&access_token=ALICE&&\nHANDSHAKE"},
+	"query: odd letters in the handshake": {
+		request: "GET /ws?access_token=ALICE\nconnection: UPGRADE\nupgrade: WebSocket",
+	},
+	"query: lists in the handshake": {
+		request: "GET /ws?access_token=ALICE\nConnection: a\nConnection: b ,upgrade\nUpgrade: h2c, websocket",
+	},
+	"query: a bad token":      {request: "GET /ws?access_token=BAD\nHANDSHAKE", want: invalid},
+	"query: no JWT":           {request: "GET /ws?access_token=x\nHANDSHAKE", want: invalid},
+	"query: a space":          {request: "GET /ws?access_token=+ALICE\nHANDSHAKE", want: invalid},
+	"query: an escaped space": {request: "GET /ws?access_token=ALICE%20\nHANDSHAKE", want: invalid},
+	"query: twice":            {request: "GET /ws?access_token=ALICE&access_token=BOB\nHANDSHAKE", want: malformed},
+	"query: twice the same":   {request: "GET /ws?access_token=ALICE&access_token=ALICE\nHANDSHAKE", want: malformed},
+	"query: twice, one with an escape": {
+		request: "GET /ws?access_token=ALICE&access%5ftoken=BOB\nHANDSHAKE", want: malformed,
+	},
+	"query: twice, the first empty":  {request: "GET /ws?access_token=&access_token=BOB\nHANDSHAKE", want: malformed},
+	"query: twice, the second empty": {request: "GET /ws?access_token=ALICE&access_token\nHANDSHAKE", want: malformed},
+	"query: empty":                   {request: "GET /ws?access_token=\nHANDSHAKE", want: malformed},
+	"query: no equals sign":          {request: "GET /ws?access_token\nHANDSHAKE", want: malformed},
+	"query: empty with an escape":    {request: "GET /ws?access%5ftoken=\nHANDSHAKE", want: malformed},
+	"query: a bad escape":            {request: "GET /ws?access_token=ALICE%\nHANDSHAKE", want: malformed},
+	"query: a bad escape alone":      {request: "GET /ws?access_token=%zz\nHANDSHAKE", want: malformed},
+	"query: a semicolon before":      {request: "GET /ws?a=b;access_token=ALICE\nHANDSHAKE", want: malformed},
+	"query: a semicolon before, and no equals sign": {
+		request: "GET /ws?a;access_token=ALICE\nHANDSHAKE", want: malformed,
+	},
+	"query: a semicolon first":  {request: "GET /ws?;access_token=ALICE\nHANDSHAKE", want: malformed},
+	"query: a semicolon behind": {request: "GET /ws?access_token=ALICE;a=b\nHANDSHAKE", want: malformed},
+	"query: a semicolon last":   {request: "GET /ws?access_token=ALICE;\nHANDSHAKE", want: malformed},
+	"query: a semicolon in the name's place": {
+		request: "GET /ws?access_token;a=ALICE\nHANDSHAKE", want: malformed,
+	},
+	"query: two with a semicolon": {
+		request: "GET /ws?access_token=ALICE;access_token=BOB\nHANDSHAKE", want: malformed,
+	},
+	"query: a semicolon and an escape in the name": {
+		request: "GET /ws?a=b;access%5Ftoken=ALICE\nHANDSHAKE", want: malformed,
+	},
+	"query: an escaped semicolon": {request: "GET /ws?a=b%3Baccess_token=x.y.z\nHANDSHAKE", want: none},
+	"query: another name":         {request: "GET /ws?token=x.y.z\nHANDSHAKE", want: none},
+	"query: a longer name": {
+		request: "GET /ws?access_token2=x.y.z&my_access_token=x.y.z\nHANDSHAKE", want: none,
+	},
+	"query: other letters": {
+		request: "GET /ws?Access_Token=x.y.z&ACCESS_TOKEN=x.y.z\nHANDSHAKE", want: none,
+	},
+	"query: a space behind the name":  {request: "GET /ws?access_token+=x.y.z\nHANDSHAKE", want: none},
+	"query: an array":                 {request: "GET /ws?access_token[]=x.y.z\nHANDSHAKE", want: none},
+	"query: escaped twice":            {request: "GET /ws?access%255Ftoken=x.y.z\nHANDSHAKE", want: none},
+	"query: a value that looks like":  {request: "GET /ws?a=access_token=x.y.z\nHANDSHAKE", want: none},
+	"query: in the fragment's place":  {request: "GET /ws?a=b#access_token=x.y.z\nHANDSHAKE", want: none},
+	"query: in the path":              {request: "GET /access_token=x.y.z\nHANDSHAKE", want: none},
+	"query: a question mark only":     {request: "GET /ws?\nHANDSHAKE", want: none},
+	"query: on a plain GET":           {request: "GET /?access_token=ALICE", want: malformed},
+	"query: empty, on a plain GET":    {request: "GET /?access_token=", want: malformed},
+	"query: on a POST":                {request: "POST /?access_token=ALICE", want: malformed},
+	"query: on a POST like handshake": {request: "POST /?access_token=ALICE\nHANDSHAKE", want: malformed},
+	"query: on a HEAD like handshake": {request: "HEAD /?access_token=ALICE\nHANDSHAKE", want: malformed},
+	"query: without Connection":       {request: "GET /?access_token=ALICE\nUpgrade: websocket", want: malformed},
+	"query: without Upgrade":          {request: "GET /?access_token=ALICE\nConnection: upgrade", want: malformed},
+	"query: on another upgrade": {
+		request: "GET /?access_token=ALICE\nConnection: upgrade\nUpgrade: h2c", want: malformed,
+	},
+	"query: on a longer protocol": {
+		request: "GET /?access_token=ALICE\nConnection: upgrade\nUpgrade: websocket2", want: malformed,
+	},
+
+	"cookie":                          {request: "GET /\nCookie: session=ALICE"},
+	"cookie: among others":            {request: "GET /\nCookie: a=b; session=ALICE; c=d"},
+	"cookie: in a second line":        {request: "GET /\nCookie: a=b\nCookie: session=ALICE"},
+	"cookie: no space":                {request: "GET /\nCookie: a=b;session=ALICE;c=d"},
+	"cookie: space around":            {request: "GET /\nCookie: a=b; \t session=ALICE \t ; c=d"},
+	"cookie: quotes":                  {request: "GET /\nCookie: session=\"ALICE\""},
+	"cookie: others are malformed":    {request: "GET /\nCookie: ;; =; a; \"b\"=c; session=ALICE; d=\"; e=\\"},
+	"cookie: others are there twice":  {request: "GET /\nCookie: a=b; a=b; session=ALICE"},
+	"cookie: on a HEAD":               {request: "HEAD /\nCookie: session=ALICE"},
+	"cookie: on an OPTIONS request":   {request: "OPTIONS /\nCookie: session=ALICE"},
+	"cookie: a bad token":             {request: "GET /\nCookie: session=BAD", want: invalid},
+	"cookie: no JWT":                  {request: "GET /\nCookie: session=x", want: invalid},
+	"cookie: a quote":                 {request: "GET /\nCookie: session=\"ALICE", want: invalid},
+	"cookie: a space before":          {request: "GET /\nCookie: session= ALICE", want: invalid},
+	"cookie: an escape":               {request: "GET /\nCookie: session=ALICE%2E", want: invalid},
+	"cookie: empty":                   {request: "GET /\nCookie: session=", want: none},
+	"cookie: empty with quotes":       {request: "GET /\nCookie: session=\"\"", want: none},
+	"cookie: no equals sign":          {request: "GET /\nCookie: session", want: none},
+	"cookie: no cookie":               {request: "GET /\nCookie:", want: none},
+	"cookie: other letters":           {request: "GET /\nCookie: Session=ALICE", want: none},
+	"cookie: another name":            {request: "GET /\nCookie: sessions=ALICE; mysession=ALICE", want: none},
+	"cookie: another prefix":          {request: "GET /\nCookie: __Host-session=ALICE", want: none},
+	"cookie: a name in quotes":        {request: "GET /\nCookie: \"session\"=ALICE", want: none},
+	"cookie: an escape in the name":   {request: "GET /\nCookie: sessio%6e=ALICE", want: none},
+	"cookie: in a value":              {request: "GET /\nCookie: a=session=ALICE", want: none},
+	"cookie: behind a comma":          {request: "GET /\nCookie: a=b, session=ALICE", want: none},
+	"cookie: twice":                   {request: "GET /\nCookie: session=ALICE; session=BOB", want: malformed},
+	"cookie: twice the same":          {request: "GET /\nCookie: session=ALICE; session=ALICE", want: malformed},
+	"cookie: twice in two lines":      {request: "GET /\nCookie: session=ALICE\nCookie: session=BOB", want: malformed},
+	"cookie: twice, the first empty":  {request: "GET /\nCookie: session=; session=ALICE", want: malformed},
+	"cookie: twice, one without sign": {request: "GET /\nCookie: session=ALICE; session", want: malformed},
+	"cookie: twice, one not valid":    {request: "GET /\nCookie: session=\\; session=ALICE", want: malformed},
+
+	"handshake: own origin":             {request: handshake + aliceCookie + own},
+	"handshake: own origin over TLS":    {request: handshake + aliceCookie + own, tls: true},
+	"handshake: own origin without TLS": {request: handshake + aliceCookie + "Origin: http://server.example.com"},
+	"handshake: own origin, capitals":   {request: handshake + aliceCookie + "Origin: HTTPS://SERVER.example.com"},
+	"handshake: Host in capitals":       {request: handshake + "Host: SERVER.Example.com\n" + aliceCookie + own},
+	"handshake: default port in Origin": {request: handshake + aliceCookie + "Origin: https://server.example.com:443"},
+	"handshake: default port in Host":   {request: handshake + "Host: server.example.com:443\n" + aliceCookie + own},
+	"handshake: http's port in Host": {
+		request: handshake + "Host: server.example.com:80\n" + aliceCookie + "Origin: http://server.example.com",
+	},
+	"handshake: a port": {
+		request: handshake + "Host: localhost:8080\n" + aliceCookie + "Origin: http://localhost:8080",
+	},
+	"handshake: IPv6": {
+		request: handshake + "Host: [::1]:8080\n" + aliceCookie + "Origin: http://[::1]:8080",
+	},
+	"handshake: IPv6, capitals": {
+		request: handshake + "Host: [2001:DB8::1]\n" + aliceCookie + "Origin: https://[2001:db8::1]:443",
+	},
+	"handshake: listed": {request: handshake + aliceCookie + "Origin: https://app.example.com"},
+	"handshake: listed, over TLS": {
+		request: handshake + aliceCookie + "Origin: https://app.example.com", tls: true,
+	},
+	"handshake: listed with http": {
+		request: handshake + aliceCookie + "Origin: http://old.example.com", tls: true,
+	},
+	"handshake: listed, default port":    {request: handshake + aliceCookie + "Origin: https://app.example.com:443"},
+	"handshake: listed, capitals":        {request: handshake + aliceCookie + "Origin: https://APP.example.com"},
+	"handshake: listed IPv6":             {request: handshake + aliceCookie + "Origin: http://[2001:DB8::2]:8080"},
+	"handshake: star":                    {request: handshake + aliceCookie + "Origin: https://a.apps.example.com"},
+	"handshake: star, two labels":        {request: handshake + aliceCookie + "Origin: https://a.b.apps.example.com"},
+	"handshake: own origin, a bad token": {request: handshake + "Cookie: session=BAD\n" + own, want: invalid},
+	"handshake: own origin, two cookies": {
+		request: handshake + "Cookie: session=ALICE; session=BOB\n" + own, want: malformed,
+	},
+	"handshake: no origin":       {request: handshake + aliceCookie, want: foreign},
+	"handshake: an empty origin": {request: handshake + aliceCookie + "Origin:", want: foreign},
+	"handshake: null":            {request: handshake + aliceCookie + "Origin: null", want: foreign},
+	"handshake: own twice":       {request: handshake + aliceCookie + own + own, want: foreign},
+	"handshake: own and a foreign": {
+		request: handshake + aliceCookie + own + "Origin: https://evil.com", want: foreign,
+	},
+	"handshake: a foreign and own": {
+		request: handshake + aliceCookie + "Origin: https://evil.com\n" + own, want: foreign,
+	},
+	"handshake: two in one": {
+		request: handshake + aliceCookie + "Origin: https://server.example.com https://evil.com", want: foreign,
+	},
+	"handshake: foreign": {request: handshake + aliceCookie + "Origin: https://evil.com", want: foreign},
+	"handshake: foreign, a bad one": {
+		request: handshake + "Cookie: session=BAD\nOrigin: https://evil.com", want: foreign,
+	},
+	"handshake: a sibling": {
+		request: handshake + aliceCookie + "Origin: https://blog.example.com", want: foreign,
+	},
+	"handshake: a parent": {request: handshake + aliceCookie + "Origin: https://example.com", want: foreign},
+	"handshake: a subdomain": {
+		request: handshake + aliceCookie + "Origin: https://a.server.example.com", want: foreign,
+	},
+	"handshake: a longer domain": {
+		request: handshake + aliceCookie + "Origin: https://server.example.com.evil.com", want: foreign,
+	},
+	"handshake: a suffix": {
+		request: handshake + aliceCookie + "Origin: https://evilserver.example.com", want: foreign,
+	},
+	"handshake: user information": {
+		request: handshake + aliceCookie + "Origin: https://server.example.com@evil.com", want: foreign,
+	},
+	"handshake: a path": {
+		request: handshake + aliceCookie + "Origin: https://server.example.com/", want: foreign,
+	},
+	"handshake: no scheme": {request: handshake + aliceCookie + "Origin: server.example.com", want: foreign},
+	"handshake: another port": {
+		request: handshake + aliceCookie + "Origin: https://server.example.com:8443", want: foreign,
+	},
+	"handshake: ports across": {
+		request: handshake + "Host: server.example.com:80\n" + aliceCookie + own, want: foreign,
+	},
+	"handshake: http over TLS": {
+		request: handshake + aliceCookie + "Origin: http://server.example.com", want: foreign, tls: true,
+	},
+	"handshake: wss for a scheme": {
+		request: handshake + aliceCookie + "Origin: wss://server.example.com", want: foreign,
+	},
+	"handshake: listed, but http": {
+		request: handshake + aliceCookie + "Origin: http://app.example.com", want: foreign,
+	},
+	"handshake: listed, but a port": {
+		request: handshake + aliceCookie + "Origin: https://app.example.com:8443", want: foreign,
+	},
+	"handshake: listed, longer": {
+		request: handshake + aliceCookie + "Origin: https://app.example.com.evil.com", want: foreign,
+	},
+	"handshake: star, no label": {
+		request: handshake + aliceCookie + "Origin: https://apps.example.com", want: foreign,
+	},
+	"handshake: star, a suffix": {
+		request: handshake + aliceCookie + "Origin: https://evilapps.example.com", want: foreign,
+	},
+	"handshake: star, longer": {
+		request: handshake + aliceCookie + "Origin: https://a.apps.example.com.evil.com", want: foreign,
+	},
+	"handshake: star, http": {
+		request: handshake + aliceCookie + "Origin: http://a.apps.example.com", want: foreign,
+	},
+	"handshake: an empty cookie":     {request: handshake + "Cookie: session=\nOrigin: https://evil.com", want: none},
+	"handshake: Sec-Fetch-Site only": {request: handshake + aliceCookie + "Sec-Fetch-Site: same-origin", want: foreign},
+	"handshake: Sec-Fetch-Site is no substitute": {
+		request: handshake + aliceCookie + "Origin: https://evil.com\nSec-Fetch-Site: same-origin", want: foreign,
+	},
+
+	"odd handshake: no Connection": {request: "GET /\nUpgrade: websocket\nCookie: session=ALICE", want: foreign},
+	"odd handshake: a list": {
+		request: "GET /\nUpgrade: WebSocket, foo\nCookie: session=ALICE", want: foreign,
+	},
+	"odd handshake: another protocol": {
+		request: "GET /\nConnection: upgrade\nUpgrade: h2c\nCookie: session=ALICE", want: foreign,
+	},
+	"odd handshake: an empty Upgrade": {request: "GET /\nUpgrade:\nCookie: session=ALICE", want: foreign},
+	"odd handshake: a key alone":      {request: "GET /\nSec-WebSocket-Key: x\nCookie: session=ALICE", want: foreign},
+	"odd handshake: a POST": {
+		request: "POST /\nHANDSHAKE\nCookie: session=ALICE\nSec-Fetch-Site: same-origin", want: foreign,
+	},
+	"odd handshake: CONNECT": {request: "CONNECT /ws\nCookie: session=ALICE", want: foreign},
+	"odd handshake: CONNECT, foreign": {
+		request: "CONNECT /ws\nCookie: session=ALICE\nOrigin: https://evil.com", want: foreign,
+	},
+	"odd handshake: CONNECT, own":       {request: "CONNECT /ws\nCookie: session=ALICE\n" + own},
+	"odd handshake: a list, own":        {request: "GET /\nUpgrade: WebSocket, foo\nCookie: session=ALICE\n" + own},
+	"odd handshake: no Connection, own": {request: "GET /\nUpgrade: websocket\nCookie: session=ALICE\n" + own},
+
+	"unsafe: no headers":       {request: "POST /\nCookie: session=ALICE"},
+	"unsafe: same-origin":      {request: "POST /\nCookie: session=ALICE\nSec-Fetch-Site: same-origin"},
+	"unsafe: same-origin, own": {request: "POST /\nCookie: session=ALICE\nSec-Fetch-Site: same-origin\n" + own},
+	"unsafe: by the user":      {request: "POST /\nCookie: session=ALICE\nSec-Fetch-Site: none"},
+	"unsafe: own":              {request: "POST /\nCookie: session=ALICE\n" + own},
+	"unsafe: listed":           {request: "POST /\nCookie: session=ALICE\nOrigin: https://app.example.com"},
+	"unsafe: listed, cross-site": {
+		request: "POST /\nCookie: session=ALICE\nSec-Fetch-Site: cross-site\nOrigin: https://app.example.com",
+	},
+	"unsafe: listed, same-site": {
+		request: "DELETE /\nCookie: session=ALICE\nSec-Fetch-Site: same-site\nOrigin: https://a.apps.example.com",
+	},
+	"unsafe: cross-site": {
+		request: "POST /\nCookie: session=ALICE\nSec-Fetch-Site: cross-site", want: foreign,
+	},
+	"unsafe: cross-site, own": {
+		request: "POST /\nCookie: session=ALICE\nSec-Fetch-Site: cross-site\n" + own, want: foreign,
+	},
+	"unsafe: cross-site, null": {
+		request: "POST /\nCookie: session=ALICE\nSec-Fetch-Site: cross-site\nOrigin: null", want: foreign,
+	},
+	"unsafe: same-site": {
+		request: "POST /\nCookie: session=ALICE\nSec-Fetch-Site: same-site", want: foreign,
+	},
+	"unsafe: rubbish":            {request: "POST /\nCookie: session=ALICE\nSec-Fetch-Site: x", want: foreign},
+	"unsafe: foreign":            {request: "POST /\nCookie: session=ALICE\nOrigin: https://evil.com", want: foreign},
+	"unsafe: foreign, a bad one": {request: "POST /\nCookie: session=BAD\nOrigin: https://evil.com", want: foreign},
+	"unsafe: null":               {request: "POST /\nCookie: session=ALICE\nOrigin: null", want: foreign},
+	"unsafe: listed and a foreign": {
+		request: "POST /\nCookie: session=ALICE\nOrigin: https://app.example.com\nOrigin: https://evil.com",
+		want:    foreign,
+	},
+	"unsafe: PUT": {
+		request: "PUT /\nCookie: session=ALICE\nSec-Fetch-Site: cross-site", want: foreign,
+	},
+	"unsafe: PATCH": {
+		request: "PATCH /\nCookie: session=ALICE\nSec-Fetch-Site: cross-site", want: foreign,
+	},
+	"unsafe: DELETE": {
+		request: "DELETE /\nCookie: session=ALICE\nSec-Fetch-Site: cross-site", want: foreign,
+	},
+	"unsafe: an unknown method": {
+		request: "PROPFIND /\nCookie: session=ALICE\nSec-Fetch-Site: cross-site", want: foreign,
+	},
+	"unsafe: get in lower case": {
+		request: "get /\nCookie: session=ALICE\nSec-Fetch-Site: cross-site", want: foreign,
+	},
+	"unsafe: two cookies": {
+		request: "POST /\nCookie: session=ALICE; session=BOB\nOrigin: https://evil.com", want: malformed,
+	},
+	"unsafe: with a header": {
+		request: "POST /\nAuthorization: Bearer ALICE\nSec-Fetch-Site: cross-site\nOrigin: https://evil.com",
+	},
+	"safe: a foreign GET": {
+		request: "GET /\nCookie: session=ALICE\nSec-Fetch-Site: cross-site\nOrigin: https://evil.com",
+	},
+	"safe: a foreign HEAD": {request: "HEAD /\nCookie: session=ALICE\nSec-Fetch-Site: cross-site"},
+
+	"subprotocol":           {request: handshake + "Sec-WebSocket-Protocol: chat.v1, bearer.ALICE"},
+	"subprotocol: first":    {request: handshake + "Sec-WebSocket-Protocol: bearer.ALICE, chat.v1"},
+	"subprotocol: alone":    {request: handshake + "Sec-WebSocket-Protocol: bearer.ALICE"},
+	"subprotocol: no space": {request: handshake + "Sec-WebSocket-Protocol: chat.v1,bearer.ALICE,chat.v2"},
+	"subprotocol: much space": {
+		request: handshake + "Sec-WebSocket-Protocol: chat.v1 ,\t bearer.ALICE \t, chat.v2",
+	},
+	"subprotocol: in a second line": {
+		request: handshake + "Sec-WebSocket-Protocol: chat.v1\nSec-WebSocket-Protocol: bearer.ALICE",
+	},
+	"subprotocol: base64url": {request: handshake + "Sec-WebSocket-Protocol: chat.v1, bearer.ALICE64"},
+	"subprotocol: a foreign origin": {
+		request: handshake + "Origin: https://evil.com\nSec-WebSocket-Protocol: bearer.ALICE",
+	},
+	"subprotocol: a bad token":         {request: handshake + "Sec-WebSocket-Protocol: bearer.BAD", want: invalid},
+	"subprotocol: base64url of no JWT": {request: handshake + "Sec-WebSocket-Protocol: bearer.eHl6", want: invalid},
+	"subprotocol: no JWT":              {request: handshake + "Sec-WebSocket-Protocol: bearer.a.b", want: invalid},
+	"subprotocol: empty": {
+		request: handshake + "Sec-WebSocket-Protocol: chat.v1, bearer.", want: malformed,
+	},
+	"subprotocol: padded":            {request: handshake + "Sec-WebSocket-Protocol: bearer.eHk=", want: malformed},
+	"subprotocol: not canonical":     {request: handshake + "Sec-WebSocket-Protocol: bearer.eHl", want: malformed},
+	"subprotocol: not base64url":     {request: handshake + "Sec-WebSocket-Protocol: bearer.!!!", want: malformed},
+	"subprotocol: of another base64": {request: handshake + "Sec-WebSocket-Protocol: bearer.+/+/", want: malformed},
+	"subprotocol: twice": {
+		request: handshake + "Sec-WebSocket-Protocol: bearer.ALICE, bearer.BOB", want: malformed,
+	},
+	"subprotocol: twice the same": {
+		request: handshake + "Sec-WebSocket-Protocol: bearer.ALICE, bearer.ALICE", want: malformed,
+	},
+	"subprotocol: twice in two lines": {
+		request: handshake + "Sec-WebSocket-Protocol: bearer.ALICE\nSec-WebSocket-Protocol: bearer.BOB",
+		want:    malformed,
+	},
+	"subprotocol: twice, one empty": {
+		request: handshake + "Sec-WebSocket-Protocol: bearer., bearer.BOB", want: malformed,
+	},
+	"subprotocol: other letters":     {request: handshake + "Sec-WebSocket-Protocol: Bearer.x.y.z", want: none},
+	"subprotocol: no dot":            {request: handshake + "Sec-WebSocket-Protocol: bearer, x.y.z", want: none},
+	"subprotocol: another separator": {request: handshake + "Sec-WebSocket-Protocol: bearer-x.y.z", want: none},
+	"subprotocol: a longer prefix":   {request: handshake + "Sec-WebSocket-Protocol: xbearer.x.y.z", want: none},
+	"subprotocol: behind a prefix":   {request: handshake + "Sec-WebSocket-Protocol: chat.bearer.x.y.z", want: none},
+	"subprotocol: others only":       {request: handshake + "Sec-WebSocket-Protocol: chat.v1, chat.v2", want: none},
+	"subprotocol: on a plain GET":    {request: "GET /\nSec-WebSocket-Protocol: bearer.ALICE", want: malformed},
+	"subprotocol: on a POST": {
+		request: "POST /\nHANDSHAKE\nSec-WebSocket-Protocol: bearer.ALICE", want: malformed,
+	},
+	"subprotocol: empty, a plain GET": {request: "GET /\nSec-WebSocket-Protocol: bearer.", want: malformed},
+
+	"func":               {request: "GET /\nX-Token: ALICE"},
+	"func: a handshake":  {request: handshake + "X-Token: ALICE"},
+	"func: nothing":      {request: "GET /\nX-Token:", want: none},
+	"func: a bad token":  {request: "GET /\nX-Token: BAD", want: invalid},
+	"func: no JWT":       {request: "GET /\nX-Token: x", want: invalid},
+	"func: an error":     {request: "GET /\nX-Token: broken", want: malformed},
+	"func: a wrong POST": {request: "POST /\nX-Token: ALICE\nSec-Fetch-Site: cross-site"},
+
+	"two: header and query": {
+		request: "GET /ws?access_token=BOB\nHANDSHAKE\nAuthorization: Bearer ALICE", want: malformed,
+	},
+	"two: the same in both": {
+		request: "GET /ws?access_token=ALICE\nHANDSHAKE\nAuthorization: Bearer ALICE", want: malformed,
+	},
+	"two: header and bad query": {
+		request: "GET /ws?access_token=BAD\nHANDSHAKE\nAuthorization: Bearer ALICE", want: malformed,
+	},
+	"two: bad header, good query": {
+		request: "GET /ws?access_token=ALICE\nHANDSHAKE\nAuthorization: Bearer BAD", want: malformed,
+	},
+	"two: header and empty query": {
+		request: "GET /ws?access_token=\nHANDSHAKE\nAuthorization: Bearer ALICE", want: malformed,
+	},
+	"two: header and stray query": {request: "GET /?access_token=BOB\nAuthorization: Bearer ALICE", want: malformed},
+	"two: header and subprotocol": {
+		request: handshake + "Authorization: Bearer ALICE\nSec-WebSocket-Protocol: bearer.BOB", want: malformed,
+	},
+	"two: header and stray entry": {
+		request: "GET /\nAuthorization: Bearer ALICE\nSec-WebSocket-Protocol: bearer.BOB", want: malformed,
+	},
+	"two: query and subprotocol": {
+		request: "GET /ws?access_token=ALICE\nHANDSHAKE\nSec-WebSocket-Protocol: bearer.BOB", want: malformed,
+	},
+	"two: header and func":        {request: "GET /\nAuthorization: Bearer ALICE\nX-Token: BOB", want: malformed},
+	"two: header and broken func": {request: "GET /\nAuthorization: Bearer ALICE\nX-Token: broken", want: malformed},
+	"two: query and func":         {request: "GET /ws?access_token=ALICE\nHANDSHAKE\nX-Token: BOB", want: malformed},
+	"all but a cookie": {
+		request: "GET /ws?access_token=ALICE\nHANDSHAKE\nAuthorization: Bearer ALICE\n" +
+			"Sec-WebSocket-Protocol: bearer.ALICE\nX-Token: ALICE",
+		want: malformed,
+	},
+	"cookie and Basic":          {request: "GET /\nAuthorization: Basic dTpw\nCookie: session=BOB", subject: "bob"},
+	"cookie and another scheme": {request: "GET /\nAuthorization: Bearers x\nCookie: session=BOB", subject: "bob"},
+	"cookie and header":         {request: "GET /\nAuthorization: Bearer ALICE\nCookie: session=BOB"},
+	"cookie and query":          {request: "GET /ws?access_token=ALICE\nHANDSHAKE\nCookie: session=BOB"},
+	"cookie and subprotocol":    {request: handshake + "Sec-WebSocket-Protocol: bearer.ALICE\nCookie: session=BOB"},
+	"cookie and func":           {request: "GET /\nX-Token: ALICE\nCookie: session=BOB"},
+	"two cookies and header":    {request: "GET /\nAuthorization: Bearer ALICE\nCookie: session=BOB; session=BOB"},
+	"a bad cookie and header":   {request: "GET /\nAuthorization: Bearer ALICE\nCookie: session=BAD"},
+	"a foreign cookie and header": {
+		request: handshake + "Authorization: Bearer ALICE\nCookie: session=BOB\nOrigin: https://evil.com",
+	},
+	"cookie and bad header":       {request: "GET /\nAuthorization: Bearer BAD\nCookie: session=BOB", want: invalid},
+	"cookie and malformed header": {request: "GET /\nAuthorization: Bearer\nCookie: session=BOB", want: malformed},
+	"cookie and bad query": {
+		request: "GET /ws?access_token=BAD\nHANDSHAKE\nCookie: session=BOB\n" + own, want: invalid,
+	},
+	"cookie and empty query": {
+		request: "GET /ws?access_token=\nHANDSHAKE\nCookie: session=BOB\n" + own, want: malformed,
+	},
+	"cookie and stray query": {request: "GET /?access_token=x\nCookie: session=BOB", want: malformed},
+	"cookie and bad subprotocol": {
+		request: handshake + "Sec-WebSocket-Protocol: bearer.BAD\nCookie: session=BOB\n" + own, want: invalid,
+	},
+	"cookie and broken func": {request: "GET /\nX-Token: broken\nCookie: session=BOB", want: malformed},
+	"cookie and repeated Basic": {
+		request: "GET /\nAuthorization: Basic x\nAuthorization: Basic x\nCookie: session=BOB", want: malformed,
+	},
+	"cookie and repeated handshake": {request: handshake + "HANDSHAKE\nCookie: session=BOB\n" + own, subject: "bob"},
+}
+
+func TestTheTokenOfARequestIsFoundOrTheRequestRefused(t *testing.T) {
+	tok := newTokens()
+	var refused error
+	auth := extractAuth(t, func(o *wsauth.Options) {
+		o.OnRefuse = func(w http.ResponseWriter, r *http.Request, err error) {
+			refused = err
+			w.WriteHeader(statusOf(errorOf(kindName(err))))
+		}
+	})
+	for name, row := range extractions {
+		t.Run(name, func(t *testing.T) {
+			subject := row.subject
+			if subject == "" {
+				subject = "alice"
+			}
+			check := func(how string, claims *wsauth.Claims, ok bool, err, want error) {
+				t.Helper()
+				if kindName(err) != kindName(want) {
+					t.Errorf("%s: %s (%v), want %s", how, kindName(err), err, kindName(want))
+				}
+				if wantClaims := row.want == nil; ok != wantClaims || ok && claims.Subject != subject {
+					t.Errorf("%s: claims: %t, want those of %s: %t", how, ok, subject, wantClaims)
+				}
+			}
+
+			r, err := auth.Authenticate(row.read(t, tok))
+			if err != nil {
+				check("Authenticate", nil, false, err, row.want)
+			} else {
+				claims, ok := wsauth.ClaimsFromContext(r.Context())
+				check("Authenticate", claims, ok, nil, row.want)
+			}
+
+			for how, wrap := range map[string]func(http.Handler) http.Handler{
+				"Middleware": auth.Middleware, "Optional": auth.Optional,
+			} {
+				want := row.want
+				if how == "Optional" && want == none {
+					want = nil
+				}
+				rec := new(recorder)
+				refused = nil
+				w := serve(wrap(rec), row.read(t, tok))
+				var claims *wsauth.Claims
+				var ok bool
+				if r := rec.only(t); r != nil {
+					claims, ok = wsauth.ClaimsFromContext(r.Context())
+				}
+				check(how, claims, ok, refused, want)
+				if w.Code != statusOf(want) {
+					t.Errorf("%s: status %d, want %d", how, w.Code, statusOf(want))
+				}
+			}
+		})
+	}
+}
+
+func errorOf(kind string) error {
+	for _, k := range kinds {
+		if k.name == kind {
+			return k.err
+		}
+	}
+	return nil
+}
+
+func TestTheDefaultSourcesAreHeaderQueryAndCookie(t *testing.T) {
+	tok := newTokens()
+	auth := newAuth(t)
+	for name, row := range map[string]extraction{
+		"header":      {request: "GET /\nAuthorization: Bearer ALICE"},
+		"query":       {request: "GET /?access_token=ALICE\nHANDSHAKE"},
+		"cookie":      {request: "GET /\nCookie: access_token=ALICE"},
+		"subprotocol": {request: handshake + "Sec-WebSocket-Protocol: bearer.ALICE", want: none},
+		"another":     {request: "GET /?token=ALICE\nCookie: token=ALICE\nX-Token: ALICE", want: none},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := auth.Authenticate(row.read(t, tok))
+			wantKind(t, err, row.want)
+		})
+	}
+}
+
+func TestNoSourceButThoseOfTheOptionsCounts(t *testing.T) {
+	tok := newTokens()
+	for name, x := range map[string]wsauth.Extractor{
+		"header": wsauth.FromHeader(), "query": wsauth.FromQuery("access_token"),
+		"cookie": wsauth.FromCookie("session"), "func": wsauth.FromFunc(noToken),
+		"subprotocol": wsauth.FromSubprotocol("bearer."),
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth := newAuth(t, func(o *wsauth.Options) { o.Extractors = []wsauth.Extractor{x} })
+			for source, request := range map[string]string{
+				"header":      handshake + "Authorization: Bearer ALICE",
+				"query":       "GET /ws?access_token=ALICE\nHANDSHAKE",
+				"cookie":      handshake + aliceCookie + own,
+				"subprotocol": handshake + "Sec-WebSocket-Protocol: bearer.ALICE",
+			} {
+				want := error(nil)
+				if source != name {
+					want = none
+				}
+				_, err := auth.Authenticate(extraction{request: request}.read(t, tok))
+				wantKind(t, err, want)
+			}
+		})
+	}
+}
+
+func TestTwoExtractorsOfAKindAreTwoSources(t *testing.T) {
+	tok := newTokens()
+	auth := newAuth(t, func(o *wsauth.Options) {
+		o.Extractors = []wsauth.Extractor{
+			wsauth.FromQuery("a"), wsauth.FromQuery("b"), wsauth.FromCookie("a"), wsauth.FromCookie("b"),
+			wsauth.FromSubprotocol("a."), wsauth.FromSubprotocol("b."),
+		}
+	})
+	for name, row := range map[string]extraction{
+		"the first query":    {request: "GET /?a=ALICE\nHANDSHAKE"},
+		"the second query":   {request: "GET /?b=ALICE\nHANDSHAKE"},
+		"both queries":       {request: "GET /?a=ALICE&b=ALICE\nHANDSHAKE", want: malformed},
+		"the first cookie":   {request: "GET /\nCookie: a=ALICE"},
+		"the second cookie":  {request: "GET /\nCookie: b=ALICE"},
+		"the first is empty": {request: "GET /\nCookie: a=; b=ALICE"},
+		"the second is bad":  {request: "GET /\nCookie: b=BAD; a=ALICE"},
+		"the first is bad":   {request: "GET /\nCookie: b=ALICE; a=BAD", want: invalid},
+		"the first is twice": {request: "GET /\nCookie: b=ALICE; a=BOB; a=BOB", want: malformed},
+		"the second entry":   {request: handshake + "Sec-WebSocket-Protocol: b.ALICE"},
+		"both entries":       {request: handshake + "Sec-WebSocket-Protocol: b.ALICE, a.ALICE", want: malformed},
+		"a query and an entry": {
+			request: "GET /?a=ALICE\nHANDSHAKE\nSec-WebSocket-Protocol: b.ALICE", want: malformed,
+		},
+		"a query and a cookie":  {request: "GET /?b=ALICE\nHANDSHAKE\nCookie: a=BOB"},
+		"neither of any source": {request: handshake, want: none},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := auth.Authenticate(row.read(t, tok))
+			wantKind(t, err, row.want)
+			if r == nil {
+				return
+			}
+			if c, _ := wsauth.ClaimsFromContext(r.Context()); c.Subject != "alice" {
+				t.Errorf("the token of %s", c.Subject)
+			}
+			if seen := visible(r); tok.in(seen) {
+				t.Errorf("the token is still in %s", seen)
+			}
+		})
+	}
+}
+
+// visible is where a request that is handed on must not show a token.
+func visible(r *http.Request) string {
+	var b strings.Builder
+	b.WriteString(r.URL.String() + "\n" + r.RequestURI + "\n" + r.Form.Encode() + "\n")
+	for _, v := range r.Header.Values("Sec-WebSocket-Protocol") {
+		b.WriteString(v + "\n")
+	}
+	return b.String()
+}
+
+// in reports whether text has any of the tokens in it, however spelled.
+func (t tokens) in(text string) bool {
+	if unescaped, err := url.QueryUnescape(text); err == nil {
+		text += unescaped
+	}
+	for _, token := range []string{t.alice, t.bob, t.bad} {
+		for segment := range strings.SplitSeq(token, ".") {
+			if strings.Contains(text, segment) {
+				return true
+			}
+		}
+		if strings.Contains(text, mint.Base64([]byte(token))) {
+			return true
+		}
+	}
+	return false
+}
+
+// snapshot is all of a request that hiding a token could change by mistake.
+func snapshot(r *http.Request) string {
+	var b strings.Builder
+	b.WriteString(visible(r))
+	r.Header.Write(&b)
+	return b.String() + r.PostForm.Encode()
+}
+
+func TestNoTokenIsInTheRequestThatIsHandedOn(t *testing.T) {
+	tok := newTokens()
+	var refused *http.Request
+	auth := extractAuth(t, func(o *wsauth.Options) {
+		o.OnRefuse = func(_ http.ResponseWriter, r *http.Request, _ error) { refused = r }
+	})
+	for name, row := range extractions {
+		for _, parsed := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				for how, wrap := range map[string]func(http.Handler) http.Handler{
+					"Middleware": auth.Middleware, "Optional": auth.Optional,
+				} {
+					r := row.read(t, tok)
+					if parsed {
+						r.ParseForm() // as a middleware outside may do
+					}
+					before := snapshot(r)
+					rec := new(recorder)
+					refused = nil
+					serve(wrap(rec), r)
+					handed := rec.only(t)
+					if handed == nil {
+						handed = refused
+					}
+					if handed == nil {
+						t.Fatalf("%s: neither handed on nor refused", how)
+					}
+					if seen := visible(handed); tok.in(seen) {
+						t.Errorf("%s: the token is still in %s", how, seen)
+					}
+					handed.ParseForm()
+					if form := handed.Form.Encode(); tok.in(form) {
+						t.Errorf("%s: the token is in the form %s", how, form)
+					}
+					if after := snapshot(r); after != before {
+						t.Errorf("%s: the outer request was\n%s\nand is\n%s", how, before, after)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestOnlyTheTokenIsTakenOutOfARequest(t *testing.T) {
+	tok := newTokens()
+	auth := extractAuth(t)
+	for name, row := range map[string]struct{ before, after string }{ // request targets
+		"alone":                   {"/ws?access_token=ALICE", "/ws"},
+		"first":                   {"/ws?access_token=ALICE&a=b", "/ws?a=b"},
+		"in the middle":           {"/ws?a=b&access_token=ALICE&c=d", "/ws?a=b&c=d"},
+		"last":                    {"/ws?a=b&access_token=ALICE", "/ws?a=b"},
+		"an escaped name":         {"/ws?a=b&access%5Ftoken=ALICE&c=d", "/ws?a=b&c=d"},
+		"an escaped value":        {"/ws?a=b&access_token=ALICE%2E&c=d", "/ws?a=b&c=d"},
+		"the order of the others": {"/ws?z=1&y=2&access_token=ALICE&a=3&z=0", "/ws?z=1&y=2&a=3&z=0"},
+		"the spelling of the others": {
+			"/ws?a=%41+b%20c&access_token=ALICE&d&e=&=f&%zz", "/ws?a=%41+b%20c&d&e=&=f&%zz",
+		},
+		"semicolons of the others": {"/ws?a;b&access_token=ALICE&c=d;e=f", "/ws?a;b&c=d;e=f"},
+		"empty pairs":              {"/ws?a&&access_token=ALICE&&b", "/ws?a&&&b"},
+		"names that look alike": {
+			"/ws?access_token2=a&access_token=ALICE&Access_Token=b", "/ws?access_token2=a&Access_Token=b",
+		},
+		"a question mark in a value":  {"/ws?a=b?c&access_token=ALICE&d=e", "/ws?a=b?c&d=e"},
+		"a question mark at the end":  {"/ws?access_token=ALICE&a=what?", "/ws?a=what?"},
+		"a question mark as the rest": {"/ws?access_token=ALICE&?", "/ws??"},
+		"escapes in the path":         {"/a%2Fb/%41?access_token=ALICE&a=b", "/a%2Fb/%41?a=b"},
+		"an absolute target": {
+			"http://server.example.com/ws?access_token=ALICE&a=b", "http://server.example.com/ws?a=b",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := extraction{request: "GET " + row.before + "\nHANDSHAKE"}.read(t, tok)
+			want := extraction{request: "GET " + row.after + "\nHANDSHAKE"}.read(t, tok)
+			got, err := auth.Authenticate(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.RequestURI != want.RequestURI {
+				t.Errorf("RequestURI = %q, want %q", got.RequestURI, want.RequestURI)
+			}
+			if *got.URL != *want.URL {
+				t.Errorf("URL = %#v, want %#v", *got.URL, *want.URL)
+			}
+		})
+	}
+}
+
+func TestOnlyTheTokensSubprotocolIsTakenOut(t *testing.T) {
+	tok := newTokens()
+	auth := extractAuth(t)
+	for name, row := range map[string]struct {
+		before []string
+		after  []string // entries
+	}{
+		"alone":             {[]string{"bearer.ALICE"}, nil},
+		"last":              {[]string{"chat.v1, bearer.ALICE"}, []string{"chat.v1"}},
+		"first":             {[]string{"bearer.ALICE, chat.v1"}, []string{"chat.v1"}},
+		"in the middle":     {[]string{"chat.v2,bearer.ALICE,chat.v1"}, []string{"chat.v2", "chat.v1"}},
+		"base64url":         {[]string{"chat.v2", "bearer.ALICE64, chat.v1"}, []string{"chat.v2", "chat.v1"}},
+		"a line of its own": {[]string{"chat.v2", "bearer.ALICE", "chat.v1"}, []string{"chat.v2", "chat.v1"}},
+		"several lines":     {[]string{"a, b", "c, bearer.ALICE", "d"}, []string{"a", "b", "c", "d"}},
+		"entries like it": {
+			[]string{"bearer, Bearer.x, bearer.ALICE, xbearer."}, []string{"bearer", "Bearer.x", "xbearer."},
+		},
+		"nothing but a comma": {[]string{",bearer.ALICE, ,"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request := handshake
+			for _, v := range row.before {
+				request += "Sec-WebSocket-Protocol: " + v + "\n"
+			}
+			got, err := auth.Authenticate(extraction{request: request}.read(t, tok))
+			if err != nil {
+				t.Fatal(err)
+			}
+			values, there := got.Header["Sec-Websocket-Protocol"]
+			if there != (row.after != nil) {
+				t.Errorf("the header is there: %t", there)
+			}
+			if entries := protocolEntries(values); !slices.Equal(entries, row.after) {
+				t.Errorf("entries = %q, want %q", entries, row.after)
+			}
+		})
+	}
+}
+
+func protocolEntries(values []string) []string {
+	var entries []string
+	for _, v := range values {
+		for e := range strings.SplitSeq(v, ",") {
+			if e = strings.TrimSpace(e); e != "" {
+				entries = append(entries, e)
+			}
+		}
+	}
+	return entries
+}
+
+func TestARequestWithoutAHiddenTokenIsHandedOnAsItIs(t *testing.T) {
+	tok := newTokens()
+	auth := extractAuth(t)
+	r := extraction{request: "GET /a%2Fb?x=%41&&y\nHANDSHAKE\nSec-WebSocket-Protocol: a ,b\n" +
+		"Sec-WebSocket-Protocol: c\nAuthorization: Bearer ALICE"}.read(t, tok)
+	r.ParseForm()
+	got, err := auth.Authenticate(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if snapshot(got) != snapshot(r) {
+		t.Errorf("handed on is\n%s\nnot\n%s", snapshot(got), snapshot(r))
+	}
+}
+
+func TestTheFormOfAnOuterMiddlewareLosesTheTokenAndNothingElse(t *testing.T) {
+	tok := newTokens()
+	var inner *http.Request
+	h := extractAuth(t).Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		inner = r
+		if v := r.FormValue("access_token"); v != "" {
+			t.Errorf("FormValue = %q", v)
+		}
+	}))
+	outer := extraction{request: "GET /ws?b=2&a=1&access_token=ALICE&a=3\nHANDSHAKE"}.read(t, tok)
+	outer.ParseForm()
+	serve(h, outer)
+	if inner == nil {
+		t.Fatal("refused")
+	}
+	if got, want := inner.Form.Encode(), "a=1&a=3&b=2"; got != want {
+		t.Errorf("the inner form = %q, want %q", got, want)
+	}
+	if !outer.Form.Has("access_token") {
+		t.Error("the outer form has changed")
+	}
+}
+
+func TestTokensAreFoundInWhatComesOverASocket(t *testing.T) {
+	tok := newTokens()
+	rec := new(recorder)
+	srv := httptest.NewServer(extractAuth(t).Middleware(rec))
+	defer srv.Close()
+	host := srv.Listener.Addr().String()
+	for name, row := range map[string]struct {
+		request string // raw but for LF
+		want    int
+	}{
+		"header":                    {"GET /ws HTTP/1.1\nauthorization:bearer ALICE\nHANDSHAKE", 204},
+		"a repeated header":         {"GET / HTTP/1.1\nAuthorization: Bearer ALICE\nAUTHORIZATION: Bearer ALICE", 400},
+		"a repeated scheme":         {"GET / HTTP/1.1\nAuthorization: Basic dTpw\nauthorization: Bearer ALICE", 400},
+		"the scheme alone":          {"GET / HTTP/1.1\nAuthorization: Bearer ", 400},
+		"no token":                  {"GET /ws HTTP/1.1\nHANDSHAKE", 401},
+		"a bad token":               {"GET /ws HTTP/1.1\nHANDSHAKE\nAuthorization: Bearer BAD", 401},
+		"query":                     {"GET /ws?a=b&access%5ftoken=ALICE HTTP/1.1\nHANDSHAKE", 204},
+		"query, an absolute target": {"GET http://server.example.com/ws?access_token=ALICE HTTP/1.1\nHANDSHAKE", 204},
+		"query on a plain GET":      {"GET /ws?access_token=ALICE HTTP/1.1", 400},
+		"query over HTTP/1.0":       {"GET /ws?access_token=ALICE HTTP/1.0\nConnection: keep-alive", 400},
+		"cookie, own origin": {
+			"GET /ws HTTP/1.1\nHANDSHAKE\nOrigin: http://" + host + "\ncookie: session=ALICE", 204,
+		},
+		"cookie, a foreign origin": {
+			"GET /ws HTTP/1.1\nHANDSHAKE\nOrigin: http://evil.com\nCookie: session=ALICE", 403,
+		},
+		"cookie, no origin": {"GET /ws HTTP/1.1\nHANDSHAKE\nCookie: session=ALICE", 403},
+		"cookie, two origins": {
+			"GET /ws HTTP/1.1\nHANDSHAKE\nOrigin: http://" + host + "\norigin: http://" + host +
+				"\nCookie: session=ALICE", 403,
+		},
+		"cookie, CONNECT": {"CONNECT /ws HTTP/1.1\nCookie: session=ALICE", 403},
+		"cookie, a foreign POST": {
+			"POST /ws HTTP/1.1\nContent-Length: 0\nOrigin: http://evil.com\nCookie: session=ALICE", 403,
+		},
+		"subprotocol": {
+			"GET /ws HTTP/1.1\nHANDSHAKE\nsec-websocket-protocol: chat.v1, bearer.ALICE", 204,
+		},
+		"subprotocol in two lines": {
+			"GET /ws HTTP/1.1\nHANDSHAKE\nSec-WebSocket-Protocol: a\nSec-WebSocket-Protocol: bearer.ALICE", 204,
+		},
+		"subprotocol on a plain GET": {"GET /ws HTTP/1.1\nSec-WebSocket-Protocol: bearer.ALICE", 400},
+		"header and query": {
+			"GET /ws?access_token=ALICE HTTP/1.1\nHANDSHAKE\nAuthorization: Bearer ALICE", 400,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rec.requests = nil
+			conn, err := net.Dial("tcp", host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			text := strings.ReplaceAll(tok.expand(row.request), "HANDSHAKE", handshakeLines)
+			line, header, _ := strings.Cut(text, "\n")
+			text = strings.TrimSuffix(line+"\nHost: "+host+"\n"+header, "\n") + "\n\n"
+			io.WriteString(conn, strings.ReplaceAll(text, "\n", "\r\n"))
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != row.want {
+				t.Errorf("status %d, want %d", resp.StatusCode, row.want)
+			}
+			if r := rec.only(t); r != nil && tok.in(visible(r)) {
+				t.Errorf("the token is still in %s", visible(r))
+			}
+		})
+	}
+}
+
+func TestExtractionAllocatesNothing(t *testing.T) {
+	tok := newTokens()
+	auth := extractAuth(t)
+	for name, row := range map[string]struct {
+		request string
+		most    float64
+	}{
+		"header":                {"GET /\nAuthorization: Bearer ALICE", 0},
+		"query":                 {"GET /ws?a=b&access_token=ALICE\nHANDSHAKE", 0},
+		"cookie":                {"GET /\nCookie: a=b; session=ALICE", 1},
+		"cookie on a handshake": {handshake + aliceCookie + own, 0},
+		"subprotocol":           {handshake + "Sec-WebSocket-Protocol: chat.v1, bearer.ALICE", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := extraction{request: row.request}.read(t, tok)
+			got := testing.AllocsPerRun(100, func() {
+				if token, err := wsauth.Extract(auth, r); err != nil || token != tok.alice {
+					t.Fatal(token, err)
+				}
+			})
+			if got > row.most {
+				t.Errorf("%v allocations, want at most %v", got, row.most)
+			}
+		})
+	}
+}
+
+// fuzzTokens are the same in each run, as the seeds of a fuzz target should be.
+var fuzzTokens = tokens{alice: "eyJh.eyJz.c2ln", bob: "eyJh.eyJi.c2ln", bad: "a.b.c"}
+
+// seed calls add with each request of the table.
+func seed(f *testing.F, add func(*http.Request)) {
+	for _, name := range slices.Sorted(maps.Keys(extractions)) {
+		add(extractions[name].read(f, fuzzTokens))
+	}
+}
+
+func FuzzQueryToken(f *testing.F) {
+	seed(f, func(r *http.Request) { f.Add(r.URL.RawQuery, "access_token") })
+	f.Fuzz(func(t *testing.T, query, name string) {
+		if name == "" {
+			return // an error of New
+		}
+		token, err := wsauth.QueryToken(query, name)
+		values, parseErr := url.ParseQuery(query)
+		if err != nil && token != "" {
+			t.Errorf("a token %q beside the error %v", token, err)
+		}
+		if len(values[name]) > 1 && err == nil {
+			t.Errorf("%q: the token %q of %q", query, token, values[name])
+		}
+		if token != "" && (len(values[name]) != 1 || values[name][0] != token) {
+			t.Errorf("%q: the token %q, and url.ParseQuery has %q", query, token, values[name])
+		}
+		if parseErr == nil {
+			has := len(values[name]) == 1 && values[name][0] != ""
+			if has != (token != "") || !has && values.Has(name) && err == nil {
+				t.Errorf("%q: the token %q, %v, and url.ParseQuery has %q", query, token, err, values[name])
+			}
+		}
+
+		u := &url.URL{Path: "/", RawQuery: query}
+		r := &http.Request{URL: u, RequestURI: "/?" + query, Form: maps.Clone(values)}
+		wsauth.HideParameter(r, name)
+		values.Del(name)
+		_, requestQuery, _ := strings.Cut(r.RequestURI, "?")
+		inURI, _ := url.ParseQuery(requestQuery)
+		for where, got := range map[string]url.Values{"URL": r.URL.Query(), "RequestURI": inURI, "Form": r.Form} {
+			if got.Encode() != values.Encode() {
+				t.Errorf("%q without %q: %s has %q, want %q", query, name, where, got, values)
+			}
+		}
+		if token, err := wsauth.QueryToken(r.URL.RawQuery, name); token != "" || err != nil {
+			t.Errorf("%q without %q: %q still has one: %q, %v", query, name, r.URL.RawQuery, token, err)
+		}
+	})
+}
+
+func FuzzCookie(f *testing.F) {
+	seed(f, func(r *http.Request) {
+		f.Add(strings.Join(r.Header["Cookie"], "\n"), "session") // a line for each header
+	})
+	f.Fuzz(func(t *testing.T, lines, name string) {
+		if len(lines) > 4096 || strings.ContainsAny(lines, "\r\x00") {
+			return // beyond what net/http reads, or takes for a header
+		}
+		if _, err := wsauth.New(withExtractors(wsauth.FromCookie(name))); err != nil {
+			return
+		}
+		r := &http.Request{Header: http.Header{"Cookie": strings.Split(lines, "\n")}}
+		token, err := wsauth.Cookie(r, name)
+		known := r.CookiesNamed(name)
+		if err != nil && token != "" {
+			t.Errorf("a token %q beside the error %v", token, err)
+		}
+		if len(known) > 1 && err == nil {
+			t.Errorf("%q: the token %q of %d cookies", lines, token, len(known))
+		}
+		if len(known) == 1 && err == nil && known[0].Value != token {
+			t.Errorf("%q: the token %q, and net/http has %q", lines, token, known[0].Value)
+		}
+		// The cookies that net/http leaves out have a value that no token has.
+		if len(known) == 0 && strings.IndexFunc(token, notInCookie) < 0 && token != "" {
+			t.Errorf("%q: the token %q, and net/http has none", lines, token)
+		}
+	})
+}
+
+func notInCookie(c rune) bool { return c < ' ' || c >= 0x7f || strings.ContainsRune(`";\`, c) }
+
+func FuzzBearer(f *testing.F) {
+	seed(f, func(r *http.Request) {
+		v := append(slices.Clone(r.Header["Authorization"]), "", "")
+		f.Add(v[0], v[1], len(r.Header["Authorization"]) > 1)
+	})
+	good := regexp.MustCompile(`^[Bb][Ee][Aa][Rr][Ee][Rr] ([A-Za-z0-9._~+/=-]+)$`)
+	another := regexp.MustCompile(`^[Bb][Ee][Aa][Rr][Ee][Rr]([^A-Za-z0-9!#$%&'*+.^_|~` + "`" + `-]|$)`)
+	f.Fuzz(func(t *testing.T, value, second string, repeated bool) {
+		values := []string{value}
+		if repeated {
+			values = append(values, second)
+		}
+		token, err := wsauth.Bearer(values)
+		match := good.FindStringSubmatch(value)
+		switch {
+		case repeated:
+			if token != "" || err == nil {
+				t.Errorf("two headers, and the token %q, %v", token, err)
+			}
+		case match != nil:
+			if token != match[1] || err != nil {
+				t.Errorf("%q: the token %q, %v", value, token, err)
+			}
+		case another.MatchString(value):
+			if token != "" || err == nil {
+				t.Errorf("%q is malformed: the token %q, %v", value, token, err)
+			}
+		default:
+			if token != "" || err != nil {
+				t.Errorf("%q is of another scheme: the token %q, %v", value, token, err)
+			}
+		}
+	})
+}
+
+func FuzzSubprotocol(f *testing.F) {
+	seed(f, func(r *http.Request) {
+		f.Add(strings.Join(r.Header["Sec-Websocket-Protocol"], "\n"), "bearer.") // a line for each header
+	})
+	f.Fuzz(func(t *testing.T, lines, prefix string) {
+		if strings.Contains(lines, "\r") {
+			return // net/http refuses it in a header, and base64 skips it
+		}
+		if _, err := wsauth.New(withExtractors(wsauth.FromSubprotocol(prefix))); err != nil {
+			return
+		}
+		values := strings.Split(lines, "\n")
+		token, err := wsauth.SubprotocolToken(values, prefix)
+		var tokens, others []string
+		for _, e := range protocolEntries(values) {
+			if rest, ok := strings.CutPrefix(e, prefix); ok {
+				tokens = append(tokens, rest)
+			} else {
+				others = append(others, e)
+			}
+		}
+		if err != nil && token != "" {
+			t.Errorf("a token %q beside the error %v", token, err)
+		}
+		if (len(tokens) == 0 || len(tokens) > 1) && token != "" {
+			t.Errorf("%q: the token %q of %q", lines, token, tokens)
+		}
+		if len(tokens) > 1 != errorIs(err, "more than one token") {
+			t.Errorf("%q has %d tokens: %v", lines, len(tokens), err)
+		}
+		if token != "" && token != tokens[0] && base64.RawURLEncoding.EncodeToString([]byte(token)) != tokens[0] {
+			t.Errorf("%q: the token %q of %q", lines, token, tokens[0])
+		}
+		if len(tokens) == 1 && token == "" && err == nil {
+			t.Errorf("%q: no token, and no error", lines)
+		}
+
+		r := &http.Request{Header: http.Header{"Sec-Websocket-Protocol": values}}
+		wsauth.HideProtocol(r, prefix)
+		left, there := r.Header["Sec-Websocket-Protocol"]
+		if entries := protocolEntries(left); !slices.Equal(entries, others) {
+			t.Errorf("%q without %q has %q, want %q", lines, prefix, entries, others)
+		}
+		if len(tokens) > 0 && there != (len(others) > 0) {
+			t.Errorf("%q: %d entries left, and a header: %t", lines, len(others), there)
+		}
+		if got := strings.Split(lines, "\n"); !slices.Equal(got, values) {
+			t.Errorf("%q has changed", lines)
+		}
+	})
+}
+
+func errorIs(err error, text string) bool { return err != nil && err.Error() == text }
