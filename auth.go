@@ -206,7 +206,6 @@ func (a *Authenticator) verify(ctx context.Context, token string, trail *trail) 
 	return &Claims{
 		Issuer: c.Issuer, Subject: c.Subject, ID: c.ID, Scope: c.Scope, Audience: c.Audience,
 		Expiry: c.Expiry, NotBefore: c.NotBefore, IssuedAt: c.IssuedAt, raw: c.Raw,
-		holder: holder{c.SessionID, c.ClientID, c.AuthorizedParty},
 	}, nil
 }
 
@@ -399,12 +398,8 @@ type Claims struct {
 	NotBefore time.Time // nbf
 	IssuedAt  time.Time // iat
 
-	raw    string // the whole claim set; empty: the claims were not read from a token
-	holder holder
+	raw string // the whole claim set; empty: the claims were not read from a token
 }
-
-// A holder is what, besides issuer and subject, a renewed token must have in common with the first, as JSON text.
-type holder struct{ session, client, party string }
 
 // Decode reads the whole claim set into a value of yours, as json.Unmarshal does. Numbers that land in an interface
 // are json.Number, so that integers over 2^53 stay what they are.

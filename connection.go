@@ -270,6 +270,7 @@ func (c *connection) renew(ctx context.Context, token string, trail *trail) (*Cl
 		}
 	}
 	if !c.prolong(claims, time.Now()) {
+		c.close(StatusUnauthorized, "token expired", ErrExpired) // the timer is about to, and its caller may return first
 		return nil, refuse(ErrExpired, errors.New("the connection has ended"))
 	}
 	return claims, nil
@@ -291,15 +292,23 @@ func (c *connection) mayRenew(now time.Time) bool {
 
 // samePerson checks that a connection does not change hands with its token.
 func (c *Claims) samePerson(next *Claims) error {
+	first, err := jose.ParseClaims(c.raw)
+	if err != nil {
+		return err
+	}
+	second, err := jose.ParseClaims(next.raw)
+	if err != nil {
+		return err
+	}
 	differs := func(first, next string) bool { return first != "" && first != next }
 	switch {
 	case next.Issuer != c.Issuer:
 		return errors.New("iss: another issuer than the connection's")
 	case next.Subject != c.Subject:
 		return errors.New("sub: another subject than the connection's")
-	case differs(c.holder.session, next.holder.session):
+	case differs(first.SessionID, second.SessionID):
 		return errors.New("sid: another session than the connection's")
-	case differs(c.holder.client, next.holder.client), differs(c.holder.party, next.holder.party):
+	case differs(first.ClientID, second.ClientID), differs(first.AuthorizedParty, second.AuthorizedParty):
 		return errors.New("client_id or azp: another client than the connection's")
 	case !next.Expiry.After(c.Expiry):
 		return errors.New("exp: not later than the connection's")

@@ -220,33 +220,54 @@ func TestAFloodOfRenewalsIsStopped(t *testing.T) {
 
 // Whoever has renewed a connection lives on, and whoever is closed has not renewed.
 func TestOfARenewalAndTheEndExactlyOneHappens(t *testing.T) {
-	for offset := -50 * time.Microsecond; offset <= 50*time.Microsecond; offset += 10 * time.Microsecond {
-		t.Run(offset.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var renewed atomic.Bool
-				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
-					go func() {
-						claims, _ := wsauth.ClaimsFromContext(ctx)
-						token := tokenWith(nil, time.Hour)
-						time.Sleep(time.Until(claims.Expiry) + offset)
-						_, err := wsauth.Renew(ctx, token)
-						if renewed.Store(err == nil); err != nil && !errors.Is(err, wsauth.ErrExpired) {
-							t.Error(err)
-						}
-					}()
-					conn.Read(ctx)
-				}, nil))
-				start := time.Now()
-				conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(nil, time.Minute))})
-				conn.Read(t.Context())
-				lived := time.Since(start)
-				synctest.Wait()
-				if want := map[bool]time.Duration{true: time.Hour, false: time.Minute}[renewed.Load()]; lived != want {
-					t.Errorf("renewed: %v, lived %v", renewed.Load(), lived)
-				}
-				time.Sleep(time.Second)
+	renewAt := func(t *testing.T, ctx context.Context, offset time.Duration) bool {
+		claims, _ := wsauth.ClaimsFromContext(ctx)
+		token := tokenWith(nil, time.Hour)
+		time.Sleep(time.Until(claims.Expiry) + offset)
+		_, err := wsauth.Renew(ctx, token)
+		if err != nil && !errors.Is(err, wsauth.ErrExpired) {
+			t.Error(err)
+		}
+		return err == nil
+	}
+	for name, serve := range map[string]func(*testing.T, context.Context, *websocket.Conn, time.Duration) bool{
+		"while serve reads": func(t *testing.T, ctx context.Context, conn *websocket.Conn, offset time.Duration) (renewed bool) {
+			var renewal sync.WaitGroup
+			renewal.Go(func() { renewed = renewAt(t, ctx, offset) })
+			conn.Read(ctx)
+			renewal.Wait()
+			return renewed
+		},
+		"and serve returns when it fails": func(t *testing.T, ctx context.Context, conn *websocket.Conn, offset time.Duration) bool {
+			renewed := renewAt(t, ctx, offset)
+			if renewed {
+				conn.Read(ctx)
+			}
+			return renewed
+		},
+	} {
+		for offset := -50 * time.Microsecond; offset <= 50*time.Microsecond; offset += 10 * time.Microsecond {
+			t.Run(name+"/"+offset.String(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var renewed atomic.Bool
+					srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+						renewed.Store(serve(t, ctx, conn, offset))
+					}, nil))
+					start := time.Now()
+					conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(nil, time.Minute))})
+					_, _, err := conn.Read(t.Context())
+					lived := time.Since(start)
+					synctest.Wait()
+					if want := map[bool]time.Duration{true: time.Hour, false: time.Minute}[renewed.Load()]; lived != want {
+						t.Errorf("renewed: %v, lived %v", renewed.Load(), lived)
+					}
+					if websocket.CloseStatus(err) != wsauth.StatusUnauthorized {
+						t.Errorf("the client sees %v", err)
+					}
+					time.Sleep(time.Second)
+				})
 			})
-		})
+		}
 	}
 }
 
@@ -541,8 +562,14 @@ func TestAConnectionThatIsShutDownIsNotRenewed(t *testing.T) {
 			}
 		}, nil))
 		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
-		go conn.Read(t.Context())
-		auth.Shutdown(t.Context())
+		var reading sync.WaitGroup
+		reading.Go(func() { conn.Read(t.Context()) })
+		synctest.Wait() // serve runs
+		if err := auth.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		reading.Wait()
+		synctest.Wait()
 	})
 }
 

@@ -175,8 +175,13 @@ func (u *upgrader) connect(w http.ResponseWriter, r *http.Request, taken seat) (
 			taken.leave()
 		}
 	}()
+	id := identityOf(r.Context())
+	around := r.Context()
+	if around == context.Context(id) {
+		around = id.Context // the connection has an identity of its own
+	}
 	// What is around the handler may set a timeout on the request; the connection outlives it.
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.Context()))
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(around))
 	ws, gated := u.acceptGated(w, r, func(err error) {
 		var closed closeError
 		errors.As(err, &closed)
@@ -186,7 +191,6 @@ func (u *upgrader) connect(w http.ResponseWriter, r *http.Request, taken seat) (
 		cancel(nil)
 		return nil, nil
 	}
-	id := identityOf(r.Context())
 	c = &connection{auth: u.auth, ws: ws, gate: gated, grace: u.opts.Grace, checks: id.checks, seat: taken}
 	c.claims.Store(id.claims)
 	return c, &identity{Context: ctx, auth: u.auth, conn: c}

@@ -18,9 +18,11 @@ import (
 	"time"
 )
 
+// The sizes of the buffers, which cost more than all else of an idle connection: net/http's are 4096 bytes. Larger reads
+// go straight to the connection; a message that is larger than the write buffer takes one more write.
 const (
-	readBuffer  = 512 // in front of it, larger reads go straight to the connection
-	writeBuffer = 4096
+	readBuffer  = 512
+	writeBuffer = 1024
 )
 
 // A Conn is the server's end of a WebSocket connection after the handshake. Like the library above it, it
@@ -33,7 +35,9 @@ type Conn struct {
 	left     int64 // of the frame that is being read
 	drained  bool
 	answered atomic.Bool // the peer has sent a close frame after the gate was shut
-	out      frame
+
+	out  *bufio.Writer // into the gate
+	sent frame         // what is being written
 
 	shut     atomic.Bool
 	cause    error     // set before shut
@@ -43,22 +47,31 @@ type Conn struct {
 // New puts a gate in front of a connection that was just hijacked; rw may hold what the client has sent already.
 // onClose is called whenever the connection is closed, from whichever side of the gate, with the cause it was shut
 // for, if it was.
+//
+// The buffers of rw are replaced within their structs, since net/http holds on to those for as long as its handler runs.
+// After a Hijack it does not use them.
 func New(conn net.Conn, rw *bufio.ReadWriter, onClose func(cause error)) (*Conn, error) {
 	early, err := rw.Reader.Peek(rw.Reader.Buffered())
 	if err != nil {
 		return nil, err
 	}
+	if err := rw.Writer.Flush(); err != nil {
+		return nil, err
+	}
 	var src io.Reader = conn
 	if len(early) > 0 {
-		src = io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)
+		src = io.MultiReader(bytes.NewReader(early), conn)
 	}
-	return &Conn{Conn: conn, in: bufio.NewReaderSize(src, readBuffer), onClose: onClose}, nil
+	c := &Conn{Conn: conn, in: rw.Reader, out: rw.Writer, onClose: onClose}
+	*c.in = *bufio.NewReaderSize(src, readBuffer)
+	*c.out = *bufio.NewWriterSize(c, writeBuffer)
+	return c, nil
 }
 
 // ReadWriter returns the buffers to give to the WebSocket implementation. Its reader is as small as can be: what
 // it held when the gate shuts would still reach the application.
 func (c *Conn) ReadWriter() *bufio.ReadWriter {
-	return bufio.NewReadWriter(bufio.NewReaderSize(c, 16), bufio.NewWriterSize(c, writeBuffer))
+	return bufio.NewReadWriter(bufio.NewReaderSize(c, 16), c.out)
 }
 
 // Shut lets no more data frames pass and ends the connection at the deadline. Reads return cause, once the peer
@@ -143,13 +156,13 @@ func (c *Conn) drain() error {
 func (c *Conn) Write(p []byte) (int, error) {
 	if !c.shut.Load() {
 		for rest := p; len(rest) > 0; {
-			n, _ := c.out.advance(rest, false)
+			n, _ := c.sent.advance(rest, false)
 			rest = rest[n:]
 		}
 		return c.Conn.Write(p)
 	}
 	for rest := p; len(rest) > 0; {
-		n, drop := c.out.advance(rest, true)
+		n, drop := c.sent.advance(rest, true)
 		if !drop {
 			if _, err := c.Conn.Write(rest[:n]); err != nil {
 				return 0, err

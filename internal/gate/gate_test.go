@@ -261,7 +261,7 @@ func TestCloseResetsAPeerThatHasNotAnsweredInTime(t *testing.T) {
 						conn = overTLS{upper, tcp}
 					}
 					var causes []error
-					c, err := New(conn, bufio.NewReadWriter(bufio.NewReader(tcp), nil), func(e error) { causes = append(causes, e) })
+					c, err := New(conn, bufio.NewReadWriter(bufio.NewReader(tcp), bufio.NewWriter(tcp)), func(e error) { causes = append(causes, e) })
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -62,8 +62,10 @@ func newServer(t *testing.T, k *mint.Key, start func(*httptest.Server)) *server 
 	mux := http.NewServeMux()
 	handle := func(path string, f http.HandlerFunc) { mux.HandleFunc(path, f) }
 	handle("/good", func(w http.ResponseWriter, _ *http.Request) { w.Write(good) })
-	handle("/redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/hop", 302) })
-	handle("/hop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/good", 307) })
+	handle("/redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/hop", http.StatusFound) })
+	handle("/hop", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/good", http.StatusTemporaryRedirect)
+	})
 	handle("/gzip", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		z := gzip.NewWriter(w)
@@ -77,9 +79,9 @@ func newServer(t *testing.T, k *mint.Key, start func(*httptest.Server)) *server 
 		w.Write(make([]byte, maxBody))
 	})
 	handle("/elsewhere", func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "https://evil.example/", 302)
+		http.Redirect(w, r, "https://evil.example/", http.StatusFound)
 	})
-	handle("/loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/loop", 302) })
+	handle("/loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/loop", http.StatusFound) })
 	handle("/html", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<!doctype html>") })
 	handle("/empty", func(http.ResponseWriter, *http.Request) {})
 	handle("/hang", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
