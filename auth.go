@@ -2,13 +2,13 @@ package wsauth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wsauth/wsauth/internal/jose"
@@ -36,6 +36,36 @@ func New(opts Options) (*Authenticator, error) {
 		a.log = slog.New(slog.DiscardHandler)
 	}
 	return a, nil
+}
+
+// Ready reports whether the keys of every issuer are at hand, for a readiness probe. It fetches those that were never
+// fetched, and waits for them no longer than ctx. The error is [ErrUnavailable] and says which issuers' keys are not to be
+// had, or that [Authenticator.Shutdown] was called.
+func (a *Authenticator) Ready(ctx context.Context) error {
+	if a.isZero() {
+		return refuse(ErrUnavailable, errZero)
+	}
+	if a.live.isDown() {
+		return refuse(ErrUnavailable, http.ErrServerClosed)
+	}
+	faults := make([]error, len(a.policy.issuers))
+	var all sync.WaitGroup
+	for i, iss := range a.policy.issuers {
+		remote, ok := iss.keys.(*jwks.Remote)
+		if !ok {
+			continue
+		}
+		all.Go(func() {
+			if err := remote.Ready(ctx); err != nil {
+				faults[i] = fmt.Errorf("the keys of %s: %w", iss.name, err)
+			}
+		})
+	}
+	all.Wait()
+	if err := errors.Join(faults...); err != nil {
+		return refuse(ErrUnavailable, err)
+	}
+	return nil
 }
 
 // Middleware lets requests with a valid token through to next, with the token's claims in their context
@@ -236,12 +266,9 @@ func (iss *issuer) checkHeader(h jose.Header) error {
 // judge checks the claims of a token whose signature is verified. What expired is said last, so that ErrExpired means
 // that a newer token will do.
 func (iss *issuer) judge(c *jose.Claims, now time.Time, leeway time.Duration) error {
-	reason := ""
+	reason := iss.judgeAudience(c)
 	switch latest := now.Add(leeway); {
-	case !iss.anyAudience && c.Audience != nil && len(iss.audience) == 0:
-		reason = "aud: the token names an audience, and none is configured"
-	case len(iss.audience) > 0 && !slices.ContainsFunc(c.Audience, iss.isAudience):
-		reason = "aud: not the audience"
+	case reason != "":
 	case c.NotBefore.After(latest):
 		reason = "nbf: token not valid yet"
 	case c.IssuedAt.After(latest):
@@ -254,6 +281,22 @@ func (iss *issuer) judge(c *jose.Claims, now time.Time, leeway time.Duration) er
 		return nil
 	}
 	return refuse(ErrInvalidToken, errors.New(reason))
+}
+
+// judgeAudience returns what is wrong with whom the token is for.
+func (iss *issuer) judgeAudience(c *jose.Claims) string {
+	switch {
+	case iss.anyAudience:
+	case c.Audience == nil && len(iss.clientIDs) > 0:
+		if !slices.Contains(iss.clientIDs, c.Client()) {
+			return "client_id: not one of ClientIDs"
+		}
+	case c.Audience != nil && len(iss.audience) == 0:
+		return "aud: the token names an audience, and none is configured"
+	case len(iss.audience) > 0 && !slices.ContainsFunc(c.Audience, iss.isAudience):
+		return "aud: not the audience"
+	}
+	return ""
 }
 
 func (iss *issuer) isAudience(aud string) bool { return slices.Contains(iss.audience, aud) }
@@ -316,150 +359,3 @@ func isScope(s string) bool {
 type missingScope string
 
 func (missingScope) Error() string { return "a scope is missing" }
-
-// An identity is what a request's context says of who sent it. It is a context itself, which spares an allocation.
-type identity struct {
-	context.Context
-	auth   *Authenticator // nil: made by ContextWithClaims
-	claims *Claims        // nil: no token, behind Optional
-	checks []func(context.Context, *Claims) error
-	conn   *connection // has the claims, once there is a connection
-}
-
-type identityKey struct{}
-
-func (id *identity) Value(key any) any {
-	if key == (identityKey{}) {
-		return id
-	}
-	return id.Context.Value(key)
-}
-
-func identityOf(ctx context.Context) *identity {
-	id, _ := ctx.Value(identityKey{}).(*identity)
-	return id
-}
-
-// pass runs one check of Require. A nil identity passes none.
-func (id *identity) pass(ctx context.Context, check func(context.Context, *Claims) error) error {
-	if id == nil || id.claims == nil {
-		return refuse(ErrNoToken, nil)
-	}
-	if err := check(ctx, id.claims); err != nil {
-		return refuseChecked(err)
-	}
-	return nil
-}
-
-func (id *identity) admittedBy(ctx context.Context, check func(context.Context, *Claims) error) *identity {
-	// Clipped: what two handlers append must not share memory.
-	return &identity{Context: ctx, auth: id.auth, claims: id.claims, checks: append(slices.Clip(id.checks), check)}
-}
-
-// authenticator may return nil, which answers with the defaults.
-func (id *identity) authenticator() *Authenticator {
-	if id == nil {
-		return nil
-	}
-	return id.auth
-}
-
-// ClaimsFromContext returns the verified claims of the request or connection that ctx belongs to; false: there are
-// none. On a connection that [Renew] has renewed, they are the new token's.
-func ClaimsFromContext(ctx context.Context) (*Claims, bool) {
-	id := identityOf(ctx)
-	if id == nil {
-		return nil, false
-	}
-	claims := id.claims
-	if id.conn != nil {
-		claims = id.conn.claims.Load()
-	}
-	return claims, claims != nil
-}
-
-// ContextWithClaims returns a context with claims that nobody has verified, for tests of handlers and of [Require].
-// [Authenticator.Upgrade] and Middleware take no notice of them.
-func ContextWithClaims(ctx context.Context, c *Claims) context.Context {
-	return &identity{Context: ctx, claims: c}
-}
-
-// Claims are what a verified token says (RFC 7519 section 4). Times are exact to the nanosecond and zero where the
-// token has none; a missing string is empty. Claims of a request are shared by its handlers: read, do not change
-// them.
-type Claims struct {
-	Issuer   string   // iss
-	Subject  string   // sub
-	ID       string   // jti
-	Scope    string   // scope, or scp, as scopes with spaces between them
-	Audience []string // aud
-
-	Expiry    time.Time // exp; it always is there
-	NotBefore time.Time // nbf
-	IssuedAt  time.Time // iat
-
-	raw string // the whole claim set; empty: the claims were not read from a token
-}
-
-// Decode reads the whole claim set into a value of yours, as json.Unmarshal does. Numbers that land in an interface
-// are json.Number, so that integers over 2^53 stay what they are.
-func (c *Claims) Decode(v any) error {
-	raw := c.raw
-	if raw == "" {
-		made, err := c.marshal()
-		if err != nil {
-			return err
-		}
-		raw = made
-	}
-	d := json.NewDecoder(strings.NewReader(raw))
-	d.UseNumber()
-	if err := d.Decode(v); err != nil {
-		return describe(err)
-	}
-	return nil
-}
-
-// describe names the field of a decoding error and leaves the value out, which json's own text has in it.
-func describe(err error) error {
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
-		return fmt.Errorf("wsauth: claim %q cannot be a %s", wrong.Field, wrong.Type)
-	}
-	var target *json.InvalidUnmarshalError
-	if errors.As(err, &target) {
-		return fmt.Errorf("wsauth: claims: %w", err)
-	}
-	return errors.New("wsauth: claims: a value does not fit its type")
-}
-
-// marshal makes a claim set of claims that a test has put together.
-func (c *Claims) marshal() (string, error) {
-	set := map[string]any{}
-	for name, s := range map[string]string{"iss": c.Issuer, "sub": c.Subject, "jti": c.ID, "scope": c.Scope} {
-		if s != "" {
-			set[name] = s
-		}
-	}
-	for name, t := range map[string]time.Time{"exp": c.Expiry, "nbf": c.NotBefore, "iat": c.IssuedAt} {
-		if !t.IsZero() {
-			set[name] = t.Unix()
-		}
-	}
-	if len(c.Audience) > 0 {
-		set["aud"] = c.Audience
-	}
-	text, err := json.Marshal(set)
-	return string(text), err
-}
-
-// HasScope reports whether scope is one of the token's (RFC 6749 section 3.3): from its scope claim, or where there
-// is none from scp, a string or an array.
-func (c *Claims) HasScope(scope string) bool {
-	for s := range strings.SplitSeq(c.Scope, " ") {
-		if s == scope && s != "" {
-			return true
-		}
-	}
-	return false
-}

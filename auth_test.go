@@ -193,6 +193,42 @@ func TestOneOfTheAudiencesMustBeOurs(t *testing.T) {
 	}
 }
 
+func TestATokenWithoutAudienceMayBeKnownByItsClient(t *testing.T) {
+	cognito := wsauth.Issuer{Name: testIssuer, Keys: wsauth.HMAC(secretOf(testKey)), ClientIDs: []string{"app", "cli"}}
+	both := cognito
+	both.Audience = []string{"chat"}
+	without := both
+	without.ClientIDs = nil
+	for name, row := range map[string]struct {
+		issuer   wsauth.Issuer
+		aud      any
+		clientID any
+		want     error
+	}{
+		"ours":                             {cognito, nil, "app", nil},
+		"the other of ours":                {cognito, nil, "cli", nil},
+		"ours, spelled with an escape":     {cognito, nil, json.RawMessage(`"\u0061pp"`), nil},
+		"another":                          {cognito, nil, "mail", invalid},
+		"none":                             {cognito, nil, nil, invalid},
+		"empty":                            {cognito, nil, "", invalid},
+		"other letters":                    {cognito, nil, "App", invalid},
+		"an array":                         {cognito, nil, []string{"app"}, invalid},
+		"null":                             {cognito, nil, json.RawMessage("null"), invalid},
+		"ours, but for an audience":        {cognito, "app", "app", invalid},
+		"both: our client":                 {both, nil, "app", nil},
+		"both: our audience":               {both, "chat", nil, nil},
+		"both: our audience for a client":  {both, "chat", "mail", nil},
+		"both: another audience":           {both, "mail", "app", invalid},
+		"both: neither":                    {both, nil, nil, invalid},
+		"not configured: only a client":    {without, nil, "app", invalid},
+		"not configured: the client is no": {without, nil, "chat", invalid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			verify(t, newAuthOf(t, row.issuer), testToken(map[string]any{"aud": row.aud, "client_id": row.clientID}), row.want)
+		})
+	}
+}
+
 func TestTheTypeOfATokenIsThatOfAnAccessToken(t *testing.T) {
 	for name, row := range map[string]struct {
 		configured string
@@ -433,6 +469,16 @@ func TestTheKeysOfAnIssuerDecide(t *testing.T) {
 	}
 }
 
+func TestTheKeysOfPEMBlocksVerify(t *testing.T) {
+	auth := newAuthOf(t, wsauth.Issuer{Name: testIssuer, Audience: []string{"chat"}, Keys: pemOf(es256, rs256, ed)})
+	for _, k := range []*mint.Key{es256, rs256, ed} {
+		verify(t, auth, k.Token(testClaims(nil)), nil)
+		verify(t, auth, mint.New(k.Alg, k.ID).Token(testClaims(nil)), invalid)
+	}
+	// The confusion that public keys invite: their text as an HMAC secret.
+	verify(t, auth, (&mint.Key{Alg: "HS256", Private: []byte(pemOf(rs256))}).Token(testClaims(nil)), invalid)
+}
+
 func TestAnAlgorithmOfNoneIsRefused(t *testing.T) {
 	payload := mint.Base64([]byte(mint.JSON(testClaims(map[string]any{"exp": time.Now().Add(time.Hour).Unix()}))))
 	for _, header := range []string{
@@ -572,6 +618,65 @@ func TestAnOutageIsNotABadToken(t *testing.T) {
 		t.Error("a request was handed on")
 	}
 	verify(t, auth, "a.b.c", invalid)
+}
+
+func TestReadySaysWhichIssuersKeysAreNotToBeHad(t *testing.T) {
+	up, down := new(atomic.Bool), new(atomic.Bool)
+	up.Store(true)
+	good, bad := provider(t, es256, up), provider(t, es256, down)
+	remote := func(name string) wsauth.Issuer {
+		return wsauth.Issuer{Name: name, Audience: []string{"chat"}, Keys: wsauth.JWKS{}}
+	}
+	static := wsauth.Issuer{Name: "static", Audience: []string{"chat"}, Keys: wsauth.HMAC(secretOf(testKey))}
+	for name, row := range map[string]struct {
+		issuers []wsauth.Issuer
+		named   []string // in the error; none: ready
+	}{
+		"keys of its own":       {[]wsauth.Issuer{static}, nil},
+		"keys to be had":        {[]wsauth.Issuer{static, remote(good)}, nil},
+		"keys not to be had":    {[]wsauth.Issuer{remote(bad)}, []string{bad}},
+		"some of them":          {[]wsauth.Issuer{remote(good), remote(bad), static}, []string{bad}},
+		"none of them, of many": {[]wsauth.Issuer{remote(bad), remote(bad + "/b")}, []string{bad + ":", bad + "/b:"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth := newAuth(t, func(o *wsauth.Options) { o.Issuers = row.issuers })
+			err := auth.Ready(t.Context())
+			if len(row.named) == 0 {
+				wantKind(t, err, nil)
+				return
+			}
+			wantKind(t, err, wsauth.ErrUnavailable)
+			for _, want := range row.named {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q does not name %s", err, want)
+				}
+			}
+			if strings.Contains(err.Error(), good) {
+				t.Errorf("%q names an issuer whose keys are to be had", err)
+			}
+		})
+	}
+}
+
+func TestReadyFetchesTheKeysThatRequestsNeed(t *testing.T) {
+	up := new(atomic.Bool)
+	up.Store(true)
+	name := provider(t, es256, up)
+	auth := newAuthOf(t, wsauth.Issuer{Name: name, Audience: []string{"chat"}, Keys: wsauth.JWKS{}})
+	wantKind(t, auth.Ready(t.Context()), nil)
+	up.Store(false)
+	verify(t, auth, es256.Token(testClaims(map[string]any{"iss": name})), nil)
+	wantKind(t, auth.Ready(t.Context()), nil)
+}
+
+func TestWhatIsShutDownOrWasNeverMadeIsNotReady(t *testing.T) {
+	wantKind(t, new(wsauth.Authenticator).Ready(t.Context()), wsauth.ErrUnavailable)
+	auth := newAuth(t)
+	wantKind(t, auth.Ready(t.Context()), nil)
+	if err := auth.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, auth.Ready(t.Context()), wsauth.ErrUnavailable)
 }
 
 func TestAnAuthenticatorIsSafeForConcurrentUse(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,10 +58,14 @@ type Issuer struct {
 
 	// Audience: one of these must be in aud (RFC 7519 section 4.1.3). Without any, a token that names an audience
 	// is refused, for it is meant for somebody else. An issuer with public keys signs for many, so there Audience
-	// (or AnyAudience) must be set.
+	// (or ClientIDs, or AnyAudience) must be set.
 	Audience []string
 
-	// Keys verify the signature: [HMAC], [JWKS], [KeySet], [PublicKeys] or [KeyFunc].
+	// ClientIDs are for issuers whose access tokens have a client_id in place of aud, as Amazon Cognito's do: a token
+	// without aud must have one of these. A token with aud is judged by Audience alone.
+	ClientIDs []string
+
+	// Keys verify the signature: [HMAC], [JWKS], [KeySet], [PublicKeys], [PublicKeysPEM] or [KeyFunc].
 	Keys Keys
 
 	// Algorithms narrows what the keys allow, by the names of RFC 7518 and "EdDSA" (or "Ed25519"). Default: all
@@ -79,7 +84,7 @@ type Issuer struct {
 }
 
 // Keys is where an issuer's keys come from. It is implemented by the result of [HMAC], by [JWKS], [KeySet],
-// [PublicKeys] and [KeyFunc], and cannot be implemented elsewhere.
+// [PublicKeys], [PublicKeysPEM] and [KeyFunc], and cannot be implemented elsewhere.
 type Keys interface {
 	// source checks the keys and returns what looks them up and the algorithms they could serve, or what is wrong.
 	source(setting) (keySource, jose.Algs, error)
@@ -129,10 +134,24 @@ func (secrets hmacKeys) source(set setting) (keySource, jose.Algs, error) {
 // P-521) or ed25519.PublicKey. A token's kid is ignored, and each key that fits its algorithm is tried.
 type PublicKeys []crypto.PublicKey
 
-func (p PublicKeys) source(setting) (keySource, jose.Algs, error) {
+func (p PublicKeys) source(setting) (keySource, jose.Algs, error) { return publicKeys(p) }
+
+// PublicKeysPEM are [PublicKeys] as the text of PEM blocks, one for each key: PUBLIC KEY, RSA PUBLIC KEY or CERTIFICATE. Of
+// a certificate only the key counts: neither its dates nor who signed it are looked at.
+type PublicKeysPEM []byte
+
+func (p PublicKeysPEM) source(setting) (keySource, jose.Algs, error) {
+	keys, err := jose.ParsePEM(p)
+	if err != nil {
+		return nil, 0, err
+	}
+	return publicKeys(keys)
+}
+
+func publicKeys(all []crypto.PublicKey) (keySource, jose.Algs, error) {
 	var keys []*jose.Key
 	var faults []error
-	for i, public := range p {
+	for i, public := range all {
 		k, err := jose.NewPublicKey(public)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("key %d: %w", i, err))
@@ -140,7 +159,7 @@ func (p PublicKeys) source(setting) (keySource, jose.Algs, error) {
 		}
 		keys = append(keys, k)
 	}
-	if len(p) == 0 {
+	if len(all) == 0 {
 		faults = append(faults, errors.New("no key"))
 	}
 	return staticSet(keys, faults)
@@ -268,6 +287,7 @@ func (e *OptionError) Error() string { return "wsauth: " + e.Field + ": " + e.Re
 type issuer struct {
 	name        string
 	audience    []string
+	clientIDs   []string
 	anyAudience bool
 	keys        keySource
 	algs        jose.Algs
@@ -340,8 +360,8 @@ func (c *checker) name(field string, all []Issuer, i int) {
 
 func (c *checker) issuer(field string, in *Issuer, log *slog.Logger) issuer {
 	out := issuer{
-		name: in.Name, audience: append([]string(nil), in.Audience...), anyAudience: in.AnyAudience,
-		typ: jose.MediaType(in.Type), maxTTL: in.MaxTTL,
+		name: in.Name, audience: slices.Clone(in.Audience), clientIDs: slices.Clone(in.ClientIDs),
+		anyAudience: in.AnyAudience, typ: jose.MediaType(in.Type), maxTTL: in.MaxTTL,
 	}
 	narrow := c.algorithms(field+".Algorithms", in.Algorithms)
 	if v := reflect.ValueOf(in.Keys); in.Keys == nil || v.Kind() == reflect.Pointer && v.IsNil() { // (*JWKS)(nil)
@@ -351,22 +371,28 @@ func (c *checker) issuer(field string, in *Issuer, log *slog.Logger) issuer {
 	} else {
 		out.keys, out.algs = source, algs&narrow
 		c.fit(field, in, algs, narrow)
-		if public := out.algs&^jose.HMACAlgs != 0; public && len(in.Audience) == 0 && !in.AnyAudience {
+		public, anybody := out.algs&^jose.HMACAlgs != 0, len(in.Audience)+len(in.ClientIDs) == 0
+		if public && anybody && !in.AnyAudience {
 			c.fault(field+".Audience", "missing: public keys sign for many audiences; name yours, or set AnyAudience")
 		}
 	}
-	for i, aud := range in.Audience {
-		if aud == "" {
-			c.fault(fmt.Sprintf("%s.Audience[%d]", field, i), "empty")
-		}
-	}
-	if in.AnyAudience && len(in.Audience) > 0 {
-		c.fault(field+".AnyAudience", "contradicts Audience")
+	c.notEmpty(field+".Audience", in.Audience)
+	c.notEmpty(field+".ClientIDs", in.ClientIDs)
+	if in.AnyAudience && len(in.Audience)+len(in.ClientIDs) > 0 {
+		c.fault(field+".AnyAudience", "contradicts Audience and ClientIDs")
 	}
 	if in.MaxTTL < 0 {
 		c.fault(field+".MaxTTL", "negative")
 	}
 	return out
+}
+
+func (c *checker) notEmpty(field string, values []string) {
+	for i, v := range values {
+		if v == "" {
+			c.fault(fmt.Sprintf("%s[%d]", field, i), "empty")
+		}
+	}
 }
 
 func (c *checker) algorithms(field string, names []string) jose.Algs {
@@ -421,7 +447,7 @@ func (c *checker) extractors(in []Extractor) []Extractor {
 			}
 		}
 	}
-	return append([]Extractor(nil), in...)
+	return slices.Clone(in)
 }
 
 func (c *checker) realm(realm string) string {

@@ -8,8 +8,10 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
@@ -110,10 +112,19 @@ var faultyOptions = map[string]struct {
 		wsauth.Options{Issuers: []wsauth.Issuer{{}}},
 		keysFault,
 	},
+	"client IDs and any audience": {
+		oneIssuer(func(i *wsauth.Issuer) { i.Audience, i.ClientIDs, i.AnyAudience = nil, []string{"app"}, true }),
+		[]string{"Issuers[0].AnyAudience"},
+	},
+	"no PEM":                {withKeys(wsauth.PublicKeysPEM(nil)), keysFault},
+	"a file that is no PEM": {withKeys(wsauth.PublicKeysPEM(secretOf(testKey))), keysFault},
+	"half a PEM":            {withKeys(pemOf(es256)[:100]), keysFault},
+	"HS256 beside PEM":      {withKeys(pemOf(rs256), "HS256", "RS256"), []string{"Issuers[0].Algorithms"}},
 	"every part at once": {
 		wsauth.Options{
 			Issuers: []wsauth.Issuer{
-				{Name: "a", Keys: wsauth.HMAC(), Audience: []string{"chat", ""}, AnyAudience: true, MaxTTL: -1},
+				{Name: "a", Keys: wsauth.HMAC(), Audience: []string{"chat", ""}, AnyAudience: true, MaxTTL: -1,
+					ClientIDs: []string{""}},
 				{Name: "a", Keys: wsauth.PublicKeys{es256.Public()}, Algorithms: []string{"ES256", "none"}},
 				{Keys: wsauth.HMAC(secretOf(testKey))},
 			},
@@ -122,7 +133,7 @@ var faultyOptions = map[string]struct {
 			Realm:      "a\nb",
 		},
 		[]string{
-			"Issuers[0].Keys", "Issuers[0].Audience[1]", "Issuers[0].AnyAudience", "Issuers[0].MaxTTL",
+			"Issuers[0].Keys", "Issuers[0].Audience[1]", "Issuers[0].AnyAudience", "Issuers[0].ClientIDs[0]", "Issuers[0].MaxTTL",
 			"Issuers[1].Name", "Issuers[1].Audience", "Issuers[1].Algorithms[1]", "Issuers[2].Name",
 			"Extractors[0]", "Extractors[2]", "Extractors[3]", "Origins[1]", "Origins[2]", "Realm",
 		},
@@ -444,22 +455,27 @@ func TestNoSecretIsInAFault(t *testing.T) {
 
 func TestNewAcceptsGoodOptions(t *testing.T) {
 	for name, opts := range map[string]wsauth.Options{
-		"one issuer with a secret":         oneIssuer(func(*wsauth.Issuer) {}),
-		"a secret and no audience":         oneIssuer(func(i *wsauth.Issuer) { i.Audience = nil }),
-		"a secret and any audience":        oneIssuer(func(i *wsauth.Issuer) { i.Audience, i.AnyAudience = nil, true }),
-		"a secret and no name":             oneIssuer(func(i *wsauth.Issuer) { i.Name = "" }),
-		"nothing but a secret":             {Issuers: []wsauth.Issuer{{Keys: wsauth.HMAC(make([]byte, 32))}}},
-		"a name that is no URL":            oneIssuer(func(i *wsauth.Issuer) { i.Name = "accounts" }),
-		"a type and a bound":               oneIssuer(func(i *wsauth.Issuer) { i.Type, i.MaxTTL = "JWT", time.Hour }),
-		"two secrets":                      withKeys(wsauth.HMAC(make([]byte, 32), make([]byte, 64))),
-		"the same secret twice":            withKeys(wsauth.HMAC(secretOf(testKey), secretOf(testKey))),
-		"HS256 with 32 bytes":              withKeys(wsauth.HMAC(make([]byte, 32)), "HS256"),
-		"HS384 with 48 bytes":              withKeys(wsauth.HMAC(make([]byte, 48)), "HS384"),
-		"HS512 with 64 bytes":              withKeys(wsauth.HMAC(make([]byte, 64)), "HS512"),
-		"all of HS with 64 bytes":          withKeys(wsauth.HMAC(make([]byte, 64)), "HS256", "HS384", "HS512"),
-		"an algorithm twice":               withKeys(wsauth.HMAC(make([]byte, 64)), "HS256", "HS256"),
-		"public keys of each kind":         withKeys(wsauth.PublicKeys{es256.Public(), rs256.Public(), ed.Public()}),
-		"public keys and any audience":     anyAudience(wsauth.PublicKeys{es256.Public()}),
+		"one issuer with a secret":     oneIssuer(func(*wsauth.Issuer) {}),
+		"a secret and no audience":     oneIssuer(func(i *wsauth.Issuer) { i.Audience = nil }),
+		"a secret and any audience":    oneIssuer(func(i *wsauth.Issuer) { i.Audience, i.AnyAudience = nil, true }),
+		"a secret and no name":         oneIssuer(func(i *wsauth.Issuer) { i.Name = "" }),
+		"nothing but a secret":         {Issuers: []wsauth.Issuer{{Keys: wsauth.HMAC(make([]byte, 32))}}},
+		"a name that is no URL":        oneIssuer(func(i *wsauth.Issuer) { i.Name = "accounts" }),
+		"a type and a bound":           oneIssuer(func(i *wsauth.Issuer) { i.Type, i.MaxTTL = "JWT", time.Hour }),
+		"two secrets":                  withKeys(wsauth.HMAC(make([]byte, 32), make([]byte, 64))),
+		"the same secret twice":        withKeys(wsauth.HMAC(secretOf(testKey), secretOf(testKey))),
+		"HS256 with 32 bytes":          withKeys(wsauth.HMAC(make([]byte, 32)), "HS256"),
+		"HS384 with 48 bytes":          withKeys(wsauth.HMAC(make([]byte, 48)), "HS384"),
+		"HS512 with 64 bytes":          withKeys(wsauth.HMAC(make([]byte, 64)), "HS512"),
+		"all of HS with 64 bytes":      withKeys(wsauth.HMAC(make([]byte, 64)), "HS256", "HS384", "HS512"),
+		"an algorithm twice":           withKeys(wsauth.HMAC(make([]byte, 64)), "HS256", "HS256"),
+		"public keys of each kind":     withKeys(wsauth.PublicKeys{es256.Public(), rs256.Public(), ed.Public()}),
+		"public keys and any audience": anyAudience(wsauth.PublicKeys{es256.Public()}),
+		"public keys as PEM":           withKeys(pemOf(rs256, ed)),
+		"public keys and client IDs": oneIssuer(func(i *wsauth.Issuer) {
+			i.Audience, i.ClientIDs, i.Keys = nil, []string{"app"}, wsauth.PublicKeys{es256.Public()}
+		}),
+		"an audience and client IDs":       oneIssuer(func(i *wsauth.Issuer) { i.ClientIDs = []string{"app", "cli"} }),
 		"public keys narrowed":             withKeys(wsauth.PublicKeys{rs256.Public(), es256.Public()}, "PS512"),
 		"Ed25519 under its two names":      withKeys(wsauth.PublicKeys{ed.Public()}, "EdDSA", "Ed25519"),
 		"a key set":                        withKeys(wsauth.KeySet(mint.SetOf(es256, rs256, ed))),
@@ -516,6 +532,17 @@ func TestNewAcceptsGoodOptions(t *testing.T) {
 			}
 		})
 	}
+}
+
+func pemOf(keys ...*mint.Key) (text wsauth.PublicKeysPEM) {
+	for _, k := range keys {
+		der, err := x509.MarshalPKIXPublicKey(k.Public())
+		if err != nil {
+			panic(err)
+		}
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})...)
+	}
+	return text
 }
 
 func anyAudience(keys wsauth.Keys) wsauth.Options {

@@ -20,6 +20,15 @@ type Claims struct {
 	SessionID, ClientID, AuthorizedParty string // sid, client_id, azp
 }
 
+// Client returns client_id; empty: there is none, or it is not a string.
+func (c *Claims) Client() string {
+	if c.ClientID == "" {
+		return ""
+	}
+	s, _ := stringValue(c.ClientID)
+	return s
+}
+
 // registered are the claims that this library acts on, in the only letter case they may have.
 var registered = map[string]bool{
 	"iss": true, "sub": true, "aud": true, "exp": true, "nbf": true, "iat": true, "jti": true,

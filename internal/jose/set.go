@@ -64,8 +64,12 @@ func (s *Set) Find(h Header) []*Key {
 	if h.KeyID == "" {
 		return nil
 	}
-	var found []*Key
-	for _, k := range fit {
+	i := slices.IndexFunc(fit, func(k *Key) bool { return matches(k, h.KeyID) })
+	if i < 0 {
+		return nil
+	}
+	found := fit[i : i+1 : i+1] // nearly always all of it, and then nothing is allocated
+	for _, k := range fit[i+1:] {
 		if matches(k, h.KeyID) {
 			found = append(found, k)
 		}

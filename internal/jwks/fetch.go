@@ -30,6 +30,7 @@ type fetcher struct {
 	client   http.Client
 	url      string // of the key set; empty: not known yet. Kept if discovery fails later on
 	failures int
+	status   int // of the last answer, for the log; 0: there was none
 }
 
 func newFetcher(cfg Config) *fetcher {
@@ -139,18 +140,24 @@ func (f *fetcher) discover(ctx context.Context) (string, error) {
 // errNotFound is a 404: there may be another place to look.
 var errNotFound = errors.New("status 404")
 
-func (f *fetcher) get(ctx context.Context, url, accept string) ([]byte, http.Header, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func (f *fetcher) get(ctx context.Context, address, accept string) ([]byte, http.Header, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, nil, err
 	}
 	req.Header.Set("Accept", accept)
 	req.Close = true // a connection kept for the next fetch, in minutes, would be two goroutines at rest
+	f.status = 0
 	resp, err := f.client.Do(req)
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		return nil, nil, failed.Err // without the URL, whose query may have a secret in it
+	}
 	if err != nil {
 		return nil, nil, err
 	}
 	defer resp.Body.Close()
+	f.status = resp.StatusCode
 	if resp.StatusCode == http.StatusNotFound {
 		return nil, nil, errNotFound
 	}

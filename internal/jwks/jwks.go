@@ -223,7 +223,7 @@ func (r *Remote) backoff(now time.Time) time.Duration {
 
 // report logs each fetch at debug, and at warn what changes: that fetches fail, and that they work again.
 func (r *Remote) report(ctx context.Context, set *jose.Set, err error, took time.Duration) {
-	log := r.cfg.Logger.With("issuer", r.cfg.Issuer, "duration", took)
+	log := r.cfg.Logger.With("issuer", r.cfg.Issuer, "status", r.fetch.status, "duration", took)
 	switch {
 	case err != nil && r.failingBy == nil:
 		log.WarnContext(ctx, "wsauth: keys cannot be fetched", "error", err)

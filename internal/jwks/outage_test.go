@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -361,6 +363,28 @@ func TestEachFetchIsLoggedAndEachChangeOfStateIsAWarning(t *testing.T) {
 	})
 }
 
+func TestASecretInTheQueryOfAKeySetsURLIsInNoLogAndNoError(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var out strings.Builder
+		for name, a := range map[string]answer{
+			"a fault of the network": func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNRESET },
+			"a hang":                 hang,
+			"a redirect":             text(302, "", "Location", "https://elsewhere.example/?key=secret"),
+			"a status":               text(500, ""),
+		} {
+			e := &endpoint{answer: a}
+			r := e.remote(Config{Issuer: "https://id.example", URL: keysURL + "?key=secret",
+				Logger: slog.New(slog.NewTextHandler(&out, nil))})
+			if err := r.Ready(t.Context()); err == nil || strings.Contains(err.Error(), "secret") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if strings.Contains(out.String(), "secret") || !strings.Contains(out.String(), "cannot be fetched") {
+			t.Errorf("the log: %s", out.String())
+		}
+	})
+}
+
 func TestTheLogNamesTheIssuerTheTimeAndTheFault(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var out strings.Builder
@@ -372,7 +396,8 @@ func TestTheLogNamesTheIssuerTheTimeAndTheFault(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		e.serve(setOf(k, other))
 		wantAccepted(t, r, k)
-		for _, want := range []string{"issuer=https://id.example", "duration=1s", "status 500", "keys=2", "level=WARN"} {
+		for _, want := range []string{"issuer=https://id.example", "duration=1s", "status 500", "status=500", "status=200", "keys=2",
+			"level=WARN"} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("%q is not in the log:\n%s", want, out.String())
 			}
