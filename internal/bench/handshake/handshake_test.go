@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	if isServer() {
+		os.Exit(serve())
+	}
+	os.Exit(m.Run())
+}
+
+// TestRun has one round of as few handshakes as possible.
+func TestRun(t *testing.T) {
+	if _, err := cpuTime(); errors.Is(err, errors.ErrUnsupported) {
+		t.Skip("the CPU time of a process is not known here")
+	}
+	var out strings.Builder
+	if err := run(t.Context(), &out, 1, time.Nanosecond, 2); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range kinds {
+		if !strings.Contains(out.String(), "\n| "+k.name+" | ") {
+			t.Errorf("%s is not in the table:\n%s", k.name, &out)
+		}
+	}
+}
+
+// TestRefusal makes sure that what is compared does authenticate.
+func TestRefusal(t *testing.T) {
+	s, err := startServer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.stop()
+	s.greeted.Tokens["/HS256"], s.greeted.Tokens["/ES256"] = s.greeted.Tokens["/ES256"], s.greeted.Tokens["/HS256"]
+	for _, k := range kinds {
+		if err := s.dial(t.Context(), k.path); (err == nil) != (k.path == "/plain") {
+			t.Errorf("%s, with the token of the other kind: %v", k.path, err)
+		}
+	}
+}
+
+func TestOptions(t *testing.T) {
+	if run(t.Context(), io.Discard, 0, 1, 1) == nil || run(t.Context(), io.Discard, 1, 0, 1) == nil ||
+		run(t.Context(), io.Discard, 1, 1, 0) == nil {
+		t.Error("nothing to measure is no error")
+	}
+}

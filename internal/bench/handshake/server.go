@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsauth/wsauth"
+	"github.com/wsauth/wsauth/internal/mint"
+)
+
+// serverArg, as the only argument, makes the program the server. It ends when its standard input does.
+const serverArg = "be-the-server"
+
+func isServer() bool { return len(os.Args) == 2 && os.Args[1] == serverArg }
+
+// greeting is what the server says on its standard output: where it is, and which tokens its handlers accept.
+type greeting struct {
+	WebSocket, Control string
+	Tokens             map[string]string // by paths
+}
+
+// serve is the main function of the server.
+func serve() int {
+	if err := listenAndServe(os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "server:", err)
+		return 1
+	}
+	return 0
+}
+
+func listenAndServe(stdin io.Reader, stdout io.Writer) error {
+	tokens := map[string]string{}
+	mux, err := newMux(tokens)
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	control, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	open := new(atomic.Int64)
+	failed := make(chan error, 3)
+	go func() { failed <- http.Serve(ln, counted(mux, open)) }()
+	go func() { failed <- http.Serve(control, controlHandler(open)) }()
+	err = json.NewEncoder(stdout).Encode(greeting{ln.Addr().String(), control.Addr().String(), tokens})
+	if err != nil {
+		return err
+	}
+	go func() {
+		_, err := io.Copy(io.Discard, stdin)
+		failed <- err
+	}()
+	return <-failed
+}
+
+// newMux has a handler for each kind, and puts a token for each into tokens.
+func newMux(tokens map[string]string) (*http.ServeMux, error) {
+	const issuer, audience = "https://id.example.com/", "bench"
+	claims := map[string]any{
+		"iss": issuer, "aud": audience, "sub": "5f7c8ec7c33c6c004bbafe82", "scope": "chat:read chat:write",
+	}
+	shared, pair := mint.New("HS256", "1"), mint.New("ES256", "1")
+	mux := http.NewServeMux()
+	for path, k := range map[string]struct {
+		*mint.Key
+		keys wsauth.Keys
+	}{
+		"/HS256": {shared, wsauth.HMAC(shared.Private.([]byte))},
+		"/ES256": {pair, wsauth.KeySet(mint.SetOf(pair))},
+	} {
+		auth, err := wsauth.New(wsauth.Options{Issuers: []wsauth.Issuer{{
+			Name: issuer, Audience: []string{audience}, Keys: k.keys,
+		}}})
+		if err != nil {
+			return nil, err
+		}
+		mux.Handle(path, auth.Upgrade(untilGone, nil))
+		tokens[path] = k.Token(claims)
+	}
+	mux.HandleFunc("/plain", func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		untilGone(r.Context(), conn)
+	})
+	tokens["/plain"] = tokens["/HS256"]
+	return mux, nil
+}
+
+// untilGone waits for the client, which sends nothing, to go away.
+func untilGone(ctx context.Context, conn *websocket.Conn) { conn.Read(ctx) }
+
+// counted knows how many requests h has at the moment.
+func counted(h http.Handler, open *atomic.Int64) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		open.Add(1)
+		defer open.Add(-1)
+		h.ServeHTTP(w, r)
+	})
+}
+
+// controlHandler tells the CPU time of the process, after all connections have gone and their garbage is collected: each
+// kind pays for its own.
+func controlHandler(open *atomic.Int64) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for limit := time.Now().Add(time.Minute); open.Load() > 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(limit) {
+				http.Error(w, "connections that do not end", http.StatusInternalServerError)
+				return
+			}
+		}
+		runtime.GC()
+		cpu, err := cpuTime()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusNotImplemented)
+			return
+		}
+		json.NewEncoder(w).Encode(cpu)
+	})
+}

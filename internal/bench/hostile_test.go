@@ -1,0 +1,123 @@
+package bench_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wsauth/wsauth/internal/bench/verify"
+	"github.com/wsauth/wsauth/internal/mint"
+)
+
+// maxToken is the length in bytes of the longest token that wsauth reads.
+const maxToken = 8192
+
+// A hostile request is made to be expensive.
+type hostile struct {
+	name    string
+	request *http.Request
+	good    bool // it is there to compare the others with
+}
+
+func hostileRequests(t testing.TB, s *verify.Suite) []hostile {
+	t.Helper()
+	const header = `{"alg":"HS256","typ":"JWT"}`
+	claims := mint.JSON(verify.Claims(nil))
+	// with makes a claim set with one more member, and header is made longer in the same way.
+	with := func(object, member string) string { return strings.TrimSuffix(object, "}") + "," + member + "}" }
+	nested := `"x":` + strings.Repeat("[", 2800) + strings.Repeat("]", 2800)
+	var members []string
+	for i := range 500 {
+		members = append(members, fmt.Sprintf(`"%d":%[1]d`, i))
+	}
+	many := strings.Join(members, ",")
+
+	long := s.Sign(header, with(claims, `"x":"`+strings.Repeat("x", 5600)+`"`))
+	if len(long) > maxToken || len(long) < maxToken-512 {
+		t.Fatalf("the long token has %d bytes", len(long))
+	}
+	wrong := func(token string) *http.Request { return verify.Request(otherSignature(token)) }
+
+	var cookies []string
+	for i := range 1000 {
+		cookies = append(cookies, fmt.Sprintf("cookie%d=value", i))
+	}
+	withCookies := verify.Request("")
+	withCookies.Header = http.Header{"Cookie": {strings.Join(cookies, "; ")}}
+
+	query := strings.ReplaceAll(strings.Join(cookies, "&"), "cookie", "parameter")
+	withQuery := func(query string) *http.Request {
+		r := verify.Request("")
+		r.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
+		r.URL.RawQuery = query
+		return r
+	}
+
+	base64 := strings.Repeat("A", 256<<10)
+	return []hostile{
+		{name: "dots", request: verify.Request(strings.Repeat(".", maxToken))},
+		{name: "nested-claims", request: verify.Request(s.Sign(header, with(claims, nested)))},
+		{name: "nested-header", request: verify.Request(s.Sign(with(header, nested), claims))},
+		{name: "long-kid", request: verify.Request(s.Sign(with(header, `"kid":"`+strings.Repeat("k", 4096)+`"`), claims))},
+		{name: "many-claims", request: wrong(s.Sign(header, with(claims, many)))},
+		{name: "long-wrong-signature", request: wrong(long)},
+		{name: "long-good", request: verify.Request(long), good: true},
+		{name: "huge-base64", request: verify.Request(base64 + "." + base64 + "." + base64)},
+		{name: "megabyte-header", request: verify.Request(strings.Repeat("A", 1<<20))},
+		{name: "thousand-cookies", request: withCookies},
+		{name: "thousand-parameters", request: withQuery(query)},
+		{name: "thousand-escaped-parameters", request: withQuery(strings.ReplaceAll(query, "p", "%70"))},
+	}
+}
+
+// otherSignature is of the same form, and wrong.
+func otherSignature(token string) string {
+	at := strings.LastIndexByte(token, '.') + 1
+	return token[:at] + strings.Repeat("A", len(token)-at)
+}
+
+func TestHostile(t *testing.T) {
+	s := newSuite(t, "HS256")
+	check := s.Variant("wsauth").Check
+	for _, h := range hostileRequests(t, s) {
+		if _, err := check(h.request); (err == nil) != h.good {
+			t.Errorf("%s: %v", h.name, err)
+		}
+	}
+}
+
+// BenchmarkHostile compares what it takes to refuse such requests with what it takes to accept a good one: x-valid is
+// how many times as long.
+func BenchmarkHostile(b *testing.B) {
+	s := newSuite(b, "HS256")
+	check := s.Variant("wsauth").Check
+	valid := verify.Request(s.Token(verify.Claims(nil)))
+	const turn = 64 // calls of one kind before it is the other's turn
+	for _, h := range hostileRequests(b, s) {
+		b.Run(h.name, func(b *testing.B) {
+			b.ReportAllocs()
+			var took time.Duration
+			n := 0
+			for i := 0; b.Loop(); i++ {
+				check(h.request)
+				if i%turn != 0 {
+					continue
+				}
+				b.StopTimer()
+				start := time.Now()
+				for range turn {
+					if _, err := check(valid); err != nil {
+						b.Fatal(err)
+					}
+				}
+				took += time.Since(start)
+				n += turn
+				b.StartTimer()
+			}
+			perValid := took.Seconds() / float64(n)
+			b.ReportMetric(b.Elapsed().Seconds()/float64(b.N)/perValid, "x-valid")
+		})
+	}
+}

@@ -1,0 +1,105 @@
+// Command ratios measures how long each way of verifying takes as a multiple of the least that is possible, and prints a
+// Markdown table.
+//
+//	go -C internal/bench run ./ratios -svg ratios.svg
+//
+// The variants are those of package verify. They take turns, a few milliseconds each, in an order that changes from round
+// to round, and what counts is the ratio within a round: whatever else the machine does meets all of them alike.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wsauth/wsauth/internal/bench/stats"
+	"github.com/wsauth/wsauth/internal/bench/verify"
+)
+
+func main() {
+	rounds := flag.Int("rounds", 70, "`rounds`, of about a second each")
+	turn := flag.Duration("turn", 20*time.Millisecond, "how `long` a variant runs in each round")
+	svg := flag.String("svg", "", "a `file` for a chart")
+	flag.Parse()
+	if err := run(os.Stdout, *rounds, *turn, *svg); err != nil {
+		fmt.Fprintln(os.Stderr, "ratios:", err)
+		os.Exit(1)
+	}
+}
+
+func run(out io.Writer, rounds int, turn time.Duration, svg string) error {
+	if rounds < 1 || turn <= 0 {
+		return fmt.Errorf("-rounds must be at least 1, and -turn more than 0")
+	}
+	groups, err := measure(rounds, turn)
+	if err != nil {
+		return err
+	}
+	printTable(out, groups)
+	fmt.Fprintf(out, "\n%d rounds on %s.\n", rounds, stats.Machine())
+	fmt.Fprintf(out, "%s.\n", strings.Join(modules(groups), ", "))
+	if svg == "" {
+		return nil
+	}
+	return os.WriteFile(svg, chart(groups), 0o644)
+}
+
+// printTable has a row for each variant and a column for each algorithm.
+func printTable(out io.Writer, groups []group) {
+	fmt.Fprint(out, stats.Header(append([]string{""}, verify.Algorithms...)...))
+	for _, name := range names(groups) {
+		cells := []string{name}
+		for _, g := range groups {
+			cells = append(cells, g.cell(name))
+		}
+		fmt.Fprint(out, stats.Row(cells...))
+	}
+}
+
+func (g group) cell(name string) string {
+	i := slices.IndexFunc(g.results, func(r result) bool { return r.name == name })
+	if i < 0 {
+		return "–"
+	}
+	if name == verify.Limit {
+		return fmt.Sprintf("1 (%.1f µs)", stats.Sum(g.results[i].nanos).Median/1e3)
+	}
+	return g.results[i].ratio.Spread()
+}
+
+// names are those of all variants, in their order.
+func names(groups []group) []string {
+	var all []string
+	for _, g := range groups {
+		for i, r := range g.results {
+			if slices.Contains(all, r.name) {
+				continue
+			}
+			// One that only some algorithms have stands behind the one that is before it there.
+			at := 0
+			if i > 0 {
+				at = slices.Index(all, g.results[i-1].name) + 1
+			}
+			all = slices.Insert(all, at, r.name)
+		}
+	}
+	return all
+}
+
+// modules are those of the variants, with their versions.
+func modules(groups []group) []string {
+	versions := stats.Modules()
+	var all []string
+	for _, g := range groups {
+		for _, r := range g.results {
+			if line := r.module + " " + versions[r.module]; r.module != "" && !slices.Contains(all, line) {
+				all = append(all, line)
+			}
+		}
+	}
+	return all
+}
