@@ -21,7 +21,7 @@ import (
 )
 
 func main() {
-	rounds := flag.Int("rounds", 70, "`rounds`, of about a second each")
+	rounds := flag.Int("rounds", 90, "`rounds`, of about 0.7 seconds each")
 	turn := flag.Duration("turn", 20*time.Millisecond, "how `long` a variant runs in each round")
 	svg := flag.String("svg", "", "a `file` for a chart")
 	flag.Parse()
