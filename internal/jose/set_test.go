@@ -618,6 +618,8 @@ func TestTheKeySetsOfProvidersAreRead(t *testing.T) {
 		algs Algs
 	}{
 		"auth0.json":          {2, algsOf("RS256")},
+		"authentik.json":      {1, algsOf("RS256")},
+		"clerk.json":          {1, algsOf("RS256")},
 		"cognito.json":        {2, algsOf("RS256")},
 		"entra.json":          {4, rsaAll},
 		"firebase.json":       {3, algsOf("RS256")},
