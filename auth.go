@@ -302,8 +302,8 @@ func (iss *issuer) judgeAudience(c *jose.Claims) string {
 func (iss *issuer) isAudience(aud string) bool { return slices.Contains(iss.audience, aud) }
 
 // Require returns a middleware that lets requests through whose claims pass check, and refuses others with 403
-// ([ErrForbidden]). It belongs inside an [Authenticator]'s Middleware or Optional, and refuses everything
-// elsewhere; in tests, [ContextWithClaims] takes their place. An error of check that is [ErrRevoked],
+// ([ErrForbidden]). It belongs inside an [Authenticator]'s Middleware or Optional; requests without claims get 401, which
+// elsewhere are all. In tests, [ContextWithClaims] takes their place. An error of check that is [ErrRevoked],
 // [ErrInvalidToken] or [ErrUnavailable] to errors.Is is answered as such. Require panics if check is nil.
 func Require(check func(context.Context, *Claims) error) func(http.Handler) http.Handler {
 	if check == nil {

@@ -61,7 +61,9 @@ func (c *connection) run(ctx context.Context, u *upgrader) {
 	defer c.finish()
 	switch {
 	case !c.start(u.opts):
-		c.close(websocket.StatusGoingAway, shutdownReason, http.ErrServerClosed)
+		c.close(shutDown)
+	case c.ranOut(): // already: the handshake took longer than the token had to live
+		c.close(c.ending())
 	case c.claims.Load() != nil || c.awaitToken(ctx):
 		u.serve(ctx, c.ws)
 	}
@@ -82,6 +84,7 @@ func (c *connection) start(opts UpgradeOptions) bool {
 	}
 	c.end = deadlineIn(life, now)
 	c.timer = time.AfterFunc(min(life, clockCheck), c.tick)
+	c.gate.Guard(c.guard, c.grace)
 	return c.auth.live.add(c)
 }
 
@@ -94,40 +97,67 @@ func (c *connection) lifeOf(claims *Claims, now time.Time) time.Duration {
 	return life
 }
 
+// ranOut reports whether the connection's time is over. No renewal comes after that.
+func (c *connection) ranOut() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ranOut := c.end.left(time.Now()) <= 0
+	c.over = c.over || ranOut
+	return ranOut
+}
+
+// ending is how a connection ends whose time is over.
+func (c *connection) ending() closeError {
+	if c.claims.Load() == nil {
+		return closeFor(StatusTimeout, "token_required", ErrNoToken)
+	}
+	return closeFor(StatusUnauthorized, "token expired", ErrExpired)
+}
+
 // tick ends the connection if it is time, or waits on.
 func (c *connection) tick() {
-	c.mu.Lock()
-	left := c.end.left(time.Now())
-	if !c.over && left > 0 {
-		c.timer.Reset(min(left, clockCheck))
+	if c.ranOut() {
+		c.close(c.ending())
+		return
 	}
-	ends := !c.over && left <= 0
-	c.over = c.over || ends
-	c.mu.Unlock()
-	switch {
-	case !ends:
-	case c.claims.Load() == nil:
-		c.closeLate()
-	default:
-		c.close(StatusUnauthorized, "token expired", ErrExpired)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.timer.Reset(min(c.end.left(time.Now()), clockCheck)) // at once, where it is past by now
 	}
 }
 
-// closeLate ends a connection whose first message did not come in time.
-func (c *connection) closeLate() { c.close(StatusTimeout, "token_required", ErrNoToken) }
+// guard shuts the gate if it is time, where the timer may come late.
+func (c *connection) guard() {
+	if c.ranOut() {
+		c.gate.Shut(c.ending(), time.Now().Add(c.grace))
+	}
+}
 
-// prolong gives the connection new claims and a new end, unless its end has come: of the two, exactly one happens.
-func (c *connection) prolong(claims *Claims, now time.Time) bool {
+type outcome int
+
+const (
+	prolonged outcome = iota
+	tooLate           // the end has come
+	overtaken         // the claims are no longer what they were
+)
+
+// prolong gives the connection new claims in place of the current ones, and a new end, unless its end has come: of the
+// two, exactly one happens.
+func (c *connection) prolong(current, claims *Claims, now time.Time) outcome {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.over || c.end.left(now) <= 0 {
-		return false
+	switch {
+	case c.over || c.end.left(now) <= 0:
+		return tooLate
+	case c.claims.Load() != current:
+		return overtaken
 	}
 	life := c.lifeOf(claims, now)
 	c.end = deadlineIn(life, now)
 	c.claims.Store(claims)
 	c.timer.Reset(min(life, clockCheck))
-	return true
+	return prolonged
 }
 
 // maxFirstMessage is a token with the JSON around it.
@@ -151,8 +181,8 @@ func (c *connection) awaitToken(ctx context.Context) bool {
 		c.refuse(ctx, trail.on(err))
 		return false
 	}
-	if !c.prolong(claims, time.Now()) {
-		c.closeLate() // the timer is about to
+	if c.prolong(nil, claims, time.Now()) != prolonged {
+		c.close(c.ending()) // the timer is about to
 		return false
 	}
 	c.auth.logSuccess(ctx, trail)
@@ -185,29 +215,32 @@ func (c *connection) readFirst(ctx context.Context) (string, error) {
 func (c *connection) refuse(ctx context.Context, err error) {
 	c.auth.logRefusal(ctx, err)
 	answer := answerTo(err)
-	c.close(answer.close, answer.reason, err)
+	c.close(closeFor(answer.close, answer.reason, err))
 }
 
 // finish ends the connection when serve has returned or panics.
 func (c *connection) finish() {
 	c.timer.Stop()
-	code := websocket.StatusNormalClosure
-	if !c.ended {
-		code = websocket.StatusInternalError
+	switch {
+	case !c.ended:
+		c.close(closeFor(websocket.StatusInternalError, "", context.Canceled))
+	case c.ranOut(): // which is perhaps why serve has returned, before the timer came
+		c.close(c.ending())
+	default:
+		c.close(closeFor(websocket.StatusNormalClosure, "", context.Canceled))
 	}
-	c.close(code, "", context.Canceled)
 }
 
 // close shuts the gate, says why to the peer and waits at most for the grace. The gate's deadline bounds all of it:
 // Close alone waits 5 s for a silent peer and without end for one that announces a frame and stalls. The context is
 // cancelled when the connection is closed, not before: that would drop it without a close frame.
-func (c *connection) close(code websocket.StatusCode, reason string, cause error) {
+func (c *connection) close(why closeError) {
 	c.closing.Do(func() {
 		c.mu.Lock()
 		c.over = true
 		c.mu.Unlock()
-		c.gate.Shut(closeError{websocket.CloseError{Code: code, Reason: reason}, cause}, time.Now().Add(c.grace))
-		c.ws.Close(code, reason)
+		c.gate.Shut(why, time.Now().Add(c.grace))
+		c.ws.Close(why.Code, why.Reason)
 	})
 }
 
@@ -217,6 +250,12 @@ type closeError struct {
 	websocket.CloseError
 	cause error
 }
+
+func closeFor(code websocket.StatusCode, reason string, cause error) closeError {
+	return closeError{websocket.CloseError{Code: code, Reason: reason}, cause}
+}
+
+var shutDown = closeFor(websocket.StatusGoingAway, "server shutting down", http.ErrServerClosed)
 
 func (e closeError) Error() string   { return e.cause.Error() }
 func (e closeError) Unwrap() []error { return []error{e.CloseError, e.cause} }
@@ -229,13 +268,14 @@ const (
 
 // Renew gives the live connection that ctx belongs to a new token: ctx is the one given to the serve function of
 // [Authenticator.Upgrade], or made from it. The token is judged as at the handshake; issuer and subject must be the
-// same (and sid, client_id and azp, where the first token had them), every [Require] that admitted the connection must
-// admit it again, and it must expire later than the one before. Then the connection lives on to the new token's end,
-// but not past MaxLifetime, and [ClaimsFromContext] returns the new claims, which Renew returns, too.
+// same as now (and sid, client_id and azp, where the token before had them), every [Require] that admitted the connection
+// must admit it again, and it must expire later than the one before: a token that the client had already is no new one.
+// Then the connection lives on to the new token's end, but not past MaxLifetime, and [ClaimsFromContext] returns the new
+// claims, which Renew returns, too.
 //
 // An error leaves the connection as it was. It is [ErrExpired] if the connection has ended; of an end and a renewal
-// that meet, exactly one happens. It is [ErrTooMany] after more than five attempts at once or one in a
-// second.
+// that meet, exactly one happens. It is [ErrTooMany] if there were too many attempts, good or bad: a connection has five,
+// and regains one in a second. It is [ErrForbidden] if ctx belongs to no connection.
 func Renew(ctx context.Context, token string) (*Claims, error) {
 	id := identityOf(ctx)
 	if id == nil || id.conn == nil {
@@ -260,20 +300,25 @@ func (c *connection) renew(ctx context.Context, token string, trail *trail) (*Cl
 	if err != nil {
 		return nil, err
 	}
-	current := c.claims.Load()
-	if err := current.samePerson(claims); err != nil {
-		return nil, refuse(ErrInvalidToken, err)
-	}
-	for _, check := range c.checks {
-		if err := check(ctx, claims); err != nil {
-			return nil, refuseChecked(err)
+	for {
+		current := c.claims.Load()
+		if err := current.samePerson(claims); err != nil {
+			return nil, refuse(ErrInvalidToken, err)
 		}
+		for _, check := range c.checks {
+			if err := check(ctx, claims); err != nil {
+				return nil, refuseChecked(err)
+			}
+		}
+		switch c.prolong(current, claims, time.Now()) {
+		case prolonged:
+			return claims, nil
+		case tooLate:
+			c.close(c.ending()) // the timer is about to, and serve may return first
+			return nil, refuse(ErrExpired, errors.New("the connection has ended"))
+		}
+		// Another renewal came first, perhaps with a later token.
 	}
-	if !c.prolong(claims, time.Now()) {
-		c.close(StatusUnauthorized, "token expired", ErrExpired) // the timer is about to, and its caller may return first
-		return nil, refuse(ErrExpired, errors.New("the connection has ended"))
-	}
-	return claims, nil
 }
 
 // mayRenew counts an attempt, unless there were too many.
@@ -372,19 +417,19 @@ func (g *registry) shutDown() []*connection {
 	return all
 }
 
-const shutdownReason = "server shutting down"
-
 // Shutdown ends the Authenticator's WebSocket connections, which http.Server.Shutdown does not know: it refuses new
 // ones with 503, closes all others with 1001, and waits until their serve functions have returned or ctx ends. Their
 // contexts are cancelled with the cause [http.ErrServerClosed]. The error says how many have not returned. Requests
-// without an upgrade are authenticated as before. Shutdown may be given to http.Server.RegisterOnShutdown, in a
-// function that has the context.
+// without an upgrade are authenticated as before.
+//
+// Call it beside http.Server.Shutdown, and wait for both. It works from a function given to
+// http.Server.RegisterOnShutdown, too, but nobody waits for that: main may return before the connections are closed.
 func (a *Authenticator) Shutdown(ctx context.Context) error {
 	if a.isZero() {
 		return nil
 	}
 	for _, c := range a.live.shutDown() {
-		go c.close(websocket.StatusGoingAway, shutdownReason, http.ErrServerClosed)
+		go c.close(shutDown)
 	}
 	select {
 	case <-a.live.none:

@@ -102,7 +102,7 @@ func (a *Authenticator) logRefusal(ctx context.Context, err error) {
 		return
 	}
 	level := slog.LevelInfo
-	if r.kind == ErrUnavailable {
+	if r.kind == ErrUnavailable && !errors.Is(err, context.Canceled) { // a client that goes is no outage
 		level = slog.LevelWarn
 	}
 	a.log.LogAttrs(ctx, level, "wsauth: refused", slog.String("reason", r.logged()),

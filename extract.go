@@ -106,7 +106,12 @@ type credential struct {
 
 var (
 	errTwice     = errors.New("more than one token")
-	errMalformed = errors.New("a token that is malformed, or where it must not be")
+	errMalformed = errors.New("a token that is malformed")
+	errPlace     = errors.New("a token in the query or a subprotocol of what is no WebSocket handshake: " +
+		"GET with Connection: Upgrade and Upgrade: websocket")
+
+	errForeign  = errors.New("the Origin is neither the server's own, which is its Host, nor one of Options.Origins")
+	errNoOrigin = errors.New("a cookie without one Origin")
 )
 
 // extract finds the one token of a request and checks what its source demands. Its errors are refusals.
@@ -164,7 +169,7 @@ func (x Extractor) find(r *http.Request, handshake bool) (string, error) {
 		token, err = subprotocolToken(r.Header["Sec-Websocket-Protocol"], x.name)
 	}
 	if err == nil && token != "" && !handshake {
-		err = errMalformed
+		err = errPlace
 	}
 	return token, err
 }
@@ -335,10 +340,13 @@ func (p *policy) checkCookieOrigin(r *http.Request) error {
 		return nil
 	}
 	if mayUpgrade(r) {
-		if ok && o.IsAt(r.Host, r.TLS != nil) {
-			return nil
+		switch {
+		case !ok:
+			return refuse(ErrOrigin, errNoOrigin)
+		case !o.IsAt(r.Host, r.TLS != nil):
+			return refuse(ErrOrigin, errForeign)
 		}
-		return refuse(ErrOrigin, nil)
+		return nil
 	}
 	var standard http.CrossOriginProtection
 	if err := standard.Check(r); err != nil {
@@ -355,7 +363,7 @@ func (p *policy) checkOrigin(r *http.Request) error {
 	if o, ok := originOf(r); ok && (o.IsAt(r.Host, r.TLS != nil) || p.lists(o)) {
 		return nil
 	}
-	return refuse(ErrOrigin, nil)
+	return refuse(ErrOrigin, errForeign)
 }
 
 // originOf reads the Origin header; "null" and two of them are none.

@@ -33,7 +33,7 @@ type Options struct {
 	// stands for one or more labels ("https://*.example.com"), and not for none.
 	Origins []string
 
-	// Leeway is the clock skew allowed on exp, nbf and iat. Default: 30 s; negative: none. The end of a token is
+	// Leeway is the clock skew allowed on exp, nbf and iat. Default (0): 30 s; negative: none. The end of a token is
 	// exp + Leeway, for a request and for a connection alike.
 	Leeway time.Duration
 
@@ -216,7 +216,7 @@ func (j JWKS) source(set setting) (keySource, jose.Algs, error) {
 	var faults []error
 	url, what := j.URL, "URL"
 	if url == "" {
-		url, what = set.issuer, "no URL, and the issuer's Name, for discovery,"
+		url, what = set.issuer, "no URL, and no discovery from Name"
 	}
 	if err := jwks.CheckURL(url); err != nil {
 		faults = append(faults, fmt.Errorf("%s: %w", what, err))

@@ -18,11 +18,11 @@ import (
 )
 
 // Close codes of the IANA WebSocket Close Code Number Registry that a browser can read, unlike the status of a
-// refused handshake.
+// refused handshake. Besides, 1001 says that the server is shutting down, and 1013 to try again later.
 const (
-	StatusUnauthorized websocket.StatusCode = 3000
-	StatusForbidden    websocket.StatusCode = 3003
-	StatusTimeout      websocket.StatusCode = 3008
+	StatusUnauthorized websocket.StatusCode = 3000 // the token has ended, or there is none, or a bad one
+	StatusForbidden    websocket.StatusCode = 3003 // Require, or a foreign origin
+	StatusTimeout      websocket.StatusCode = 3008 // the first message came too late
 )
 
 // markerProtocol is selected for clients of applications that have no subprotocol of their own: a browser gives a
@@ -36,32 +36,36 @@ type UpgradeOptions struct {
 	Accept *websocket.AcceptOptions
 
 	// MaxLifetime ends a connection this long after it began, however long its token lives and however often it is
-	// renewed. Default: no bound.
+	// renewed, as if the token had ended. Default: no bound.
 	MaxLifetime time.Duration
 
-	// Grace is how long a peer has to answer the close frame before its connection is cut. Default: 1 s.
+	// Grace is how long a peer has to answer the close frame before its connection is cut, also where serve closes it.
+	// Default: 1 s.
 	Grace time.Duration
 
 	// FirstMessage lets a client without a token complete the handshake and send {"access_token":"…"}, or the bare
 	// token, as its first text message within this time. Until then nothing else is read and serve does not run. If it
-	// comes late the connection is closed with [StatusTimeout], if it is wrong with [StatusUnauthorized]. No Require
-	// can be in front of such a handler: there are no claims yet. Default: the handshake needs a token.
+	// comes late the connection is closed with [StatusTimeout], if it is wrong with [StatusUnauthorized], if there are
+	// too many connections or the keys are not to be had with 1013. No Middleware or Require can be in front of such a
+	// handler: there are no claims yet, so serve must look at them. At most 1024 connections of a handler wait at one
+	// time. Default: the handshake needs a token.
 	FirstMessage time.Duration
 
 	// CloseOnRefusal completes a handshake that is refused, and closes it at once with a code and a reason that a
 	// browser can read: it shows a page any other refusal as 1006. The codes are [StatusUnauthorized] (no token, or a
 	// bad one), [StatusForbidden] (Require, origin) and 1013 (try again later); the reasons are token_required,
 	// invalid_token, invalid_request, insufficient_scope, foreign_origin, temporarily_unavailable and
-	// too_many_connections. Middleware and Require do so, too, where they directly wrap this handler. Requests that
-	// are no handshake get the response of [Options.OnRefuse], as do handshakes when 256 are being refused already.
+	// too_many_connections. Middleware and Require do so, too, where they wrap this very handler, with no router or other
+	// middleware in between. A page sees such a connection open before it is closed. Requests that are no handshake get
+	// the response of [Options.OnRefuse], as do handshakes when 256 are being refused already.
 	CloseOnRefusal bool
 
 	// MaxConnections bounds the connections of this handler, those that wait for a first message included. More get
 	// 503. Default: no bound.
 	MaxConnections int
 
-	// MaxPerSubject bounds the connections of this handler for each issuer and subject. More get 429. Default: no
-	// bound.
+	// MaxPerSubject bounds the connections of this handler for each issuer and subject; tokens without sub count as one
+	// subject. More get 429. Default: no bound.
 	MaxPerSubject int
 
 	// Detach runs serve in a goroutine of its own and lets the handler return at once, which frees what net/http holds
@@ -78,9 +82,13 @@ type UpgradeOptions struct {
 // The context given to serve has the claims ([ClaimsFromContext]) and the values of the request's context, but not
 // its deadline; it ends with the connection. At the end of the token (exp + Leeway), unless [Renew] has put it off,
 // the connection is closed with [StatusUnauthorized] and the reason "token expired": from then on no message reaches
-// serve and none leaves, Read returns an error that is [ErrExpired], the peer has Grace to answer, then the context is
-// cancelled with the cause ErrExpired. When serve returns, the connection is closed with 1000; when it panics, with
-// 1011, and the panic goes on to net/http.
+// serve and none leaves, a Read under way returns an error that is [ErrExpired], the peer has Grace to answer, then the
+// context is cancelled with the cause ErrExpired. A Write, and a Read that begins later, may fail with another error;
+// after <-ctx.Done(), [context.Cause] says why. When serve returns, the connection is closed with 1000; when it panics,
+// with 1011, and the panic goes on to net/http.
+//
+// A request that is no WebSocket handshake gets 426, once it is authenticated. One whose ResponseWriter cannot be taken
+// over (behind [http.TimeoutHandler], or over HTTP/2) gets 501.
 //
 // Upgrade panics if serve is nil, if a number in opts is negative, or if opts say which origins may connect.
 func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.Conn), opts *UpgradeOptions) http.Handler {
@@ -105,8 +113,27 @@ func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.
 	}
 	u.accept.InsecureSkipVerify = true // checkOrigin has checked it, scheme included
 	u.accept.Subprotocols = append(slices.Clone(u.accept.Subprotocols), markerProtocol)
+	if onPing := u.accept.OnPingReceived; onPing != nil {
+		u.accept.OnPingReceived = func(ctx context.Context, payload []byte) bool {
+			return awaitsToken(ctx) || onPing(ctx, payload)
+		}
+	}
+	if onPong := u.accept.OnPongReceived; onPong != nil {
+		u.accept.OnPongReceived = func(ctx context.Context, payload []byte) {
+			if !awaitsToken(ctx) {
+				onPong(ctx, payload)
+			}
+		}
+	}
 	u.seats = seats{max: u.opts.MaxConnections, maxPerSubject: u.opts.MaxPerSubject}
 	return u
+}
+
+// awaitsToken reports whether ctx is that of a connection whose client has shown no token yet: nothing of the
+// application's runs for it.
+func awaitsToken(ctx context.Context) bool {
+	id := identityOf(ctx)
+	return id != nil && id.conn != nil && id.conn.claims.Load() == nil
 }
 
 // An upgrader is the handler of one call of Upgrade.

@@ -121,9 +121,15 @@ func (s *memoryServer) client() *http.Client {
 // handshake connects without a WebSocket implementation: a peer that does what it likes.
 func (s *memoryServer) handshake(t *testing.T, token string) (net.Conn, *bufio.Reader) {
 	t.Helper()
+	return s.handshakeWith(t, "Authorization: Bearer "+token+"\r\n")
+}
+
+// handshakeWith makes one with these header lines.
+func (s *memoryServer) handshakeWith(t *testing.T, header string) (net.Conn, *bufio.Reader) {
+	t.Helper()
 	conn := s.dialRaw()
 	io.WriteString(conn, "GET /ws HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nAuthorization: Bearer "+token+"\r\n\r\n")
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"+header+"\r\n")
 	r := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -30,6 +31,8 @@ const (
 type Conn struct {
 	net.Conn
 	onClose func(cause error)
+	check   func()        // see Guard
+	grace   time.Duration // for the peer to answer a close frame
 
 	in       *bufio.Reader
 	left     int64 // of the frame that is being read
@@ -39,6 +42,7 @@ type Conn struct {
 	out  *bufio.Writer // into the gate
 	sent frame         // what is being written
 
+	shutting sync.Once
 	shut     atomic.Bool
 	cause    error     // set before shut
 	deadline time.Time // set before shut
@@ -74,13 +78,28 @@ func (c *Conn) ReadWriter() *bufio.ReadWriter {
 	return bufio.NewReadWriter(bufio.NewReaderSize(c, 16), c.out)
 }
 
+// Guard has check called before anything passes in either direction, which may call Shut: a timer alone would let
+// messages through for as long as a busy machine does not come to run it. It also gives the peer no longer than grace to
+// answer a close frame, whoever sends one: a peer that stalls within a frame would hold up the application's own Close.
+// Guard is called before the connection is used.
+func (c *Conn) Guard(check func(), grace time.Duration) { c.check, c.grace = check, grace }
+
+func (c *Conn) isShut() bool {
+	if c.check != nil {
+		c.check()
+	}
+	return c.shut.Load()
+}
+
 // Shut lets no more data frames pass and ends the connection at the deadline. Reads return cause, once the peer
-// has sent its close frame or gone. Shut is called once.
+// has sent its close frame or gone. Only the first call counts.
 func (c *Conn) Shut(cause error, deadline time.Time) {
-	c.cause, c.deadline = cause, deadline
-	c.shut.Store(true)
-	// From now on a stuck Write, and a Read of a peer that announces a frame and stalls, end by themselves.
-	c.SetDeadline(deadline)
+	c.shutting.Do(func() {
+		c.cause, c.deadline = cause, deadline
+		c.shut.Store(true)
+		// From now on a stuck Write, and a Read of a peer that announces a frame and stalls, end by themselves.
+		c.SetDeadline(deadline)
+	})
 }
 
 // Read hands on at most the rest of one frame, so that the gate can shut between any two.
@@ -100,7 +119,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	n, err := c.in.Read(p[:min(int64(len(p)), c.left)])
 	c.left -= int64(n)
-	if c.shut.Load() {
+	if c.isShut() {
 		return 0, c.drain()
 	}
 	return n, err
@@ -154,10 +173,13 @@ func (c *Conn) drain() error {
 // Write passes p on, less the data frames that begin in it after the gate was shut. They are dropped without an
 // error: an error would stay in the buffer above and keep the close frame from being sent.
 func (c *Conn) Write(p []byte) (int, error) {
-	if !c.shut.Load() {
+	if !c.isShut() {
 		for rest := p; len(rest) > 0; {
 			n, _ := c.sent.advance(rest, false)
 			rest = rest[n:]
+		}
+		if c.sent.opcode == opClose && c.grace > 0 {
+			c.SetDeadline(time.Now().Add(c.grace))
 		}
 		return c.Conn.Write(p)
 	}
@@ -242,10 +264,11 @@ func (h header) total() int64 { return int64(h.len()) + h.payload() }
 
 // A frame follows a stream of frames that comes in pieces of any size.
 type frame struct {
-	buf  [maxHeader]byte
-	have int   // bytes of the header, while it is incomplete
-	left int64 // bytes of the payload
-	drop bool
+	buf    [maxHeader]byte
+	have   int   // bytes of the header, while it is incomplete
+	left   int64 // bytes of the payload
+	opcode byte
+	drop   bool
 }
 
 // advance takes bytes that belong to one frame from the beginning of p, and returns how many and whether they
@@ -257,7 +280,8 @@ func (f *frame) advance(p []byte, shut bool) (n int, drop bool) {
 		return n, f.drop
 	}
 	if f.have == 0 {
-		f.drop = shut && header(p).opcode() < opClose
+		f.opcode = header(p).opcode()
+		f.drop = shut && f.opcode < opClose
 	}
 	for n < len(p) && f.have < header(f.buf[:f.have]).len() {
 		f.buf[f.have] = p[n]

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -220,6 +221,57 @@ func TestOnceShutOnlyControlFramesAndBegunFramesAreWritten(t *testing.T) {
 			})
 		}
 	}
+}
+
+// However late the timer of a connection's end is, its guard is in time.
+func TestTheGuardIsAskedBeforeAnythingPasses(t *testing.T) {
+	data := frameOf(1, true, []byte("data"))
+	synctest.Test(t, func(t *testing.T) {
+		c, peer, _ := pipe(t, "")
+		end := time.Now().Add(time.Minute)
+		c.Guard(func() {
+			if !time.Now().Before(end) {
+				c.Shut(errShut, end.Add(time.Second))
+			}
+		}, time.Second)
+		var got bytes.Buffer
+		done := make(chan struct{})
+		go func() { defer close(done); io.Copy(&got, peer) }()
+		go func() { peer.Write(data); time.Sleep(time.Minute); peer.Write(data) }()
+
+		if n, err := io.ReadFull(c, make([]byte, len(data))); n != len(data) || err != nil {
+			t.Fatalf("before the end: read %d, %v", n, err)
+		}
+		c.Write(frameOf(1, false, []byte("before")))
+		var reading sync.WaitGroup
+		reading.Go(func() {
+			if n, err := c.Read(make([]byte, 100)); n != 0 || err != errShut {
+				t.Errorf("after the end: read %d, %v", n, err)
+			}
+		})
+		time.Sleep(time.Minute)
+		c.Write(frameOf(1, false, []byte("after")))
+		c.Write(frameOf(8, false, nil))
+		reading.Wait()
+		c.Close()
+		<-done
+		if want := append(frameOf(1, false, []byte("before")), frameOf(8, false, nil)...); !bytes.Equal(got.Bytes(), want) {
+			t.Errorf("written: %q", got.Bytes())
+		}
+	})
+}
+
+func TestAPeerHasTheGraceToAnswerACloseFrameWhoeverSendsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer, _ := pipe(t, "")
+		c.Guard(func() {}, time.Second)
+		go io.Copy(io.Discard, peer)
+		c.Write(append(frameOf(1, false, []byte("data")), frameOf(8, false, nil)...))
+		start := time.Now()
+		if _, err := c.Read(make([]byte, 1)); err == nil || time.Since(start) != time.Second {
+			t.Errorf("Read ended after %v with %v", time.Since(start), err)
+		}
+	})
 }
 
 // A lingerer records how it was closed.

@@ -152,10 +152,11 @@ func stringList(name, value string) ([]string, error) {
 }
 
 // refuseLogout refuses a logout token, which an issuer signs with the same keys and whose other claims look
-// like those of an access token (OpenID Connect Back-Channel Logout 1.0 section 2.4).
+// like those of an access token (OpenID Connect Back-Channel Logout 1.0 section 2.4). RFC 8417 section 2.2 has no events
+// but an object: what else it may be is not guessed.
 func refuseLogout(events string) error {
 	if events[0] != '{' {
-		return nil
+		return errors.New("events: not an object")
 	}
 	return walkObject(events, func(name, _, _ string) error {
 		if name == "http://schemas.openid.net/event/backchannel-logout" {

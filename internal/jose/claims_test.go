@@ -182,7 +182,10 @@ var claimsRows = []struct {
 	{"a logout token with an escaped URI", `{"exp":1800000600,"events":{"` +
 		strings.ReplaceAll(logoutURI, "/", `\/`) + `":{}}}`, nil},
 	{"events of another kind", `{"exp":1800000600,"events":{"a":{}}}`, &Claims{Expiry: at(1800000600, 0)}},
-	{"events that are no object", `{"exp":1800000600,"events":["a"]}`, &Claims{Expiry: at(1800000600, 0)}},
+	{"events that are an array", `{"exp":1800000600,"events":["a"]}`, nil},
+	{"a logout token with its URI in an array", `{"exp":1800000600,"events":["` + logoutURI + `"]}`, nil},
+	{"a logout token with its URI as a string", `{"exp":1800000600,"events":"` + logoutURI + `"}`, nil},
+	{"events that are null", `{"exp":1800000600,"events":null}`, nil},
 
 	{"EXP for exp", `{"EXP":1800000600}`, nil},
 	{"Sub alone", `{"exp":1800000600,"Sub":"s"}`, nil},
