@@ -1,3 +1,13 @@
+// Package wsauth authenticates WebSocket connections, and requests, with bearer tokens (JWT).
+//
+// [New] makes an [Authenticator] of [Options]: who may sign tokens, and where a request carries them.
+// [Authenticator.Upgrade] makes a WebSocket handler of a function, and ends each connection with its token.
+// [Authenticator.Middleware] is for all other handlers; [Require] and [RequireScopes], inside it, look at the claims.
+// Handlers find those with [ClaimsFromContext]. On a live connection, [Renew] takes a new token;
+// [Authenticator.Shutdown] ends all connections.
+//
+// What is refused is one of the errors beginning with Err; [Authenticator.Refuse] says which HTTP response each becomes,
+// and [UpgradeOptions].CloseOnRefusal which close code.
 package wsauth
 
 import (
