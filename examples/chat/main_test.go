@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -22,17 +21,20 @@ import (
 	"github.com/coder/websocket/wsjson"
 	"github.com/wsauth/wsauth"
 	"github.com/wsauth/wsauth/examples/internal/testclient"
+	"github.com/wsauth/wsauth/wsauthtest"
 )
+
+var secret = []byte("a secret for tests with 32 bytes")
 
 // serve runs the server on a real socket, without leeway, so that no test has to wait for it. In the end, every
 // connection's serve must return.
 func serve(t *testing.T) string {
 	t.Helper()
-	app, err := newServer(config{secret: testclient.Secret, leeway: -1})
+	app, err := newServer(config{secret: secret, leeway: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := testclient.Serve(t, app)
+	base := wsauthtest.Serve(t, app)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -43,11 +45,14 @@ func serve(t *testing.T) string {
 	return base
 }
 
-// token ends at a millisecond, where most issuers' end at a second: the tests need short ones.
-func token(name string, expiry time.Time, rooms ...string) string {
-	return testclient.Token(testclient.Secret, map[string]any{
-		"sub": name, "rooms": rooms, "exp": float64(expiry.UnixMilli()) / 1000,
-	})
+func newIssuer(t *testing.T) *wsauthtest.Issuer {
+	issuer := wsauthtest.NewHMACIssuer(t)
+	issuer.Name, issuer.Audience, issuer.Secret = "https://id.example.com/", "chat", secret
+	return issuer
+}
+
+func token(t *testing.T, name string, expiry time.Time, rooms ...string) string {
+	return newIssuer(t).Token(wsauthtest.Claims{"sub": name, "rooms": rooms, "exp": expiry})
 }
 
 func inAMinute() time.Time { return time.Now().Add(time.Minute) }
@@ -55,15 +60,12 @@ func inAMinute() time.Time { return time.Now().Add(time.Minute) }
 // enter connects, and waits until the room has the new member.
 func enter(t *testing.T, base, room, name string) *websocket.Conn {
 	t.Helper()
-	return enterWith(t, base, room, name, token(name, inAMinute(), room))
+	return enterWith(t, base, room, name, token(t, name, inAMinute(), room))
 }
 
 func enterWith(t *testing.T, base, room, name, token string) *websocket.Conn {
 	t.Helper()
-	conn, resp := testclient.Dial(t, base+"/rooms/"+room+"/ws", testclient.Bearer(token))
-	if conn == nil {
-		t.Fatalf("status %d", resp.StatusCode)
-	}
+	conn := wsauthtest.Dial(t, base+"/rooms/"+room+"/ws", wsauthtest.Header(token))
 	expect(t, conn, event{Type: "joined", From: name})
 	return conn
 }
@@ -91,17 +93,6 @@ func expect(t *testing.T, conn *websocket.Conn, want event) {
 	}
 }
 
-// end is what a client learns of the end of its connection. Nothing else must come before it.
-func end(t *testing.T, conn *websocket.Conn) websocket.CloseError {
-	t.Helper()
-	_, text, err := conn.Read(testclient.Context(t))
-	var closed websocket.CloseError
-	if !errors.As(err, &closed) {
-		t.Fatalf("no close frame, but %q, %v", text, err)
-	}
-	return closed
-}
-
 func TestAMessageReachesItsRoomAndNoOther(t *testing.T) {
 	base := serve(t)
 	alice := enter(t, base, "lobby", "alice")
@@ -124,32 +115,24 @@ func TestAMessageReachesItsRoomAndNoOther(t *testing.T) {
 
 func TestARefusalIsReadableInABrowser(t *testing.T) {
 	base := serve(t)
-	mint := func(claims map[string]any) http.Header {
-		return testclient.Bearer(testclient.Token(testclient.Secret, claims))
-	}
+	mint := newIssuer(t).Token
 	for _, row := range []struct {
 		name   string
-		header http.Header
+		token  wsauthtest.DialOption
 		code   websocket.StatusCode
 		reason string
 	}{
 		{"no token", nil, wsauth.StatusUnauthorized, "token_required"},
-		{"for another audience", mint(map[string]any{"aud": "mail", "rooms": []string{"lobby"}}),
+		{"for another audience", wsauthtest.Header(mint(wsauthtest.Claims{"aud": "mail", "rooms": []string{"lobby"}})),
 			wsauth.StatusUnauthorized, "invalid_token"},
-		{"for another room", mint(map[string]any{"rooms": []string{"ops", "lobb"}}),
+		{"for another room", wsauthtest.Header(mint(wsauthtest.Claims{"rooms": []string{"ops", "lobb"}})),
 			wsauth.StatusForbidden, "insufficient_scope"},
-		{"for no room", mint(nil), wsauth.StatusForbidden, "insufficient_scope"},
-		{"with rooms that are no list", mint(map[string]any{"rooms": "lobby"}),
+		{"for no room", wsauthtest.Header(mint()), wsauth.StatusForbidden, "insufficient_scope"},
+		{"with rooms that are no list", wsauthtest.Header(mint(wsauthtest.Claims{"rooms": "lobby"})),
 			wsauth.StatusForbidden, "insufficient_scope"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			conn, resp := testclient.Dial(t, base+"/rooms/lobby/ws", row.header)
-			if conn == nil {
-				t.Fatalf("status %d", resp.StatusCode)
-			}
-			if got, want := end(t, conn), (websocket.CloseError{Code: row.code, Reason: row.reason}); got != want {
-				t.Errorf("closed with %v, want %v", got, want)
-			}
+			wsauthtest.ExpectClose(t, wsauthtest.Dial(t, base+"/rooms/lobby/ws", row.token), row.code, row.reason)
 		})
 	}
 }
@@ -159,13 +142,8 @@ func TestASubjectHasFiveConnections(t *testing.T) {
 	for range 5 {
 		enter(t, base, "lobby", "alice")
 	}
-	conn, resp := testclient.Dial(t, base+"/rooms/ops/ws", testclient.Bearer(token("alice", inAMinute(), "ops")))
-	if conn == nil {
-		t.Fatalf("status %d", resp.StatusCode)
-	}
-	if got := end(t, conn); got.Code != websocket.StatusTryAgainLater || got.Reason != "too_many_connections" {
-		t.Errorf("closed with %v", got)
-	}
+	sixth := wsauthtest.Dial(t, base+"/rooms/ops/ws", wsauthtest.Header(token(t, "alice", inAMinute(), "ops")))
+	wsauthtest.ExpectClose(t, sixth, websocket.StatusTryAgainLater, "too_many_connections")
 	enter(t, base, "lobby", "bob")
 }
 
@@ -176,19 +154,20 @@ func TestWhatIsNoRequest(t *testing.T) {
 	if err := alice.Write(testclient.Context(t), websocket.MessageText, []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
-	if got := end(t, alice); got.Code != websocket.StatusInvalidFramePayloadData {
-		t.Errorf("closed with %v", got)
+	_, _, err := alice.Read(testclient.Context(t))
+	if websocket.CloseStatus(err) != websocket.StatusInvalidFramePayloadData {
+		t.Errorf("the connection ended with %v", err)
 	}
 }
 
 func TestARenewedConnectionLivesPastTheEndOfItsFirstToken(t *testing.T) {
 	t.Parallel() // it takes 5 seconds
 	first := time.Now().Add(3 * time.Second).Truncate(time.Millisecond)
-	alice := enterWith(t, serve(t), "lobby", "alice", token("alice", first, "lobby"))
+	alice := enterWith(t, serve(t), "lobby", "alice", token(t, "alice", first, "lobby"))
 	expect(t, alice, event{Type: "token_expiring", In: 1})
 
 	second := first.Add(2 * time.Second)
-	send(t, alice, request{Type: "token", Token: token("alice", second, "lobby")})
+	send(t, alice, request{Type: "token", Token: token(t, "alice", second, "lobby")})
 	renewed := next(t, alice)
 	if renewed.Type != "renewed" || !renewed.Until.Equal(second) {
 		t.Fatalf("got %+v, want renewed until %v", renewed, second)
@@ -197,9 +176,7 @@ func TestARenewedConnectionLivesPastTheEndOfItsFirstToken(t *testing.T) {
 	if time.Now().Before(first) {
 		t.Error("the second warning came before the end of the first token")
 	}
-	if got := end(t, alice); got.Code != wsauth.StatusUnauthorized || got.Reason != "token expired" {
-		t.Errorf("closed with %v", got)
-	}
+	wsauthtest.ExpectClose(t, alice, wsauth.StatusUnauthorized, "token expired")
 	if early := time.Until(second); early > 0 {
 		t.Errorf("closed %v before the end of the second token", early)
 	}
@@ -208,15 +185,15 @@ func TestARenewedConnectionLivesPastTheEndOfItsFirstToken(t *testing.T) {
 func TestARefusedRenewalLeavesTheConnectionAsItWas(t *testing.T) {
 	t.Parallel() // it takes 3 seconds
 	expiry := time.Now().Add(3 * time.Second).Truncate(time.Millisecond)
-	old := token("alice", expiry, "lobby", "ops")
+	old := token(t, "alice", expiry, "lobby", "ops")
 	alice := enterWith(t, serve(t), "lobby", "alice", old)
 	for _, row := range []struct {
 		name  string
 		token string
 		err   string
 	}{
-		{"somebody else's", token("bob", inAMinute(), "lobby"), "invalid_token"},
-		{"without the room", token("alice", inAMinute(), "ops"), "insufficient_scope"},
+		{"somebody else's", token(t, "bob", inAMinute(), "lobby"), "invalid_token"},
+		{"without the room", token(t, "alice", inAMinute(), "ops"), "insufficient_scope"},
 		{"the old one", old, "invalid_token"},
 		{"none", "", "invalid_token"},
 		{"forged", old + "A", "invalid_token"},
@@ -229,9 +206,7 @@ func TestARefusedRenewalLeavesTheConnectionAsItWas(t *testing.T) {
 	send(t, alice, request{Type: "message", Text: "still here"})
 	expect(t, alice, event{Type: "message", From: "alice", Text: "still here"})
 	expect(t, alice, event{Type: "token_expiring", In: 1})
-	if got := end(t, alice); got.Code != wsauth.StatusUnauthorized || got.Reason != "token expired" {
-		t.Errorf("closed with %v", got)
-	}
+	wsauthtest.ExpectClose(t, alice, wsauth.StatusUnauthorized, "token expired")
 	if early := time.Until(expiry); early > 0 {
 		t.Errorf("closed %v before the end of its token", early)
 	}
@@ -269,14 +244,7 @@ func TestASlowMemberIsDroppedAndTheOthersGoOn(t *testing.T) {
 	}
 	send(t, carol, request{Type: "message", Text: "still here"}) // she is not in the room any more
 	sayAndRead()
-	var err error
-	for err == nil {
-		_, _, err = carol.Read(testclient.Context(t))
-	}
-	var closed websocket.CloseError
-	if !errors.As(err, &closed) || closed.Code != websocket.StatusPolicyViolation || closed.Reason != "too slow" {
-		t.Errorf("carol's connection ended with %v", err)
-	}
+	wsauthtest.ExpectClose(t, carol, websocket.StatusPolicyViolation, "too slow")
 	send(t, bob, request{Type: "message", Text: "quiet"})
 	expect(t, alice, event{Type: "message", From: "bob", Text: "quiet"})
 }
@@ -291,7 +259,7 @@ func TestOnSIGTERMTheProcessClosesItsConnectionsAndExits(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	chat := exec.CommandContext(ctx, binary)
-	chat.Env = append(os.Environ(), "ADDR=127.0.0.1:0", "CHAT_SECRET="+string(testclient.Secret))
+	chat.Env = append(os.Environ(), "ADDR=127.0.0.1:0", "CHAT_SECRET="+string(secret))
 	logs, err := chat.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -365,7 +333,7 @@ func (m *memory) enter(t *testing.T, name string, expiry time.Time) *websocket.C
 		return client, nil
 	}
 	conn, _, err := websocket.Dial(t.Context(), "ws://chat/rooms/lobby/ws", &websocket.DialOptions{
-		HTTPHeader: testclient.Bearer(token(name, expiry, "lobby")),
+		HTTPHeader: http.Header{"Authorization": {"Bearer " + token(t, name, expiry, "lobby")}},
 		HTTPClient: &http.Client{Transport: &http.Transport{DialContext: dial}},
 	})
 	if err != nil {
@@ -378,7 +346,7 @@ func (m *memory) enter(t *testing.T, name string, expiry time.Time) *websocket.C
 // start runs the server in memory; stop does what the signal does, and returns what run returned.
 func start(t *testing.T, cfg config) (network *memory, stop func() error) {
 	t.Helper()
-	cfg.secret = testclient.Secret
+	cfg.secret = secret
 	network = newMemory()
 	ctx, signal := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

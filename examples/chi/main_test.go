@@ -1,15 +1,17 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
 	"github.com/go-chi/chi/v5/middleware"
-	"github.com/wsauth/wsauth/examples/internal/testclient"
+	"github.com/wsauth/wsauth/wsauthtest"
 )
 
 // lines takes the place of chi's log.
@@ -17,52 +19,52 @@ type lines chan string
 
 func (l lines) Print(v ...any) { l <- fmt.Sprint(v...) }
 
-func serve(t *testing.T) (string, lines) {
+// setUp returns the server, an issuer whose tokens it accepts, and chi's log.
+func setUp(t *testing.T) (http.Handler, *wsauthtest.Issuer, lines) {
 	t.Helper()
+	issuer := wsauthtest.NewHMACIssuer(t)
+	issuer.Name, issuer.Audience = "https://id.example.com/", "chat"
 	logged := make(lines, 100)
 	before := middleware.DefaultLogger
 	middleware.DefaultLogger = middleware.RequestLogger(&middleware.DefaultLogFormatter{Logger: logged, NoColor: true})
-	handler, err := newServer(testclient.Secret)
+	handler, err := newServer(issuer.Secret)
 	middleware.DefaultLogger = before
 	if err != nil {
 		t.Fatal(err)
 	}
-	return testclient.Serve(t, handler), logged
+	return handler, issuer, logged
 }
 
 func TestAConnectionNeedsATokenThatNoLogShows(t *testing.T) {
-	base, logged := serve(t)
-	token := testclient.Token(testclient.Secret, nil)
-	moderator := testclient.Token(testclient.Secret, map[string]any{"scope": "chat:moderate"})
-	forged := testclient.Token([]byte("another secret, also of 32 bytes"), nil)
+	handler, issuer, logged := setUp(t)
+	base := wsauthtest.Serve(t, handler)
+	token := issuer.Token()
 	for _, row := range []struct {
 		name   string
 		path   string
-		header http.Header
+		token  wsauthtest.DialOption
 		status int
 	}{
-		{"header", "/ws", testclient.Bearer(token), 101},
-		{"query", "/ws?access_token=" + token, nil, 101},
-		{"cookie", "/ws", http.Header{"Cookie": {"access_token=" + token}, "Origin": {base}}, 101},
+		{"header", "/ws", wsauthtest.Header(token), 101},
+		{"query", "/ws", wsauthtest.Query(token), 101},
+		{"cookie", "/ws", wsauthtest.Cookie(token), 101},
 		{"none", "/ws", nil, 401},
-		{"forged", "/ws", testclient.Bearer(forged), 401},
-		{"moderators only, with the scope", "/ws/moderators", testclient.Bearer(moderator), 101},
-		{"moderators only, without it", "/ws/moderators", testclient.Bearer(token), 403},
+		{"forged", "/ws", wsauthtest.Header(issuer.Forged()), 401},
+		{"moderators only, with the scope", "/ws/moderators",
+			wsauthtest.Header(issuer.Token(wsauthtest.Claims{"scope": "chat:moderate"})), 101},
+		{"moderators only, without it", "/ws/moderators", wsauthtest.Header(token), 403},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			conn, resp := testclient.Dial(t, base+row.path, row.header)
-			if resp.StatusCode != row.status {
-				t.Fatalf("status %d, want %d", resp.StatusCode, row.status)
-			}
-			if conn == nil {
+			if row.status != 101 {
+				wsauthtest.ExpectRefused(t, base+row.path, row.status, row.token)
 				return
 			}
-			ctx := testclient.Context(t)
-			if err := wsjson.Write(ctx, conn, message{Text: "hello"}); err != nil {
+			conn := wsauthtest.Dial(t, base+row.path, row.token)
+			if err := wsjson.Write(t.Context(), conn, message{Text: "hello"}); err != nil {
 				t.Fatal(err)
 			}
 			var got message
-			if err := wsjson.Read(ctx, conn, &got); err != nil {
+			if err := wsjson.Read(t.Context(), conn, &got); err != nil {
 				t.Fatal(err)
 			}
 			if want := (message{From: "alice", Text: "hello"}); got != want {
@@ -79,23 +81,31 @@ func TestAConnectionNeedsATokenThatNoLogShows(t *testing.T) {
 }
 
 func TestMeAnswersWithTheClaims(t *testing.T) {
-	base, _ := serve(t)
-	token := testclient.Token(testclient.Secret, map[string]any{"team": "red"})
+	handler, issuer, _ := setUp(t)
+	r := httptest.NewRequest("GET", "/me", nil)
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	if challenge := w.Header().Get("WWW-Authenticate"); w.Code != 401 || challenge == "" {
+		t.Errorf("without a token: status %d, WWW-Authenticate %q", w.Code, challenge)
+	}
+	r.Header.Set("Authorization", "Bearer "+issuer.Token(wsauthtest.Claims{"team": "red"}))
+	w = httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
 	var claims map[string]any
-	testclient.Get(t, base+"/me", testclient.Bearer(token), &claims)
+	if err := json.NewDecoder(w.Body).Decode(&claims); err != nil {
+		t.Fatal(err)
+	}
 	if claims["sub"] != "alice" || claims["team"] != "red" {
 		t.Errorf("claims = %v", claims)
-	}
-	resp := testclient.Get(t, base+"/me", nil, nil)
-	if challenge := resp.Header.Get("WWW-Authenticate"); resp.StatusCode != 401 || challenge == "" {
-		t.Errorf("without a token: status %d, WWW-Authenticate %q", resp.StatusCode, challenge)
 	}
 }
 
 func TestWhatIsOutsideTheGroupNeedsNoToken(t *testing.T) {
-	base, _ := serve(t)
-	if resp := testclient.Get(t, base+"/healthz", nil, nil); resp.StatusCode != http.StatusNoContent {
-		t.Errorf("status %d", resp.StatusCode)
+	handler, _, _ := setUp(t)
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
+	if w.Code != http.StatusNoContent {
+		t.Errorf("status %d", w.Code)
 	}
 }
 

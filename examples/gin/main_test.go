@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -9,7 +11,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
 	"github.com/gin-gonic/gin"
-	"github.com/wsauth/wsauth/examples/internal/testclient"
+	"github.com/wsauth/wsauth/wsauthtest"
 )
 
 func TestMain(m *testing.M) {
@@ -25,27 +27,35 @@ func (l lines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func serve(t *testing.T) (string, lines) {
+// newIssuer signs tokens that the server accepts if it has the issuer's secret.
+func newIssuer(t *testing.T) *wsauthtest.Issuer {
+	issuer := wsauthtest.NewHMACIssuer(t)
+	issuer.Name, issuer.Audience = "https://id.example.com/", "chat"
+	return issuer
+}
+
+// setUp returns the server, its issuer and gin's log.
+func setUp(t *testing.T) (http.Handler, *wsauthtest.Issuer, lines) {
 	t.Helper()
+	issuer := newIssuer(t)
 	logged := make(lines, 100)
 	before := gin.DefaultWriter
 	gin.DefaultWriter = logged
-	handler, err := newServer(testclient.Secret)
+	handler, err := newServer(issuer.Secret)
 	gin.DefaultWriter = before
 	if err != nil {
 		t.Fatal(err)
 	}
-	return testclient.Serve(t, handler), logged
+	return handler, issuer, logged
 }
 
 func exchange(t *testing.T, conn *websocket.Conn) {
 	t.Helper()
-	ctx := testclient.Context(t)
-	if err := wsjson.Write(ctx, conn, message{Text: "hello"}); err != nil {
+	if err := wsjson.Write(t.Context(), conn, message{Text: "hello"}); err != nil {
 		t.Fatal(err)
 	}
 	var got message
-	if err := wsjson.Read(ctx, conn, &got); err != nil {
+	if err := wsjson.Read(t.Context(), conn, &got); err != nil {
 		t.Fatal(err)
 	}
 	if want := (message{From: "alice", Text: "hello"}); got != want {
@@ -57,32 +67,30 @@ func exchange(t *testing.T, conn *websocket.Conn) {
 }
 
 func TestAConnectionNeedsATokenThatNoLogShows(t *testing.T) {
-	base, logged := serve(t)
-	token := testclient.Token(testclient.Secret, nil)
-	moderator := testclient.Token(testclient.Secret, map[string]any{"scope": "chat:moderate"})
-	forged := testclient.Token([]byte("another secret, also of 32 bytes"), nil)
+	handler, issuer, logged := setUp(t)
+	base := wsauthtest.Serve(t, handler)
+	token, forged := issuer.Token(), issuer.Forged()
 	for _, row := range []struct {
 		name   string
 		path   string
-		header http.Header
+		token  wsauthtest.DialOption
 		status int
 	}{
-		{"header", "/ws", testclient.Bearer(token), 101},
-		{"query", "/ws?access_token=" + token, nil, 101},
-		{"cookie", "/ws", http.Header{"Cookie": {"access_token=" + token}, "Origin": {base}}, 101},
+		{"header", "/ws", wsauthtest.Header(token), 101},
+		{"query", "/ws", wsauthtest.Query(token), 101},
+		{"cookie", "/ws", wsauthtest.Cookie(token), 101},
 		{"none", "/ws", nil, 401},
-		{"forged", "/ws?access_token=" + forged, nil, 401},
-		{"moderators only, with the scope", "/ws/moderators", testclient.Bearer(moderator), 101},
-		{"moderators only, without it", "/ws/moderators", testclient.Bearer(token), 403},
+		{"forged", "/ws", wsauthtest.Query(forged), 401},
+		{"moderators only, with the scope", "/ws/moderators",
+			wsauthtest.Header(issuer.Token(wsauthtest.Claims{"scope": "chat:moderate"})), 101},
+		{"moderators only, without it", "/ws/moderators", wsauthtest.Header(token), 403},
 		{"moderators only, without a token", "/ws/moderators", nil, 401},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			conn, resp := testclient.Dial(t, base+row.path, row.header)
-			if resp.StatusCode != row.status {
-				t.Errorf("status %d, want %d", resp.StatusCode, row.status)
-			}
-			if conn != nil {
-				exchange(t, conn)
+			if row.status == 101 {
+				exchange(t, wsauthtest.Dial(t, base+row.path, row.token))
+			} else {
+				wsauthtest.ExpectRefused(t, base+row.path, row.status, row.token)
 			}
 			if line := <-logged; !strings.Contains(line, "/ws") || strings.Contains(line, token[:10]) {
 				t.Errorf("gin's log has %q", line)
@@ -110,33 +118,36 @@ func TestAConnectionWorksBehindAnyWriter(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			engine := gin.New()
 			engine.Use(row.use...)
-			if err := addRoutes(engine, testclient.Secret); err != nil {
+			issuer := newIssuer(t)
+			if err := addRoutes(engine, issuer.Secret); err != nil {
 				t.Fatal(err)
 			}
-			base := testclient.Serve(t, engine)
-			token := testclient.Token(testclient.Secret, map[string]any{"scope": "chat:moderate"})
+			base := wsauthtest.Serve(t, engine)
+			token := issuer.Token(wsauthtest.Claims{"scope": "chat:moderate"})
 			for _, path := range []string{"/ws", "/ws/moderators"} {
-				conn, resp := testclient.Dial(t, base+path, testclient.Bearer(token))
-				if conn == nil {
-					t.Fatalf("%s: status %d", path, resp.StatusCode)
-				}
-				exchange(t, conn)
+				exchange(t, wsauthtest.Dial(t, base+path, wsauthtest.Header(token)))
 			}
 		})
 	}
 }
 
 func TestMeAnswersWithTheClaims(t *testing.T) {
-	base, _ := serve(t)
-	token := testclient.Token(testclient.Secret, map[string]any{"team": "red"})
+	handler, issuer, _ := setUp(t)
+	r := httptest.NewRequest("GET", "/me", nil)
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	if challenge := w.Header().Get("WWW-Authenticate"); w.Code != 401 || challenge == "" {
+		t.Errorf("without a token: status %d, WWW-Authenticate %q", w.Code, challenge)
+	}
+	r.Header.Set("Authorization", "Bearer "+issuer.Token(wsauthtest.Claims{"team": "red"}))
+	w = httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
 	var claims map[string]any
-	testclient.Get(t, base+"/me", testclient.Bearer(token), &claims)
+	if err := json.NewDecoder(w.Body).Decode(&claims); err != nil {
+		t.Fatal(err)
+	}
 	if claims["sub"] != "alice" || claims["team"] != "red" {
 		t.Errorf("claims = %v", claims)
-	}
-	resp := testclient.Get(t, base+"/me", nil, nil)
-	if challenge := resp.Header.Get("WWW-Authenticate"); resp.StatusCode != 401 || challenge == "" {
-		t.Errorf("without a token: status %d, WWW-Authenticate %q", resp.StatusCode, challenge)
 	}
 }
 

@@ -1,31 +1,28 @@
 package main
 
 import (
-	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
-	"github.com/wsauth/wsauth/examples/internal/testclient"
+	"github.com/wsauth/wsauth/wsauthtest"
 )
 
-func serveHTTP(t *testing.T) string {
+func serveHTTP(t *testing.T) (url string, issuer *wsauthtest.Issuer) {
 	t.Helper()
-	handler, err := newServer(testclient.Secret)
+	issuer = wsauthtest.NewHMACIssuer(t)
+	issuer.Name, issuer.Audience = "https://id.example.com/", "chat"
+	handler, err := newServer(issuer.Secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return testclient.Serve(t, handler)
+	return wsauthtest.Serve(t, handler) + "/ws", issuer
 }
 
 func TestEachMessageIsJudgedByItsOwnToken(t *testing.T) {
-	ctx := testclient.Context(t)
-	conn, _ := testclient.Dial(t, serveHTTP(t)+"/ws", nil)
-	token := func(claims map[string]any) string { return testclient.Token(testclient.Secret, claims) }
-	expired := token(map[string]any{"exp": time.Now().Add(-time.Minute).Unix()})
-	forged := testclient.Token([]byte("another secret, also of 32 bytes"), nil)
+	url, issuer := serveHTTP(t)
+	conn := wsauthtest.Dial(t, url)
 	refused := response{Error: "invalid_token"}
 	// All on one connection, in this order: a refused message does not end it.
 	for _, row := range []struct {
@@ -33,19 +30,19 @@ func TestEachMessageIsJudgedByItsOwnToken(t *testing.T) {
 		token string
 		want  response
 	}{
-		{"alice", token(nil), response{From: "alice", Text: "hello"}},
-		{"bob, on the same connection", token(map[string]any{"sub": "bob"}), response{From: "bob", Text: "hello"}},
+		{"alice", issuer.Token(), response{From: "alice", Text: "hello"}},
+		{"bob, on the same connection", issuer.Token(wsauthtest.Claims{"sub": "bob"}), response{From: "bob", Text: "hello"}},
 		{"no token", "", refused},
-		{"expired", expired, refused},
-		{"forged", forged, refused},
-		{"for another audience", token(map[string]any{"aud": "mail"}), refused},
-		{"alice again", token(nil), response{From: "alice", Text: "hello"}},
+		{"expired", issuer.Expired(), refused},
+		{"forged", issuer.Forged(), refused},
+		{"for another audience", issuer.Token(wsauthtest.Claims{"aud": "mail"}), refused},
+		{"alice again", issuer.Token(), response{From: "alice", Text: "hello"}},
 	} {
-		if err := wsjson.Write(ctx, conn, request{Token: row.token, Text: "hello"}); err != nil {
+		if err := wsjson.Write(t.Context(), conn, request{Token: row.token, Text: "hello"}); err != nil {
 			t.Fatalf("%s: %v", row.name, err)
 		}
 		var got response
-		if err := wsjson.Read(ctx, conn, &got); err != nil {
+		if err := wsjson.Read(t.Context(), conn, &got); err != nil {
 			t.Fatalf("%s: %v", row.name, err)
 		}
 		if got != row.want {
@@ -55,22 +52,20 @@ func TestEachMessageIsJudgedByItsOwnToken(t *testing.T) {
 }
 
 func TestWhatIsNoMessageEndsTheConnection(t *testing.T) {
-	ctx := testclient.Context(t)
-	conn, _ := testclient.Dial(t, serveHTTP(t)+"/ws", nil)
-	if err := conn.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
+	url, _ := serveHTTP(t)
+	conn := wsauthtest.Dial(t, url)
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err := conn.Read(ctx)
+	_, _, err := conn.Read(t.Context())
 	if code := websocket.CloseStatus(err); code != websocket.StatusInvalidFramePayloadData {
 		t.Errorf("close code %d (%v)", code, err)
 	}
 }
 
 func TestAnotherSiteCannotConnect(t *testing.T) {
-	_, resp := testclient.Dial(t, serveHTTP(t)+"/ws", http.Header{"Origin": {"https://evil.example"}})
-	if resp.StatusCode != http.StatusForbidden {
-		t.Errorf("status %d", resp.StatusCode)
-	}
+	url, _ := serveHTTP(t)
+	wsauthtest.ExpectRefused(t, url, 403, wsauthtest.SetHeader("Origin", "https://evil.example"))
 }
 
 func TestAShortSecretIsAnError(t *testing.T) {

@@ -1,60 +1,46 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/coder/websocket/wsjson"
-	"github.com/wsauth/wsauth/examples/internal/testclient"
+	"github.com/wsauth/wsauth/wsauthtest"
 )
 
-func serve(t *testing.T) string {
+// setUp returns the server, and an issuer whose tokens it accepts.
+func setUp(t *testing.T) (http.Handler, *wsauthtest.Issuer) {
 	t.Helper()
-	handler, err := newServer(testclient.Secret)
+	issuer := wsauthtest.NewHMACIssuer(t)
+	issuer.Name, issuer.Audience = "https://id.example.com/", "chat"
+	handler, err := newServer(issuer.Secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return testclient.Serve(t, handler)
+	return handler, issuer
 }
 
-func TestAConnectionNeedsAToken(t *testing.T) {
-	base := serve(t)
-	token := testclient.Token(testclient.Secret, nil)
-	forged := testclient.Token([]byte("another secret, also of 32 bytes"), nil)
-	cookie := "access_token=" + token
+func TestAConnectionSaysWhoItIsFrom(t *testing.T) {
+	handler, issuer := setUp(t)
+	url := wsauthtest.Serve(t, handler) + "/ws"
 	for _, row := range []struct {
-		name   string
-		query  string
-		header http.Header
-		status int
+		name  string
+		token wsauthtest.DialOption
 	}{
-		{"header", "", testclient.Bearer(token), 101},
-		{"query", "?access_token=" + token, nil, 101},
-		{"cookie, own origin", "", http.Header{"Cookie": {cookie}, "Origin": {base}}, 101},
-		{"cookie, foreign origin", "", http.Header{"Cookie": {cookie}, "Origin": {"https://evil.example"}}, 403},
-		{"cookie, no origin", "", http.Header{"Cookie": {cookie}}, 403},
-		{"header, foreign origin", "", http.Header{
-			"Authorization": {"Bearer " + token}, "Origin": {"https://evil.example"},
-		}, 403},
-		{"none", "", nil, 401},
-		{"forged", "", testclient.Bearer(forged), 401},
-		{"two tokens", "?access_token=" + token, testclient.Bearer(token), 400},
+		{"header", wsauthtest.Header(issuer.Token())},
+		{"query", wsauthtest.Query(issuer.Token())},
+		{"cookie, own origin", wsauthtest.Cookie(issuer.Token())},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			conn, resp := testclient.Dial(t, base+"/ws"+row.query, row.header)
-			if resp.StatusCode != row.status {
-				t.Fatalf("status %d, want %d", resp.StatusCode, row.status)
-			}
-			if conn == nil {
-				return
-			}
-			ctx := testclient.Context(t)
-			if err := wsjson.Write(ctx, conn, message{Text: "hello"}); err != nil {
+			conn := wsauthtest.Dial(t, url, row.token)
+			if err := wsjson.Write(t.Context(), conn, message{Text: "hello"}); err != nil {
 				t.Fatal(err)
 			}
 			var got message
-			if err := wsjson.Read(ctx, conn, &got); err != nil {
+			if err := wsjson.Read(t.Context(), conn, &got); err != nil {
 				t.Fatal(err)
 			}
 			if want := (message{From: "alice", Text: "hello"}); got != want {
@@ -64,42 +50,57 @@ func TestAConnectionNeedsAToken(t *testing.T) {
 	}
 }
 
+func TestAConnectionNeedsAToken(t *testing.T) {
+	handler, issuer := setUp(t)
+	url := wsauthtest.Serve(t, handler) + "/ws"
+	header, query, cookie := wsauthtest.Header(issuer.Token()), wsauthtest.Query(issuer.Token()), wsauthtest.Cookie(issuer.Token())
+	foreign, none := wsauthtest.SetHeader("Origin", "https://evil.example"), wsauthtest.SetHeader("Origin", "")
+	for _, row := range []struct {
+		name   string
+		opts   []wsauthtest.DialOption
+		status int
+	}{
+		{"none", nil, 401},
+		{"expired", []wsauthtest.DialOption{wsauthtest.Header(issuer.Expired())}, 401},
+		{"forged", []wsauthtest.DialOption{wsauthtest.Header(issuer.Forged())}, 401},
+		{"two tokens", []wsauthtest.DialOption{header, query}, 400},
+		{"header, foreign origin", []wsauthtest.DialOption{header, foreign}, 403},
+		{"cookie, foreign origin", []wsauthtest.DialOption{cookie, foreign}, 403},
+		{"cookie, no origin", []wsauthtest.DialOption{cookie, none}, 403},
+	} {
+		t.Run(row.name, func(t *testing.T) { wsauthtest.ExpectRefused(t, url, row.status, row.opts...) })
+	}
+}
+
 func TestMeAnswersWithTheClaims(t *testing.T) {
-	base := serve(t)
-	token := testclient.Token(testclient.Secret, map[string]any{"team": "red"})
+	handler, issuer := setUp(t)
+	r := httptest.NewRequest("GET", "/me", nil)
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	if challenge := w.Header().Get("WWW-Authenticate"); w.Code != 401 || challenge == "" {
+		t.Errorf("without a token: status %d, WWW-Authenticate %q", w.Code, challenge)
+	}
+	r.Header.Set("Authorization", "Bearer "+issuer.Token(wsauthtest.Claims{"team": "red"}))
+	w = httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
 	var claims map[string]any
-	testclient.Get(t, base+"/me", testclient.Bearer(token), &claims)
+	if err := json.NewDecoder(w.Body).Decode(&claims); err != nil {
+		t.Fatal(err)
+	}
 	if claims["sub"] != "alice" || claims["team"] != "red" {
 		t.Errorf("claims = %v", claims)
-	}
-	resp := testclient.Get(t, base+"/me", nil, nil)
-	if challenge := resp.Header.Get("WWW-Authenticate"); resp.StatusCode != 401 || challenge == "" {
-		t.Errorf("without a token: status %d, WWW-Authenticate %q", resp.StatusCode, challenge)
 	}
 }
 
 func TestModeratorsNeedAScope(t *testing.T) {
-	base := serve(t)
-	for _, row := range []struct {
-		name   string
-		scope  string
-		status int
-	}{
-		{"the scope among others", "profile chat:moderate", 101},
-		{"another scope", "profile", 403},
-		{"no scope", "", 403},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			token := testclient.Token(testclient.Secret, map[string]any{"scope": row.scope})
-			_, resp := testclient.Dial(t, base+"/ws/moderators", testclient.Bearer(token))
-			if resp.StatusCode != row.status {
-				t.Errorf("status %d, want %d", resp.StatusCode, row.status)
-			}
-			challenge := resp.Header.Get("WWW-Authenticate")
-			if row.status == 403 && !strings.Contains(challenge, `scope="chat:moderate"`) {
-				t.Errorf("WWW-Authenticate = %q, which does not say what is missing", challenge)
-			}
-		})
+	handler, issuer := setUp(t)
+	url := wsauthtest.Serve(t, handler) + "/ws/moderators"
+	wsauthtest.Dial(t, url, wsauthtest.Header(issuer.Token(wsauthtest.Claims{"scope": "profile chat:moderate"})))
+	for _, scope := range []any{nil, "", "profile"} {
+		resp := wsauthtest.ExpectRefused(t, url, 403, wsauthtest.Header(issuer.Token(wsauthtest.Claims{"scope": scope})))
+		if challenge := resp.Header.Get("WWW-Authenticate"); !strings.Contains(challenge, `scope="chat:moderate"`) {
+			t.Errorf("WWW-Authenticate = %q, which does not say what is missing", challenge)
+		}
 	}
 }
 
