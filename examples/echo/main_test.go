@@ -1,17 +1,20 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
-	"github.com/wsauth/wsauth/examples/internal/testclient"
+	"github.com/wsauth/wsauth/wsauthtest"
 )
 
 // lines takes the place of what the server logs, echo's requests and wsauth's refusals alike.
@@ -25,6 +28,7 @@ func (l lines) Write(p []byte) (int, error) {
 // until returns what was logged up to the line that has all the words.
 func (l lines) until(t *testing.T, words ...string) (logged string) {
 	t.Helper()
+	timeout := time.After(10 * time.Second)
 	for {
 		select {
 		case line := <-l:
@@ -36,7 +40,7 @@ func (l lines) until(t *testing.T, words ...string) (logged string) {
 			if has {
 				return logged
 			}
-		case <-testclient.Context(t).Done():
+		case <-timeout:
 			t.Fatalf("the log has no line with %q, but\n%s", words, logged)
 		}
 	}
@@ -51,47 +55,44 @@ func record(t *testing.T) lines {
 	return logged
 }
 
-func serve(t *testing.T) string {
+// setUp returns the server, and an issuer whose tokens it accepts.
+func setUp(t *testing.T) (http.Handler, *wsauthtest.Issuer) {
 	t.Helper()
-	handler, err := newServer(testclient.Secret)
+	issuer := wsauthtest.NewHMACIssuer(t)
+	issuer.Name, issuer.Audience = "https://id.example.com/", "chat"
+	handler, err := newServer(issuer.Secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return testclient.Serve(t, handler)
+	return handler, issuer
 }
 
 func TestAConnectionNeedsATokenThatNoLogShows(t *testing.T) {
 	logged := record(t)
-	base := serve(t)
-	token := testclient.Token(testclient.Secret, nil)
-	moderator := testclient.Token(testclient.Secret, map[string]any{"scope": "chat:moderate"})
-	forged := testclient.Token([]byte("another secret, also of 32 bytes"), nil)
+	handler, issuer := setUp(t)
+	base := wsauthtest.Serve(t, handler)
+	token := issuer.Token()
+	moderator := issuer.Token(wsauthtest.Claims{"scope": "chat:moderate"})
 	for _, row := range []struct {
 		name   string
 		path   string
-		query  string
-		header http.Header
+		token  wsauthtest.DialOption
 		status int
 	}{
-		{"header", "/ws", "", testclient.Bearer(token), 101},
-		{"query", "/ws", "?access_token=" + token, nil, 101},
-		{"cookie, own origin", "/ws", "", http.Header{"Cookie": {"access_token=" + token}, "Origin": {base}}, 101},
-		{"cookie, foreign origin", "/ws", "", http.Header{
-			"Cookie": {"access_token=" + token}, "Origin": {"https://evil.example"},
-		}, 403},
-		{"none", "/ws", "", nil, 401},
-		{"forged", "/ws", "?access_token=" + forged, nil, 401},
-		{"moderators only, with the scope", "/ws/moderators", "?access_token=" + moderator, nil, 101},
-		{"moderators only, without it", "/ws/moderators", "?access_token=" + token, nil, 403},
-		{"moderators only, without a token", "/ws/moderators", "", nil, 401},
+		{"header", "/ws", wsauthtest.Header(token), 101},
+		{"query", "/ws", wsauthtest.Query(token), 101},
+		{"cookie", "/ws", wsauthtest.Cookie(token), 101},
+		{"none", "/ws", nil, 401},
+		{"forged", "/ws", wsauthtest.Query(issuer.Forged()), 401},
+		{"moderators only, with the scope", "/ws/moderators", wsauthtest.Query(moderator), 101},
+		{"moderators only, without it", "/ws/moderators", wsauthtest.Query(token), 403},
+		{"moderators only, without a token", "/ws/moderators", nil, 401},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			conn, resp := testclient.Dial(t, base+row.path+row.query, row.header)
-			if resp.StatusCode != row.status {
-				t.Errorf("status %d, want %d", resp.StatusCode, row.status)
-			}
-			if conn != nil {
-				exchange(t, conn)
+			if row.status == 101 {
+				exchange(t, wsauthtest.Dial(t, base+row.path, row.token))
+			} else {
+				wsauthtest.ExpectRefused(t, base+row.path, row.status, row.token)
 			}
 			log := logged.until(t, "msg=request", "path="+row.path+" ", fmt.Sprint("status=", row.status))
 			if strings.Contains(log, token[:10]) {
@@ -103,12 +104,11 @@ func TestAConnectionNeedsATokenThatNoLogShows(t *testing.T) {
 
 func exchange(t *testing.T, conn *websocket.Conn) {
 	t.Helper()
-	ctx := testclient.Context(t)
-	if err := wsjson.Write(ctx, conn, message{Text: "hello"}); err != nil {
+	if err := wsjson.Write(t.Context(), conn, message{Text: "hello"}); err != nil {
 		t.Fatal(err)
 	}
 	var got message
-	if err := wsjson.Read(ctx, conn, &got); err != nil {
+	if err := wsjson.Read(t.Context(), conn, &got); err != nil {
 		t.Fatal(err)
 	}
 	if want := (message{From: "alice", Text: "hello"}); got != want {
@@ -136,7 +136,7 @@ func TestEchosOwnLoggerShowsQueryTokens(t *testing.T) {
 			e := echo.New()
 			e.Use(row.logger)
 			e.GET("/ws", func(c echo.Context) error { return c.NoContent(http.StatusNoContent) })
-			testclient.Get(t, testclient.Serve(t, e)+"/ws?access_token=secret", nil, nil)
+			e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/ws?access_token=secret", nil))
 			if log := logged.until(t, "status=204"); strings.Contains(log, "secret") != row.shows {
 				t.Errorf("logged:\n%s", log)
 			}
@@ -145,16 +145,19 @@ func TestEchosOwnLoggerShowsQueryTokens(t *testing.T) {
 }
 
 func TestMeAnswersWithTheClaims(t *testing.T) {
-	base := serve(t)
-	token := testclient.Token(testclient.Secret, map[string]any{"team": "red"})
+	handler, issuer := setUp(t)
+	r := httptest.NewRequest("GET", "/me", nil)
+	r.Header.Set("Authorization", "Bearer "+issuer.Token(wsauthtest.Claims{"team": "red"}))
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
 	var claims map[string]any
-	testclient.Get(t, base+"/me", testclient.Bearer(token), &claims)
-	if claims["sub"] != "alice" || claims["team"] != "red" {
-		t.Errorf("claims = %v", claims)
+	if err := json.Unmarshal(w.Body.Bytes(), &claims); err != nil || claims["sub"] != "alice" || claims["team"] != "red" {
+		t.Errorf("status %d, claims %v, error %v", w.Code, claims, err)
 	}
-	resp := testclient.Get(t, base+"/me", nil, nil)
-	if challenge := resp.Header.Get("WWW-Authenticate"); resp.StatusCode != 401 || challenge == "" {
-		t.Errorf("without a token: status %d, WWW-Authenticate %q", resp.StatusCode, challenge)
+	w = httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest("GET", "/me", nil))
+	if challenge := w.Header().Get("WWW-Authenticate"); w.Code != 401 || challenge == "" {
+		t.Errorf("without a token: status %d, WWW-Authenticate %q", w.Code, challenge)
 	}
 }
 

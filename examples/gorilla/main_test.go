@@ -4,11 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -16,26 +17,28 @@ import (
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
 	"github.com/wsauth/wsauth"
-	"github.com/wsauth/wsauth/examples/internal/testclient"
+	"github.com/wsauth/wsauth/wsauthtest"
 )
 
-func serve(t *testing.T) string {
+// setUp returns the server, and an issuer whose tokens it accepts.
+func setUp(t *testing.T) (http.Handler, *wsauthtest.Issuer) {
 	t.Helper()
-	handler, err := newServer(testclient.Secret)
+	issuer := wsauthtest.NewHMACIssuer(t)
+	issuer.Name, issuer.Audience = "https://id.example.com/", "chat"
+	handler, err := newServer(issuer.Secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return testclient.Serve(t, handler)
+	return handler, issuer
 }
 
 func exchange(t *testing.T, conn *websocket.Conn) {
 	t.Helper()
-	ctx := testclient.Context(t)
-	if err := wsjson.Write(ctx, conn, message{Text: "hello"}); err != nil {
+	if err := wsjson.Write(t.Context(), conn, message{Text: "hello"}); err != nil {
 		t.Fatal(err)
 	}
 	var got message
-	if err := wsjson.Read(ctx, conn, &got); err != nil {
+	if err := wsjson.Read(t.Context(), conn, &got); err != nil {
 		t.Fatal(err)
 	}
 	if want := (message{From: "alice", Text: "hello"}); got != want {
@@ -44,83 +47,74 @@ func exchange(t *testing.T, conn *websocket.Conn) {
 }
 
 func TestWhoMayConnectAndWhoseRuleItIs(t *testing.T) {
-	base := serve(t)
-	token := testclient.Token(testclient.Secret, nil)
-	moderator := testclient.Token(testclient.Secret, map[string]any{"scope": "chat:moderate"})
-	forged := testclient.Token([]byte("another secret, also of 32 bytes"), nil)
+	handler, issuer := setUp(t)
+	base := wsauthtest.Serve(t, handler)
+	header, cookie := wsauthtest.Header(issuer.Token()), wsauthtest.Cookie(issuer.Token())
+	moderator := wsauthtest.Header(issuer.Token(wsauthtest.Claims{"scope": "chat:moderate"}))
+	forged := wsauthtest.Header(issuer.Forged())
+	from := func(origin string) wsauthtest.DialOption { return wsauthtest.SetHeader("Origin", origin) }
 	const (
-		nobody     = ""
 		middleware = "wsauth"
 		gorilla    = "gorilla"
 	)
-	header := func(token, origin string) http.Header {
-		h := testclient.Bearer(token)
-		h.Set("Origin", origin)
-		return h
-	}
-	cookie := func(origin ...string) http.Header {
-		return http.Header{"Cookie": {"access_token=" + token}, "Origin": origin}
-	}
 	for _, row := range []struct {
 		name    string
 		path    string
-		header  http.Header
+		token   wsauthtest.DialOption
+		origin  wsauthtest.DialOption
 		status  int
 		refuses string
 	}{
-		{"header", "/ws", testclient.Bearer(token), 101, nobody},
-		{"header, own origin", "/ws", header(token, base), 101, nobody},
-		{"header, listed origin", "/ws", header(token, origins[0]), 101, nobody},
-		{"header, foreign origin", "/ws", header(token, "https://evil.example"), 403, gorilla},
-		{"header, origin null", "/ws", header(token, "null"), 403, gorilla},
-		{"header, own host and another port", "/ws", header(token, "http://127.0.0.1:1"), 403, gorilla},
-		{"cookie, own origin", "/ws", cookie(base), 101, nobody},
-		{"cookie, listed origin", "/ws", cookie(origins[0]), 101, nobody},
-		{"cookie, foreign origin", "/ws", cookie("https://evil.example"), 403, middleware},
-		{"cookie, no origin", "/ws", cookie(), 403, middleware},
-		{"none", "/ws", nil, 401, middleware},
-		{"forged", "/ws", testclient.Bearer(forged), 401, middleware},
-		{"forged, foreign origin", "/ws", header(forged, "https://evil.example"), 401, middleware},
-		{"moderators only, with the scope", "/ws/moderators", testclient.Bearer(moderator), 101, nobody},
-		{"moderators only, without it", "/ws/moderators", testclient.Bearer(token), 403, middleware},
+		{"header", "/ws", header, nil, 101, ""},
+		{"header, own origin", "/ws", header, from(base), 101, ""},
+		{"header, listed origin", "/ws", header, from(origins[0]), 101, ""},
+		{"header, foreign origin", "/ws", header, from("https://evil.example"), 403, gorilla},
+		{"header, origin null", "/ws", header, from("null"), 403, gorilla},
+		{"header, another port", "/ws", header, from("http://127.0.0.1:1"), 403, gorilla},
+		{"cookie, own origin", "/ws", cookie, from(base), 101, ""},
+		{"cookie, listed origin", "/ws", cookie, from(origins[0]), 101, ""},
+		{"cookie, foreign origin", "/ws", cookie, from("https://evil.example"), 403, middleware},
+		{"cookie, no origin", "/ws", cookie, from(""), 403, middleware},
+		{"none", "/ws", nil, nil, 401, middleware},
+		{"forged", "/ws", forged, nil, 401, middleware},
+		{"forged, foreign origin", "/ws", forged, from("https://evil.example"), 401, middleware},
+		{"moderators only, with the scope", "/ws/moderators", moderator, nil, 101, ""},
+		{"moderators only, without it", "/ws/moderators", header, nil, 403, middleware},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			conn, resp := testclient.Dial(t, base+row.path, row.header)
+			if row.status == 101 {
+				exchange(t, wsauthtest.Dial(t, base+row.path, row.token, row.origin))
+				return
+			}
+			resp := wsauthtest.ExpectRefused(t, base+row.path, row.status, row.token, row.origin)
 			refuses := middleware
-			switch {
-			case conn != nil:
-				refuses = nobody
-				exchange(t, conn)
-			case resp.Header.Get("Sec-WebSocket-Version") != "": // gorilla sends it with every refusal
+			if resp.Header.Get("Sec-WebSocket-Version") != "" { // gorilla sends it with every refusal
 				refuses = gorilla
 			}
-			if resp.StatusCode != row.status || refuses != row.refuses {
-				t.Errorf("status %d by %q, want %d by %q", resp.StatusCode, refuses, row.status, row.refuses)
+			if refuses != row.refuses {
+				t.Errorf("refused by %s, want %s", refuses, row.refuses)
 			}
 		})
 	}
 }
 
 func TestASubprotocolThatCarriesTheTokenNeedsAnother(t *testing.T) {
-	base := serve(t)
-	token := "bearer." + testclient.Token(testclient.Secret, nil)
+	handler, issuer := setUp(t)
+	url := wsauthtest.Serve(t, handler) + "/ws"
+	token := issuer.Token()
 	for _, row := range []struct {
 		name     string
-		offered  []string
+		offered  wsauthtest.DialOption
 		selected string // empty: none, and a browser gives up
 	}{
-		{"the application's", []string{"chat.v1", token}, "chat.v1"},
-		{"the marker", []string{"wsauth", token}, "wsauth"},
-		{"both, in the client's order", []string{token, "wsauth", "chat.v1"}, "chat.v1"},
-		{"one that the server does not know", []string{"chat.v2", token}, ""},
-		{"the token alone", []string{token}, ""},
+		{"the application's", wsauthtest.Subprotocol(token, "chat.v1"), "chat.v1"},
+		{"the marker", wsauthtest.Subprotocol(token, "wsauth"), "wsauth"},
+		{"both", wsauthtest.Subprotocol(token, "wsauth", "chat.v1"), "chat.v1"},
+		{"one that the server does not know", wsauthtest.Subprotocol(token, "chat.v2"), ""},
+		{"none", wsauthtest.SetHeader("Sec-WebSocket-Protocol", "bearer."+token), ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			conn, _, err := websocket.Dial(testclient.Context(t), base+"/ws", &websocket.DialOptions{Subprotocols: row.offered})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.CloseNow()
+			conn := wsauthtest.Dial(t, url, row.offered)
 			if got := conn.Subprotocol(); got != row.selected {
 				t.Errorf("selected %q, want %q", got, row.selected)
 			}
@@ -129,32 +123,26 @@ func TestASubprotocolThatCarriesTheTokenNeedsAnother(t *testing.T) {
 	}
 }
 
-// endsAt mints a token that Middleware takes until then: its exp is earlier, by the leeway.
-func endsAt(end time.Time) string {
-	exp := end.Add(-leeway).UnixMilli()
-	return testclient.Token(testclient.Secret, map[string]any{"exp": float64(exp) / 1000})
+// endsAt returns a token that Middleware takes until then: its exp is earlier, by the leeway.
+func endsAt(issuer *wsauthtest.Issuer, end time.Time) string {
+	return issuer.Token(wsauthtest.Claims{"iat": nil, "exp": end.Add(-leeway)})
 }
 
 func TestAConnectionEndsWithItsToken(t *testing.T) {
 	t.Parallel() // it takes a second
+	handler, issuer := setUp(t)
 	end := time.Now().Add(time.Second).Truncate(time.Millisecond)
-	conn, resp := testclient.Dial(t, serve(t)+"/ws", testclient.Bearer(endsAt(end)))
-	if conn == nil {
-		t.Fatalf("status %d", resp.StatusCode)
-	}
+	conn := wsauthtest.Dial(t, wsauthtest.Serve(t, handler)+"/ws", wsauthtest.Header(endsAt(issuer, end)))
 	exchange(t, conn)
-	_, text, err := conn.Read(testclient.Context(t))
-	var closed websocket.CloseError
-	if !errors.As(err, &closed) || closed.Code != wsauth.StatusUnauthorized || closed.Reason != "token expired" {
-		t.Errorf("the connection ended with %v, %q", err, text)
-	}
+	wsauthtest.ExpectClose(t, conn, wsauth.StatusUnauthorized, "token expired")
 	if early := time.Until(end); early > 0 {
 		t.Errorf("%v before its token", early)
 	}
 }
 
 func TestAClientThatDoesNotAnswerIsCutOff(t *testing.T) {
-	base := serve(t)
+	handler, issuer := setUp(t)
+	base := wsauthtest.Serve(t, handler)
 	closeFrame := append([]byte{0x88, 2 + 13, 3000 >> 8, 3000 & 0xff}, "token expired"...)
 	for _, row := range []struct {
 		name   string
@@ -174,8 +162,8 @@ func TestAClientThatDoesNotAnswerIsCutOff(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel() // each takes two seconds
 			end := time.Now().Add(time.Second).Truncate(time.Millisecond)
-			got := row.client(connect(t, base, endsAt(end)))
-			if late := time.Since(end); late < grace || late > grace+5*time.Second {
+			got := row.client(connect(t, base, endsAt(issuer, end)))
+			if late := time.Since(end); late < grace*9/10 || late > grace+5*time.Second {
 				t.Errorf("cut off %v after the end of its token", late)
 			}
 			if row.reads && !bytes.HasSuffix(got, closeFrame) {
@@ -228,12 +216,19 @@ func sendOn(conn net.Conn, text string, every time.Duration) {
 }
 
 func TestMeAnswersWithTheClaims(t *testing.T) {
-	base := serve(t)
-	token := testclient.Token(testclient.Secret, map[string]any{"team": "red"})
+	handler, issuer := setUp(t)
+	r := httptest.NewRequest("GET", "/me", nil)
+	r.Header.Set("Authorization", "Bearer "+issuer.Token(wsauthtest.Claims{"team": "red"}))
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
 	var claims map[string]any
-	testclient.Get(t, base+"/me", testclient.Bearer(token), &claims)
-	if claims["sub"] != "alice" || claims["team"] != "red" {
-		t.Errorf("claims = %v", claims)
+	if err := json.Unmarshal(w.Body.Bytes(), &claims); err != nil || claims["sub"] != "alice" || claims["team"] != "red" {
+		t.Errorf("status %d, claims %v, error %v", w.Code, claims, err)
+	}
+	w = httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest("GET", "/me", nil))
+	if challenge := w.Header().Get("WWW-Authenticate"); w.Code != 401 || challenge == "" {
+		t.Errorf("without a token: status %d, WWW-Authenticate %q", w.Code, challenge)
 	}
 }
 

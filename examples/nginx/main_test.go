@@ -20,7 +20,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
 	"github.com/wsauth/wsauth"
-	"github.com/wsauth/wsauth/examples/internal/testclient"
+	"github.com/wsauth/wsauth/wsauthtest"
 )
 
 // A proxy is an nginx with nginx.conf.
@@ -115,37 +115,39 @@ func (p proxy) log(t *testing.T, name string) string {
 // logged waits until the access log has n lines: nginx writes one when a connection ends.
 func (p proxy) logged(t *testing.T, n int) string {
 	t.Helper()
-	ctx := testclient.Context(t)
+	timeout := time.After(10 * time.Second)
 	for {
 		log := p.log(t, "access.log")
 		if strings.Count(log, "\n") >= n {
 			return log
 		}
 		select {
-		case <-ctx.Done():
+		case <-timeout:
 			t.Fatalf("the access log has less than %d lines:\n%s", n, log)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
 
-func serve(t *testing.T) string {
+// setUp returns the URL of the server without nginx, and an issuer whose tokens it accepts.
+func setUp(t *testing.T, pingEvery time.Duration) (string, *wsauthtest.Issuer) {
 	t.Helper()
-	handler, err := newServer(testclient.Secret, pingInterval)
+	issuer := wsauthtest.NewHMACIssuer(t)
+	issuer.Name, issuer.Audience = "https://id.example.com/", "chat"
+	handler, err := newServer(issuer.Secret, pingEvery)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return testclient.Serve(t, handler)
+	return wsauthtest.Serve(t, handler), issuer
 }
 
 func exchange(t *testing.T, conn *websocket.Conn) {
 	t.Helper()
-	ctx := testclient.Context(t)
-	if err := wsjson.Write(ctx, conn, message{Text: "hello"}); err != nil {
+	if err := wsjson.Write(t.Context(), conn, message{Text: "hello"}); err != nil {
 		t.Fatal(err)
 	}
 	var got message
-	if err := wsjson.Read(ctx, conn, &got); err != nil {
+	if err := wsjson.Read(t.Context(), conn, &got); err != nil {
 		t.Fatal(err)
 	}
 	if want := (message{From: "alice", Text: "hello"}); got != want {
@@ -153,95 +155,83 @@ func exchange(t *testing.T, conn *websocket.Conn) {
 	}
 }
 
-// with adds to a header, by pairs of a name and a value.
-func with(header http.Header, pairs ...string) http.Header {
-	all := header.Clone()
-	for i := 0; i < len(pairs); i += 2 {
-		all.Add(pairs[i], pairs[i+1])
-	}
-	return all
-}
+func from(origin string) wsauthtest.DialOption { return wsauthtest.SetHeader("Origin", origin) }
 
 // longest is a token of nearly 8 KiB, the most that wsauth takes.
-func longest(t *testing.T) string {
-	t.Helper()
-	token := testclient.Token(testclient.Secret, map[string]any{"padding": strings.Repeat("x", 5990)})
-	if n := len(token); n < 8170 || n > 8192 {
-		t.Fatalf("it has %d bytes", n)
+func longest(issuer *wsauthtest.Issuer) string {
+	token := ""
+	for n := 5800; len(token) < 8180; n++ {
+		token = issuer.Token(wsauthtest.Claims{"padding": strings.Repeat("x", n)})
 	}
 	return token
 }
 
 func TestWhoMayConnectThroughNginxAndWhatItLogs(t *testing.T) {
-	p := start(t, serve(t))
-	token := testclient.Token(testclient.Secret, nil)
-	forged := testclient.Token([]byte("another secret, also of 32 bytes"), nil)
-	header, cookie := testclient.Bearer(token), http.Header{"Cookie": {"access_token=" + token}}
+	server, issuer := setUp(t, pingInterval)
+	p := start(t, server)
+	token, long := issuer.Token(), longest(issuer)
+	header, query, cookie := wsauthtest.Header(token), wsauthtest.Query(token), wsauthtest.Cookie(token)
+	type options = []wsauthtest.DialOption
 	rows := []struct {
 		name      string
-		query     string
-		header    http.Header
+		client    options
 		status    int
 		challenge string
 	}{
-		{"header", "", header, 101, ""},
-		{"query", "?access_token=" + token, nil, 101, ""},
-		{"query, as a browser", "?access_token=" + token, http.Header{"Origin": {p.url()}}, 101, ""},
-		{"subprotocol", "", http.Header{"Sec-Websocket-Protocol": {"bearer." + token}}, 101, ""},
-		{"cookie, own origin", "", with(cookie, "Origin", p.url()), 101, ""},
-		{"cookie, listed origin", "", with(cookie, "Origin", "https://chat.example.com"), 101, ""},
-		{"cookie, foreign origin", "", with(cookie, "Origin", "https://evil.example"), 403, ""},
-		{"cookie, another port", "", with(cookie, "Origin", "http://127.0.0.1:1"), 403, ""},
-		{"cookie, no origin", "", cookie, 403, ""},
-		{"cookie, foreign origin that is made to look own", "", with(cookie, "Origin", "https://evil.example",
-			"X-Forwarded-Host", "evil.example", "X-Forwarded-Proto", "https", "Forwarded", "host=evil.example"), 403, ""},
-		{"header, foreign origin", "", with(header, "Origin", "https://evil.example"), 403, ""},
-		{"the longest token in the header", "", testclient.Bearer(longest(t)), 101, ""},
-		{"the longest token in the query", "?access_token=" + longest(t), nil, 101, ""},
-		{"none", "", nil, 401, `Bearer realm="wsauth"`},
-		{"forged", "?access_token=" + forged, nil, 401, `error="invalid_token"`},
-		{"two tokens", "?access_token=" + token, header, 400, `error="invalid_request"`},
+		{"header", options{header}, 101, ""},
+		{"query", options{query}, 101, ""},
+		{"query, own origin", options{query, from(p.url())}, 101, ""},
+		{"subprotocol", options{wsauthtest.Subprotocol(token)}, 101, ""},
+		{"cookie, own origin", options{cookie}, 101, ""},
+		{"cookie, listed origin", options{cookie, from("https://chat.example.com")}, 101, ""},
+		{"cookie, foreign origin", options{cookie, from("https://evil.example")}, 403, ""},
+		{"cookie, another port", options{cookie, from("http://127.0.0.1:1")}, 403, ""},
+		{"cookie, no origin", options{cookie, from("")}, 403, ""},
+		{"cookie, foreign origin that is made to look own", options{
+			cookie, from("https://evil.example"),
+			wsauthtest.SetHeader("X-Forwarded-Host", "evil.example"),
+			wsauthtest.SetHeader("X-Forwarded-Proto", "https"),
+			wsauthtest.SetHeader("Forwarded", "host=evil.example;proto=https"),
+		}, 403, ""},
+		{"header, foreign origin", options{header, from("https://evil.example")}, 403, ""},
+		{"the longest token in the header", options{wsauthtest.Header(long)}, 101, ""},
+		{"the longest token in the query", options{wsauthtest.Query(long)}, 101, ""},
+		{"none", nil, 401, `Bearer realm="wsauth"`},
+		{"forged", options{wsauthtest.Query(issuer.Forged())}, 401, `error="invalid_token"`},
+		{"two tokens", options{query, header}, 400, `error="invalid_request"`},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			conn, resp := testclient.Dial(t, p.url()+"/ws"+row.query, row.header)
-			if resp.StatusCode != row.status {
-				t.Fatalf("status %d, want %d", resp.StatusCode, row.status)
+			if row.status == 101 {
+				exchange(t, wsauthtest.Dial(t, p.url()+"/ws", row.client...))
+				return
 			}
-			if got := resp.Header.Get("WWW-Authenticate"); !strings.Contains(got, row.challenge) || row.challenge == "" && got != "" {
+			resp := wsauthtest.ExpectRefused(t, p.url()+"/ws", row.status, row.client...)
+			got := resp.Header.Get("WWW-Authenticate")
+			if !strings.Contains(got, row.challenge) || row.challenge == "" && got != "" {
 				t.Errorf("WWW-Authenticate = %q, want %q in it", got, row.challenge)
-			}
-			if conn != nil {
-				exchange(t, conn)
 			}
 		})
 	}
 	access := p.logged(t, len(rows))
-	for _, line := range strings.Split(strings.TrimSpace(access), "\n") {
+	for line := range strings.Lines(access) {
 		if !strings.Contains(line, `"GET /ws" `) {
 			t.Errorf("access.log has %q", line)
 		}
 	}
-	if secret := token[:10]; strings.Contains(access+p.log(t, "error.log"), secret) {
-		t.Errorf("a token is in the logs:\n%s", access+p.log(t, "error.log"))
+	if log := access + p.log(t, "error.log"); strings.Contains(log, token[:10]) { // as all tokens here begin
+		t.Errorf("a token is in the logs:\n%s", log)
 	}
 }
 
 func TestTheEndOfATokenArrivesThroughNginx(t *testing.T) {
-	p := start(t, serve(t))
+	server, issuer := setUp(t, pingInterval)
+	p := start(t, server)
 	end := time.Now().Add(time.Second).Truncate(time.Millisecond)
-	exp := end.Add(-30 * time.Second) // by the default leeway
-	token := testclient.Token(testclient.Secret, map[string]any{"exp": float64(exp.UnixMilli()) / 1000})
-	conn, resp := testclient.Dial(t, p.url()+"/ws", testclient.Bearer(token))
-	if conn == nil {
-		t.Fatalf("status %d", resp.StatusCode)
-	}
+	token := issuer.Token(wsauthtest.Claims{"iat": nil, "exp": end.Add(-30 * time.Second)}) // by the default leeway
+	conn := wsauthtest.Dial(t, p.url()+"/ws", wsauthtest.Header(token))
 	exchange(t, conn)
-	_, _, err := conn.Read(testclient.Context(t))
-	var closed websocket.CloseError
-	if !errors.As(err, &closed) || closed.Code != wsauth.StatusUnauthorized || closed.Reason != "token expired" {
-		t.Errorf("the connection ended with %v", err)
-	}
+	wsauthtest.ExpectClose(t, conn, wsauth.StatusUnauthorized, "token expired")
 	if early := time.Until(end); early > 0 {
 		t.Errorf("%v before its token", early)
 	}
@@ -258,18 +248,12 @@ func TestAnIdleConnectionLivesByPings(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel() // each takes seconds
-			handler, err := newServer(testclient.Secret, row.pingEvery)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p := start(t, testclient.Serve(t, handler), edit{"proxy_read_timeout 75s;", "proxy_read_timeout 1s;"})
-			conn, resp := testclient.Dial(t, p.url()+"/ws", testclient.Bearer(testclient.Token(testclient.Secret, nil)))
-			if conn == nil {
-				t.Fatalf("status %d", resp.StatusCode)
-			}
+			server, issuer := setUp(t, row.pingEvery)
+			p := start(t, server, edit{"proxy_read_timeout 75s;", "proxy_read_timeout 1s;"})
+			conn := wsauthtest.Dial(t, p.url()+"/ws", wsauthtest.Header(issuer.Token()))
 			idle, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
-			_, _, err = conn.Read(idle) // the client answers pings while it reads
+			_, _, err := conn.Read(idle) // the client answers pings while it reads
 			if lives := errors.Is(err, context.DeadlineExceeded); lives != row.lives {
 				t.Errorf("the connection ended with %v", err)
 			}
@@ -297,7 +281,8 @@ func TestTheServersOriginWhereTLSEndsAtNginx(t *testing.T) {
 		}
 		return file
 	}
-	p := start(t, serve(t),
+	server, issuer := setUp(t, pingInterval)
+	p := start(t, server,
 		edit{"\t\tlisten 127.0.0.1:8081;", ""},
 		edit{"#listen              443 ssl;", "listen 127.0.0.1:8081 ssl;"},
 		edit{"#server_name", "server_name"},
@@ -307,7 +292,7 @@ func TestTheServersOriginWhereTLSEndsAtNginx(t *testing.T) {
 			"ssl_certificate_key " + write("key.pem", "PRIVATE KEY", key)},
 		edit{"#add_header", "add_header"},
 	)
-	cookie := "access_token=" + testclient.Token(testclient.Secret, nil)
+	cookie := "access_token=" + issuer.Token()
 	for _, row := range []struct {
 		name   string
 		origin string
@@ -320,7 +305,7 @@ func TestTheServersOriginWhereTLSEndsAtNginx(t *testing.T) {
 		{"listed, by http", "http://chat.example.com", 403},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			conn, resp, err := websocket.Dial(testclient.Context(t), "wss://"+p.host+"/ws", &websocket.DialOptions{
+			conn, resp, err := websocket.Dial(t.Context(), "wss://"+p.host+"/ws", &websocket.DialOptions{
 				HTTPHeader: http.Header{"Cookie": {cookie}, "Origin": {row.origin}},
 				HTTPClient: known.Client(),
 			})
@@ -342,53 +327,53 @@ func TestTheServersOriginWhereTLSEndsAtNginx(t *testing.T) {
 }
 
 func TestWhatGoesWrongWithoutTheLinesOfNginxConf(t *testing.T) {
-	token := testclient.Token(testclient.Secret, nil)
+	server, issuer := setUp(t, pingInterval)
+	header, query, long := wsauthtest.Header(issuer.Token()), wsauthtest.Query(issuer.Token()), longest(issuer)
 	const (
 		version    = "proxy_http_version 1.1;"
 		upgrade    = "proxy_set_header   Upgrade    $http_upgrade;"
 		connection = "proxy_set_header   Connection $connection_upgrade;"
 		host       = "proxy_set_header Host $http_host;"
 		buffers    = "large_client_header_buffers 4 16k;"
+		own        = "own" // to be replaced by what is known when nginx is there
 	)
-	browser := func(p proxy) http.Header { return with(testclient.Bearer(token), "Origin", p.url()) }
-	noBrowser := func(proxy) http.Header { return testclient.Bearer(token) }
-	elsewhere := func(proxy) http.Header { return with(testclient.Bearer(token), "Origin", "https://chat.example.com") }
-	noHeader := func(proxy) http.Header { return nil }
-	long := func(proxy) http.Header { return testclient.Bearer(longest(t)) }
 	for _, row := range []struct {
 		name   string
 		edits  []edit
-		query  string
-		header func(proxy) http.Header
+		token  wsauthtest.DialOption
+		origin string
 		status int
 	}{
-		{"with all of them", nil, "", browser, 101},
-		{"no Upgrade", []edit{{upgrade, ""}}, "", browser, 426},
-		{"no Connection", []edit{{connection, ""}}, "", browser, 426},
-		{"neither", []edit{{upgrade, ""}, {connection, ""}}, "", browser, 426},
-		{"neither, and the token is in the query", []edit{{upgrade, ""}, {connection, ""}},
-			"?access_token=" + token, noHeader, 400},
-		{"HTTP/1.0, a default once", []edit{{version, "proxy_http_version 1.0;"}}, "", browser, 426},
-		{"Host without its port, from a browser", []edit{{host, "proxy_set_header Host $host;"}}, "", browser, 403},
-		{"Host without its port, from elsewhere", []edit{{host, "proxy_set_header Host $host;"}}, "", noBrowser, 101},
-		{"no Host, from a browser", []edit{{host, ""}}, "", browser, 403},
-		{"no Host, from a page whose origin is listed", []edit{{host, ""}}, "", elsewhere, 101},
-		{"small buffers, and a long token in the query", []edit{{buffers, ""}}, "?access_token=" + longest(t), noHeader, 414},
-		{"small buffers, and a long token in the header", []edit{{buffers, ""}}, "", long, 400},
+		{"with all of them", nil, header, own, 101},
+		{"no Upgrade", []edit{{upgrade, ""}}, header, own, 426},
+		{"no Connection", []edit{{connection, ""}}, header, own, 426},
+		{"neither", []edit{{upgrade, ""}, {connection, ""}}, header, own, 426},
+		{"neither, and the token is in the query", []edit{{upgrade, ""}, {connection, ""}}, query, own, 400},
+		{"HTTP/1.0, a default once", []edit{{version, "proxy_http_version 1.0;"}}, header, own, 426},
+		{"Host without its port", []edit{{host, "proxy_set_header Host $host;"}}, header, own, 403},
+		{"Host without its port, and no browser", []edit{{host, "proxy_set_header Host $host;"}}, header, "", 101},
+		{"no Host", []edit{{host, ""}}, header, own, 403},
+		{"no Host, and no browser", []edit{{host, ""}}, header, "", 101},
+		{"no Host, and a listed origin", []edit{{host, ""}}, header, "https://chat.example.com", 101},
+		{"small buffers, and a long token in the header", []edit{{buffers, ""}}, wsauthtest.Header(long), own, 400},
+		{"small buffers, and a long token in the query", []edit{{buffers, ""}}, wsauthtest.Query(long), own, 414},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			p := start(t, serve(t), row.edits...)
-			_, resp := testclient.Dial(t, p.url()+"/ws"+row.query, row.header(p))
-			if resp.StatusCode != row.status {
-				t.Errorf("status %d, want %d", resp.StatusCode, row.status)
+			p := start(t, server, row.edits...)
+			origin := from(strings.Replace(row.origin, own, p.url(), 1))
+			if row.status == 101 {
+				exchange(t, wsauthtest.Dial(t, p.url()+"/ws", row.token, origin))
+			} else {
+				wsauthtest.ExpectRefused(t, p.url()+"/ws", row.status, row.token, origin)
 			}
 		})
 	}
 }
 
 func TestWhichLogsShowQueryTokens(t *testing.T) {
-	token := testclient.Token(testclient.Secret, nil)
-	up, down := serve(t), closedPort(t)
+	up, issuer := setUp(t, pingInterval)
+	down := wsauthtest.Serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	token := issuer.Token()
 	for _, row := range []struct {
 		name   string
 		server string
@@ -397,20 +382,18 @@ func TestWhichLogsShowQueryTokens(t *testing.T) {
 		shown  string // in which log; empty: none
 	}{
 		{"none, as nginx.conf is", up, nil, 101, ""},
-		{"none, when the server is down", down, nil, 502, ""},
+		{"none, where the server breaks off", down, nil, 502, ""},
 		{"access.log, by the predefined format", up,
 			[]edit{{"access_log access.log no_token;", "access_log access.log combined;"}}, 101, "access.log"},
-		{"error.log, by its default level, when the server is down", down,
+		{"error.log, by its default level, where the server breaks off", down,
 			[]edit{{"error_log error.log emerg;", ""}}, 502, "error.log"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			p := start(t, row.server, row.edits...)
-			conn, resp := testclient.Dial(t, p.url()+"/ws?access_token="+token, nil)
-			if resp.StatusCode != row.status {
-				t.Fatalf("status %d, want %d", resp.StatusCode, row.status)
-			}
-			if conn != nil {
-				conn.Close(websocket.StatusNormalClosure, "")
+			if row.status == 101 {
+				wsauthtest.Dial(t, p.url()+"/ws", wsauthtest.Query(token)).Close(websocket.StatusNormalClosure, "")
+			} else {
+				wsauthtest.ExpectRefused(t, p.url()+"/ws", row.status, wsauthtest.Query(token))
 			}
 			p.logged(t, 1)
 			for _, name := range []string{"access.log", "error.log"} {
@@ -422,10 +405,8 @@ func TestWhichLogsShowQueryTokens(t *testing.T) {
 	}
 }
 
-// closedPort is the address of a server that is down.
-func closedPort(t *testing.T) string {
-	t.Helper()
-	srv := httptest.NewServer(nil)
-	srv.Close()
-	return srv.URL
+func TestAShortSecretIsAnError(t *testing.T) {
+	if _, err := newServer(nil, pingInterval); err == nil || !strings.Contains(err.Error(), "CHAT_SECRET") {
+		t.Errorf("error %v, which does not say what to do", err)
+	}
 }
