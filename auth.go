@@ -23,6 +23,7 @@ import (
 
 	"github.com/wsauth/wsauth/internal/jose"
 	"github.com/wsauth/wsauth/internal/jwks"
+	"github.com/wsauth/wsauth/internal/memory"
 )
 
 // An Authenticator verifies the tokens of requests. It is made by [New], immutable, and safe for concurrent use.
@@ -32,6 +33,8 @@ type Authenticator struct {
 	onRefuse func(http.ResponseWriter, *http.Request, error) // nil: Refuse
 	log      *slog.Logger
 	live     *registry
+	headers  *jose.Headers
+	tokens   *memory.Memory[remembered] // nil: none are remembered
 }
 
 // New checks the options and makes an Authenticator of them. It returns all faults at once, joined, each an
@@ -41,7 +44,10 @@ func New(opts Options) (*Authenticator, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authenticator{policy: p, onRefuse: opts.OnRefuse, log: opts.Logger, live: newRegistry()}
+	a := &Authenticator{policy: p, onRefuse: opts.OnRefuse, log: opts.Logger, live: newRegistry(), headers: new(jose.Headers)}
+	if opts.CacheSize > 0 {
+		a.tokens = memory.New[remembered](opts.CacheSize)
+	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -154,30 +160,43 @@ func (a *Authenticator) Authenticate(r *http.Request) (*http.Request, error) {
 }
 
 func (a *Authenticator) authenticate(r *http.Request) (*http.Request, error) {
-	if a.isZero() {
-		return nil, refuse(ErrUnavailable, errZero)
-	}
-	if id := identityOf(r.Context()); id != nil && id.auth == a && id.claims != nil {
-		if !time.Now().Before(a.end(id.claims)) {
-			return nil, refuse(ErrExpired, nil)
-		}
-		return r, nil // by a Middleware outside, which has taken the token out
-	}
-	cred, err := a.policy.extract(r)
-	trail := trail{source: cred.from}
-	var claims *Claims
-	if err == nil {
-		claims, err = a.verify(r.Context(), cred.token, &trail)
-	}
+	id, from, err := a.identify(r)
 	if err != nil {
-		return nil, trail.on(err)
+		return nil, err
 	}
-	a.logSuccess(r.Context(), trail)
-	out := r.WithContext(&identity{Context: r.Context(), auth: a, claims: claims})
-	if cred.from == fromQuery || cred.from == fromSubprotocol {
+	if from == fromNowhere {
+		return r, nil
+	}
+	out := r.WithContext(id)
+	if from == fromQuery || from == fromSubprotocol {
 		a.policy.hideToken(out)
 	}
 	return out, nil
+}
+
+// identify finds out who sends r. The token is from nowhere if this Authenticator's Middleware outside has seen to it.
+func (a *Authenticator) identify(r *http.Request) (*identity, source, error) {
+	if a.isZero() {
+		return nil, fromNowhere, refuse(ErrUnavailable, errZero)
+	}
+	if id := identityOf(r.Context()); id != nil && id.auth == a && id.claims != nil {
+		if !time.Now().Before(a.end(id.claims)) {
+			return nil, fromNowhere, refuse(ErrExpired, nil)
+		}
+		return id, fromNowhere, nil
+	}
+	cred, err := a.policy.extract(r)
+	trail := trail{source: cred.from}
+	var claims jose.Claims
+	if err == nil {
+		claims, err = a.check(r.Context(), cred.token, &trail)
+		err = cred.judge(err)
+	}
+	if err != nil {
+		return nil, cred.from, trail.on(err)
+	}
+	a.logSuccess(r.Context(), trail)
+	return newIdentity(r.Context(), a, &claims), cred.from, nil
 }
 
 // Verify verifies a bare token, e.g. one that came in a message. It returns its claims, or an error as
@@ -204,26 +223,60 @@ func (a *Authenticator) isZero() bool { return a == nil || a.policy == nil }
 // end is when a token ends, for requests and connections alike.
 func (a *Authenticator) end(c *Claims) time.Time { return c.Expiry.Add(a.policy.leeway) }
 
-// verify is the way from a token to its claims. Nothing that the token says counts before its signature does: the
-// unverified iss and kid only choose which keys are asked.
 func (a *Authenticator) verify(ctx context.Context, token string, trail *trail) (*Claims, error) {
-	t, err := jose.Parse(token)
+	claims, err := a.check(ctx, token, trail)
 	if err != nil {
-		return nil, refuse(ErrInvalidToken, err)
+		return nil, err
+	}
+	return new(claimSet).fill(&claims), nil
+}
+
+// check is the way from a token to its claims. Nothing that the token says counts before its signature does: the
+// unverified iss and kid only choose which keys are asked.
+func (a *Authenticator) check(ctx context.Context, token string, trail *trail) (jose.Claims, error) {
+	if a.tokens != nil {
+		if known := a.tokens.Get(token); known != nil && known.isCurrent(ctx) {
+			trail.issuer, trail.kid = known.issuer.name, known.header.KeyID
+			err := known.issuer.judge(&known.claims, time.Now(), a.policy.leeway)
+			if errors.Is(err, ErrExpired) {
+				a.tokens.Drop(token)
+			}
+			return known.claims, err
+		}
+	}
+	t, err := a.headers.Parse(token)
+	if err != nil {
+		return jose.Claims{}, refuse(ErrInvalidToken, err)
 	}
 	trail.kid = t.Header.KeyID
 	c, err := jose.ParseClaims(t.Payload)
 	if err != nil {
-		return nil, refuse(ErrInvalidToken, err)
+		return jose.Claims{}, refuse(ErrInvalidToken, err)
 	}
-	iss := a.policy.issuerOf(c)
+	iss := a.policy.issuerOf(&c)
 	if iss == nil {
-		return nil, refuse(ErrInvalidToken, errors.New("iss: not an issuer that is trusted"))
+		return jose.Claims{}, refuse(ErrInvalidToken, errors.New("iss: not an issuer that is trusted"))
 	}
 	trail.issuer = iss.name
 	if err := iss.checkHeader(t.Header); err != nil {
-		return nil, refuse(ErrInvalidToken, err)
+		return jose.Claims{}, refuse(ErrInvalidToken, err)
 	}
+	key, err := iss.verify(ctx, &t)
+	if err != nil {
+		return jose.Claims{}, err
+	}
+	a.headers.Remember(&t)
+	if err := iss.judge(&c, time.Now(), a.policy.leeway); err != nil {
+		return jose.Claims{}, err
+	}
+	if a.tokens != nil && iss.lasting {
+		a.tokens.Put(token, remembered{iss, t.Header, key, c}, a.isPast)
+	}
+	return c, nil
+}
+
+// verify returns the key that made the signature of t.
+func (iss *issuer) verify(ctx context.Context, t *jose.Token) (*jose.Key, error) {
 	keys, err := iss.keys.Keys(ctx, t.Header)
 	switch {
 	case errors.Is(err, jwks.ErrUnknownKey), errors.Is(err, ErrInvalidToken):
@@ -233,20 +286,35 @@ func (a *Authenticator) verify(ctx context.Context, token string, trail *trail) 
 	case len(keys) == 0:
 		return nil, refuse(ErrInvalidToken, jwks.ErrUnknownKey)
 	}
-	verified := false
+	var verifiedBy *jose.Key
 	for _, k := range keys { // all of them: the time must not tell which secret it was
-		verified = t.VerifiedBy(k) || verified
+		if t.VerifiedBy(k) {
+			verifiedBy = k
+		}
 	}
-	if !verified {
+	if verifiedBy == nil {
 		return nil, refuse(ErrInvalidToken, errors.New("the signature is not valid"))
 	}
-	if err := iss.judge(c, time.Now(), a.policy.leeway); err != nil {
-		return nil, err
-	}
-	return &Claims{
-		Issuer: c.Issuer, Subject: c.Subject, ID: c.ID, Scope: c.Scope, Audience: c.Audience,
-		Expiry: c.Expiry, NotBefore: c.NotBefore, IssuedAt: c.IssuedAt, raw: c.Raw,
-	}, nil
+	return verifiedBy, nil
+}
+
+// A remembered token has had its signature verified. All else is checked each time.
+type remembered struct {
+	issuer *issuer
+	header jose.Header
+	key    *jose.Key
+	claims jose.Claims
+}
+
+// isCurrent reports whether the key that verified the token is still one of the issuer's: a key that is withdrawn takes
+// the memory of its tokens along. If the keys are not to be had just now, the token goes the long way, which says so.
+func (k *remembered) isCurrent(ctx context.Context) bool {
+	keys, err := k.issuer.keys.Keys(ctx, k.header)
+	return err == nil && slices.Contains(keys, k.key)
+}
+
+func (a *Authenticator) isPast(k *remembered) bool {
+	return !time.Now().Before(k.claims.Expiry.Add(a.policy.leeway))
 }
 
 func (p *policy) issuerOf(c *jose.Claims) *issuer {
@@ -297,19 +365,17 @@ func (iss *issuer) judge(c *jose.Claims, now time.Time, leeway time.Duration) er
 func (iss *issuer) judgeAudience(c *jose.Claims) string {
 	switch {
 	case iss.anyAudience:
-	case c.Audience == nil && len(iss.clientIDs) > 0:
+	case !c.HasAudience() && len(iss.clientIDs) > 0:
 		if !slices.Contains(iss.clientIDs, c.Client()) {
 			return "client_id: not one of ClientIDs"
 		}
-	case c.Audience != nil && len(iss.audience) == 0:
+	case c.HasAudience() && len(iss.audience) == 0:
 		return "aud: the token names an audience, and none is configured"
-	case len(iss.audience) > 0 && !slices.ContainsFunc(c.Audience, iss.isAudience):
+	case len(iss.audience) > 0 && !c.IsFor(iss.audience):
 		return "aud: not the audience"
 	}
 	return ""
 }
-
-func (iss *issuer) isAudience(aud string) bool { return slices.Contains(iss.audience, aud) }
 
 // Require returns a middleware that lets requests through whose claims pass check, and refuses others with 403
 // ([ErrForbidden]). It belongs inside an [Authenticator]'s Middleware or Optional; requests without claims get 401, which

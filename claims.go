@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/wsauth/wsauth/internal/jose"
 )
 
 // An identity is what a request's context says of who sent it. It is a context itself, which spares an allocation.
@@ -17,6 +19,34 @@ type identity struct {
 	claims *Claims        // nil: no token, behind Optional
 	checks []func(context.Context, *Claims) error
 	conn   *connection // has the claims, once there is a connection
+}
+
+// newIdentity makes one with the claims in the same piece of memory.
+func newIdentity(ctx context.Context, a *Authenticator, c *jose.Claims) *identity {
+	id := new(struct {
+		identity
+		set claimSet
+	})
+	id.identity = identity{Context: ctx, auth: a, claims: id.set.fill(c)}
+	return &id.identity
+}
+
+// A claimSet is Claims with room for one audience, which nearly all tokens have.
+type claimSet struct {
+	Claims
+	audience [1]string
+}
+
+// fill copies what c says: whoever gets Claims may change them, and must change nobody else's.
+func (s *claimSet) fill(c *jose.Claims) *Claims {
+	s.Claims = Claims{
+		Issuer: c.Issuer, Subject: c.Subject, ID: c.ID, Scope: c.Scope,
+		Expiry: c.Expiry, NotBefore: c.NotBefore, IssuedAt: c.IssuedAt, raw: c.Raw,
+	}
+	if c.HasAudience() {
+		s.Audience = c.Audience(s.audience[:0])
+	}
+	return &s.Claims
 }
 
 type identityKey struct{}

@@ -1,10 +1,12 @@
 package wsauth
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+)
 
 // What the fuzz targets and the allocation test reach beyond the public surface.
 var (
-	Bearer           = bearer
 	QueryToken       = queryToken
 	Cookie           = cookie
 	SubprotocolToken = subprotocolToken
@@ -15,4 +17,19 @@ var (
 func Extract(a *Authenticator, r *http.Request) (token string, err error) {
 	c, err := a.policy.extract(r)
 	return c.token, err
+}
+
+// Bearer is bearer with what is found out only of a token that is refused.
+func Bearer(values []string) (string, error) {
+	token, err := bearer(values)
+	if err == nil && token != "" && !isB64Token(token) {
+		return "", errMalformed
+	}
+	return token, err
+}
+
+// Check is what Upgrade does with a token.
+func Check(a *Authenticator, token string) error {
+	_, err := a.check(context.Background(), token, new(trail))
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/wsauth/wsauth/internal/jose"
 	"github.com/wsauth/wsauth/internal/origin"
 )
 
@@ -117,12 +118,11 @@ var (
 // extract finds the one token of a request and checks what its source demands. Its errors are refusals.
 func (p *policy) extract(r *http.Request) (credential, error) {
 	var found credential
-	handshake := isHandshake(r)
 	for _, x := range p.extractors {
 		if x.from == fromCookie {
 			continue
 		}
-		token, err := x.find(r, handshake)
+		token, err := x.find(r)
 		if err == nil && token != "" && found.token != "" {
 			err = errTwice
 		}
@@ -152,7 +152,7 @@ func (p *policy) extract(r *http.Request) (credential, error) {
 }
 
 // find returns the token of an explicit extractor; empty: there is none.
-func (x Extractor) find(r *http.Request, handshake bool) (string, error) {
+func (x Extractor) find(r *http.Request) (string, error) {
 	var token string
 	var err error
 	switch x.from {
@@ -168,7 +168,7 @@ func (x Extractor) find(r *http.Request, handshake bool) (string, error) {
 	case fromSubprotocol:
 		token, err = subprotocolToken(r.Header["Sec-Websocket-Protocol"], x.name)
 	}
-	if err == nil && token != "" && !handshake {
+	if err == nil && token != "" && !isHandshake(r) {
 		err = errPlace
 	}
 	return token, err
@@ -191,17 +191,27 @@ func bearer(values []string) (string, error) {
 	if v != "" && v[0] != ' ' && isToken(v[:1]) {
 		return "", nil // the name of a longer scheme
 	}
-	if len(v) < 2 || v[0] != ' ' || !isB64Token(v[1:]) {
+	if len(v) < 2 || v[0] != ' ' {
 		return "", errMalformed
 	}
 	return v[1:], nil
 }
 
+// judge says of a token that was refused if it is no b64token at all, which makes the request malformed. A token that is
+// accepted is one: what a JWS is made of is part of it.
+func (c credential) judge(err error) error {
+	if c.from == fromHeader && errors.Is(err, ErrInvalidToken) && !isB64Token(c.token) {
+		return refuse(ErrMalformedRequest, errMalformed)
+	}
+	return err
+}
+
+// isB64Token looks no further than the longest token goes: the answer to a longer one is not worth reading a megabyte.
 func isB64Token(s string) bool {
-	for i := range len(s) {
+	for i := range min(len(s), jose.MaxLength) {
 		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("-._~+/=", c) >= 0:
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.':
+		case strings.IndexByte("-_~+/=", c) >= 0:
 		default:
 			return false
 		}
@@ -252,7 +262,7 @@ func names(pair, name string) bool {
 		return false
 	}
 	key, _, _ := strings.Cut(pair, "=")
-	if strings.ContainsAny(key, "%+") {
+	if len(key) > len(name) && strings.Contains(key, "%") || strings.Contains(key, "+") {
 		if unescaped, err := url.QueryUnescape(key); err == nil {
 			key = unescaped
 		}

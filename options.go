@@ -37,6 +37,11 @@ type Options struct {
 	// exp + Leeway, for a request and for a connection alike.
 	Leeway time.Duration
 
+	// CacheSize is how many verified tokens are remembered, at about 1.5 KB each. A token that comes again is not spared
+	// any check but that of its signature: its times, its audience and whether its key is still the issuer's are looked
+	// at each time. Tokens whose key comes from a [KeyFunc] are not remembered. Default: none.
+	CacheSize int
+
 	// Realm is the realm of WWW-Authenticate (RFC 9110 section 11.5). Default: "wsauth".
 	Realm string
 
@@ -291,6 +296,7 @@ type issuer struct {
 	anyAudience bool
 	keys        keySource
 	algs        jose.Algs
+	lasting     bool   // a key is the same each time it is looked up
 	typ         string // as jose.MediaType has it
 	maxTTL      time.Duration
 }
@@ -333,12 +339,17 @@ func (o *Options) check() (*policy, error) {
 		}
 		p.origins = append(p.origins, parsed)
 	}
+	if o.CacheSize < 0 || o.CacheSize > maxCacheSize {
+		c.fault("CacheSize", "negative, or more than %d", maxCacheSize)
+	}
 	p.realm = c.realm(o.Realm)
 	if len(c.faults) > 0 {
 		return nil, errors.Join(c.faults...)
 	}
 	return p, nil
 }
+
+const maxCacheSize = 1 << 24
 
 // name checks that each token can belong to one issuer at most.
 func (c *checker) name(field string, all []Issuer, i int) {
@@ -370,6 +381,8 @@ func (c *checker) issuer(field string, in *Issuer, log *slog.Logger) issuer {
 		c.fault(field+".Keys", "%v", err)
 	} else {
 		out.keys, out.algs = source, algs&narrow
+		_, asked := source.(called)
+		out.lasting = !asked
 		c.fit(field, in, algs, narrow)
 		public, anybody := out.algs&^jose.HMACAlgs != 0, len(in.Audience)+len(in.ClientIDs) == 0
 		if public && anybody && !in.AnyAudience {

@@ -130,12 +130,13 @@ var faultyOptions = map[string]struct {
 			},
 			Extractors: []wsauth.Extractor{{}, wsauth.FromHeader(), wsauth.FromHeader(), wsauth.FromQuery("")},
 			Origins:    []string{"https://good.example.com", "*", "null"},
+			CacheSize:  -1,
 			Realm:      "a\nb",
 		},
 		[]string{
 			"Issuers[0].Keys", "Issuers[0].Audience[1]", "Issuers[0].AnyAudience", "Issuers[0].ClientIDs[0]", "Issuers[0].MaxTTL",
 			"Issuers[1].Name", "Issuers[1].Audience", "Issuers[1].Algorithms[1]", "Issuers[2].Name",
-			"Extractors[0]", "Extractors[2]", "Extractors[3]", "Origins[1]", "Origins[2]", "Realm",
+			"Extractors[0]", "Extractors[2]", "Extractors[3]", "Origins[1]", "Origins[2]", "Realm", "CacheSize",
 		},
 	},
 

@@ -149,18 +149,17 @@ type upgrader struct {
 const maxRefusing = 256
 
 func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	authenticated, err := u.authenticate(r)
+	id, err := u.authenticate(r)
 	if err != nil {
 		u.auth.refuse(w, r, err, u)
 		return
 	}
-	id := identityOf(authenticated.Context())
 	seat, err := u.seats.take(id.claims)
 	if err != nil {
 		u.auth.refuse(w, r, err, u)
 		return
 	}
-	c, ctx := u.connect(w, authenticated, seat)
+	c, ctx := u.connect(w, r, id, seat)
 	if c == nil {
 		return
 	}
@@ -175,8 +174,8 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 }
 
-// authenticate returns a request with an identity. It has no claims if they are to come with the first message.
-func (u *upgrader) authenticate(r *http.Request) (*http.Request, error) {
+// authenticate returns an identity. It has no claims if they are to come with the first message.
+func (u *upgrader) authenticate(r *http.Request) (*identity, error) {
 	a := u.auth
 	if a.isZero() {
 		return nil, refuse(ErrUnavailable, errZero)
@@ -187,22 +186,21 @@ func (u *upgrader) authenticate(r *http.Request) (*http.Request, error) {
 	if err := a.policy.checkOrigin(r); err != nil {
 		return nil, err
 	}
-	authenticated, err := a.authenticate(r)
+	id, _, err := a.identify(r)
 	if u.opts.FirstMessage > 0 && isNoToken(err) && isHandshake(r) {
-		return r.WithContext(&identity{Context: r.Context(), auth: a}), nil
+		return &identity{auth: a}, nil
 	}
-	return authenticated, err
+	return id, err
 }
 
 // connect turns an authenticated request into a connection, whose context it returns; nil: it was no handshake, the
 // response is written and the seat given back.
-func (u *upgrader) connect(w http.ResponseWriter, r *http.Request, taken seat) (c *connection, _ context.Context) {
+func (u *upgrader) connect(w http.ResponseWriter, r *http.Request, id *identity, taken seat) (c *connection, _ context.Context) {
 	defer func() {
 		if c == nil { // also where a ResponseWriter panics
 			taken.leave()
 		}
 	}()
-	id := identityOf(r.Context())
 	around := r.Context()
 	if around == context.Context(id) {
 		around = id.Context // the connection has an identity of its own

@@ -3,6 +3,7 @@ package jose
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,19 +13,38 @@ import (
 type Claims struct {
 	Raw                         string // the whole claim set, strictly checked JSON
 	Issuer, Subject, ID, Scope  string
-	Audience                    []string // nil: no aud
 	Expiry, NotBefore, IssuedAt time.Time
 	HasIssuer                   bool
+
+	audience string // aud as JSON text, a string or an array of strings; empty: none
 
 	// What else says whose token it is, as JSON text; empty: missing.
 	SessionID, ClientID, AuthorizedParty string // sid, client_id, azp
 }
 
+// HasAudience reports whether there is an aud.
+func (c *Claims) HasAudience() bool { return c.audience != "" }
+
+// Audience appends aud to list.
+func (c *Claims) Audience(list []string) []string {
+	if s, ok := stringValue(c.audience); ok {
+		return append(list, s)
+	}
+	all, _ := stringList("aud", c.audience)
+	return append(list, all...)
+}
+
+// IsFor reports whether one of these is in aud.
+func (c *Claims) IsFor(audience []string) bool {
+	if s, ok := stringValue(c.audience); ok {
+		return slices.Contains(audience, s)
+	}
+	all, _ := stringList("aud", c.audience)
+	return slices.ContainsFunc(all, func(s string) bool { return slices.Contains(audience, s) })
+}
+
 // Client returns client_id; empty: there is none, or it is not a string.
 func (c *Claims) Client() string {
-	if c.ClientID == "" {
-		return ""
-	}
 	s, _ := stringValue(c.ClientID)
 	return s
 }
@@ -37,68 +57,78 @@ var registered = map[string]bool{
 
 // ParseClaims reads a JWT claim set (RFC 7519 section 4). It checks the form of the claims and nothing about
 // whether they hold now; only the presence of exp is required.
-func ParseClaims(raw string) (*Claims, error) {
-	c := &Claims{Raw: raw}
-	var scp string
-	hasScope := false
-	err := walkObject(raw, func(name, folded, value string) error {
-		var err error
-		switch name {
-		case "iss":
-			c.HasIssuer = true
-			c.Issuer, err = stringClaim(name, value)
-		case "sub":
-			c.Subject, err = stringClaim(name, value)
-		case "jti":
-			c.ID, err = stringClaim(name, value)
-		case "sid":
-			c.SessionID = value
-		case "client_id":
-			c.ClientID = value
-		case "azp":
-			c.AuthorizedParty = value
-		case "aud":
-			c.Audience, err = audience(value)
-		case "exp":
-			c.Expiry, err = numericDate(name, value)
-			if err == nil && c.Expiry.Unix() < 1 {
-				err = errors.New("exp: not after 1970") // 0 means "never" to some
-			}
-		case "nbf":
-			c.NotBefore, err = numericDate(name, value)
-		case "iat":
-			c.IssuedAt, err = numericDate(name, value)
+func ParseClaims(raw string) (Claims, error) {
+	c := Claims{Raw: raw}
+	scp, hasScope := "", false
+	sc := scanner{s: raw}
+	o := sc.open()
+	for sc.member(&o) {
+		err := c.read(&o)
+		switch o.name {
 		case "scope":
 			hasScope = true
-			c.Scope, err = stringClaim(name, value)
+			c.Scope, err = stringClaim(o.name, o.value)
 		case "scp":
-			scp, err = scopes(value)
-		case "cnf":
-			// A token bound to a key is worth nothing without proof of that key (RFC 7800, RFC 9449);
-			// taken as a bearer token it would lose the protection its issuer gave it.
-			err = errors.New("cnf: the token is bound to a key, which is not supported")
-		case "events":
-			err = refuseLogout(value)
-		default:
-			if registered[folded] {
-				err = errors.New("a registered claim name in another letter case")
-			}
+			scp, err = scopes(o.value)
 		}
-		return err
-	})
-	if err != nil {
-		return nil, err
+		if err != nil {
+			return Claims{}, err
+		}
+	}
+	if err := sc.end(&o); err != nil {
+		return Claims{}, err
 	}
 	if c.Expiry.IsZero() {
-		return nil, errors.New("exp: missing")
+		return Claims{}, errors.New("exp: missing")
 	}
 	if !c.IssuedAt.IsZero() && c.IssuedAt.After(c.Expiry) {
-		return nil, errors.New("iat: after exp")
+		return Claims{}, errors.New("iat: after exp")
 	}
 	if !hasScope {
 		c.Scope = scp
 	}
 	return c, nil
+}
+
+// read reads one member, but for scope and scp, of which one decides.
+func (c *Claims) read(m *object) (err error) {
+	switch m.name {
+	case "iss":
+		c.HasIssuer = true
+		c.Issuer, err = stringClaim(m.name, m.value)
+	case "sub":
+		c.Subject, err = stringClaim(m.name, m.value)
+	case "jti":
+		c.ID, err = stringClaim(m.name, m.value)
+	case "sid":
+		c.SessionID = m.value
+	case "client_id":
+		c.ClientID = m.value
+	case "azp":
+		c.AuthorizedParty = m.value
+	case "aud":
+		c.audience, err = m.value, checkAudience(m.value)
+	case "exp":
+		c.Expiry, err = numericDate(m.name, m.value)
+		if err == nil && c.Expiry.Unix() < 1 {
+			err = errors.New("exp: not after 1970") // 0 means "never" to some
+		}
+	case "nbf":
+		c.NotBefore, err = numericDate(m.name, m.value)
+	case "iat":
+		c.IssuedAt, err = numericDate(m.name, m.value)
+	case "cnf":
+		// A token bound to a key is worth nothing without proof of that key (RFC 7800, RFC 9449);
+		// taken as a bearer token it would lose the protection its issuer gave it.
+		err = errors.New("cnf: the token is bound to a key, which is not supported")
+	case "events":
+		err = refuseLogout(m.value)
+	default:
+		if m.name != m.folded && registered[m.folded] {
+			err = errors.New("a registered claim name in another letter case")
+		}
+	}
+	return err
 }
 
 func stringClaim(name, value string) (string, error) {
@@ -109,16 +139,16 @@ func stringClaim(name, value string) (string, error) {
 	return s, nil
 }
 
-// audience reads aud: a string, or an array of strings (RFC 7519 section 4.1.3).
-func audience(value string) ([]string, error) {
-	if s, ok := stringValue(value); ok {
-		return []string{s}, nil
+// checkAudience checks the form of aud: a string, or an array of strings (RFC 7519 section 4.1.3).
+func checkAudience(value string) error {
+	if value[0] == '"' {
+		return nil
 	}
 	list, err := stringList("aud", value)
 	if err == nil && len(list) == 0 {
 		err = errors.New("aud: empty")
 	}
-	return list, err
+	return err
 }
 
 // scopes reads scp, which providers send as a string of scopes with spaces between them or as an array.
@@ -139,7 +169,7 @@ func scopes(value string) (string, error) {
 }
 
 func stringList(name, value string) ([]string, error) {
-	if value[0] != '[' {
+	if value == "" || value[0] != '[' {
 		return nil, fmt.Errorf("%s: neither a string nor an array of strings", name)
 	}
 	var list []string
@@ -188,6 +218,16 @@ func numericDate(name, value string) (time.Time, error) {
 // decimal takes a JSON number that is not negative apart into seconds and nanoseconds, cutting what is finer.
 // ok is false from 10^12 on.
 func decimal(number string) (seconds, nanos int64, ok bool) {
+	for i := range len(number) { // whole seconds are what nearly all have
+		c := number[i]
+		if i == 12 || c < '0' || c > '9' {
+			break
+		}
+		if seconds = seconds*10 + int64(c-'0'); i == len(number)-1 {
+			return seconds, 0, true
+		}
+	}
+	seconds = 0
 	mantissa, exponent := number, 0
 	if i := strings.IndexAny(number, "eE"); i >= 0 {
 		mantissa = number[:i]

@@ -3,7 +3,7 @@ package jose
 import (
 	"encoding/json"
 	"math/big"
-	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,7 +24,7 @@ var claimsRows = []struct {
 	{"exp alone", `{"exp":1800000600}`, &Claims{Expiry: at(1800000600, 0)}},
 	{"every registered claim",
 		`{"iss":"i","sub":"s","aud":["a","b"],"exp":1800000600,"nbf":1800000000,"iat":1800000001,"jti":"j","scope":"x y"}`,
-		&Claims{Issuer: "i", HasIssuer: true, Subject: "s", Audience: []string{"a", "b"}, Expiry: at(1800000600, 0),
+		&Claims{Issuer: "i", HasIssuer: true, Subject: "s", audience: `["a","b"]`, Expiry: at(1800000600, 0),
 			NotBefore: at(1800000000, 0), IssuedAt: at(1800000001, 0), ID: "j", Scope: "x y"}},
 	{"white space around claims", " {\n\"exp\" :\t1800000600 } ", &Claims{Expiry: at(1800000600, 0)}},
 	{"a claim whose name is escaped", `{"\u0065xp":1800000600,"sub":"\u0073"}`,
@@ -123,12 +123,12 @@ var claimsRows = []struct {
 	{"iss as it is, case and final slash", `{"exp":1800000600,"iss":"HTTPS://Id.example.com/"}`,
 		&Claims{Expiry: at(1800000600, 0), HasIssuer: true, Issuer: "HTTPS://Id.example.com/"}},
 
-	{"aud a string", `{"exp":1800000600,"aud":"a"}`, &Claims{Expiry: at(1800000600, 0), Audience: []string{"a"}}},
-	{"aud an empty string", `{"exp":1800000600,"aud":""}`, &Claims{Expiry: at(1800000600, 0), Audience: []string{""}}},
+	{"aud a string", `{"exp":1800000600,"aud":"a"}`, &Claims{Expiry: at(1800000600, 0), audience: `"a"`}},
+	{"aud an empty string", `{"exp":1800000600,"aud":""}`, &Claims{Expiry: at(1800000600, 0), audience: `""`}},
 	{"aud an array of one", `{"exp":1800000600,"aud":["a"]}`,
-		&Claims{Expiry: at(1800000600, 0), Audience: []string{"a"}}},
+		&Claims{Expiry: at(1800000600, 0), audience: `["a"]`}},
 	{"aud with escapes and white space", `{"exp":1800000600,"aud":[ "\u0061" , "b\n" ]}`,
-		&Claims{Expiry: at(1800000600, 0), Audience: []string{"a", "b\n"}}},
+		&Claims{Expiry: at(1800000600, 0), audience: `[ "\u0061" , "b\n" ]`}},
 	{"aud an empty array", `{"exp":1800000600,"aud":[]}`, nil},
 	{"aud of mixed types", `{"exp":1800000600,"aud":["a",1]}`, nil},
 	{"aud with a null", `{"exp":1800000600,"aud":[null,"a"]}`, nil},
@@ -242,7 +242,7 @@ func TestClaimsAreReadExactlyOrRefused(t *testing.T) {
 				if err == nil {
 					t.Fatalf("accepted as %+v", got)
 				}
-				if got != nil {
+				if got != (Claims{}) {
 					t.Errorf("refused, and yet %+v", got)
 				}
 				checkLeak(t, err, row.claims)
@@ -253,8 +253,8 @@ func TestClaimsAreReadExactlyOrRefused(t *testing.T) {
 			}
 			want := *row.want
 			want.Raw = row.claims
-			if !reflect.DeepEqual(*got, want) {
-				t.Errorf("got %+v, want %+v", *got, want)
+			if got != want {
+				t.Errorf("got %+v, want %+v", got, want)
 			}
 		})
 	}
@@ -296,6 +296,40 @@ func TestANestedTokenIsNoClaimSet(t *testing.T) {
 	}
 }
 
+func TestAnAudienceIsOneStringOrSeveral(t *testing.T) {
+	for name, row := range map[string]struct {
+		aud  string
+		want []string
+	}{
+		"none":              {``, nil},
+		"a string":          {`"a"`, []string{"a"}},
+		"an empty string":   {`""`, []string{""}},
+		"an escaped string": {`"\u0061\n"`, []string{"a\n"}},
+		"an array of one":   {`["a"]`, []string{"a"}},
+		"an array of two":   {`[ "\u0061" , "b" ]`, []string{"a", "b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := `{"exp":1800000600}`
+			if row.aud != "" {
+				text = `{"exp":1800000600,"aud":` + row.aud + `}`
+			}
+			c, err := ParseClaims(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := c.Audience(nil); !slices.Equal(got, row.want) || c.HasAudience() != (row.want != nil) {
+				t.Errorf("Audience %q, HasAudience %v", got, c.HasAudience())
+			}
+			for _, ours := range [][]string{nil, {"c"}, {"a"}, {"c", "b"}, {""}, {"A", "a\n"}} {
+				want := slices.ContainsFunc(ours, func(s string) bool { return slices.Contains(row.want, s) })
+				if c.IsFor(ours) != want {
+					t.Errorf("IsFor(%q) = %v", ours, !want)
+				}
+			}
+		})
+	}
+}
+
 func FuzzParseClaims(f *testing.F) {
 	for _, row := range claimsRows {
 		f.Add(row.claims)
@@ -309,7 +343,7 @@ func FuzzParseClaims(f *testing.F) {
 		}
 		got, err := ParseClaims(claims)
 		if err != nil {
-			if got != nil {
+			if got != (Claims{}) {
 				t.Fatalf("%q: refused, and yet %+v", claims, got)
 			}
 			return

@@ -29,17 +29,17 @@ var (
 // names that differ in letter case only, since encoding/json takes either for the same field; invalid UTF-8
 // and lone surrogates are refused, since encoding/json turns them all into U+FFFD and so makes two subjects one.
 func walkObject(s string, visit func(name, folded, value string) error) error {
-	var names [24]string // on the stack: most objects have no more members
-	sc := scanner{s: s, names: names[:0]}
-	sc.space()
-	if err := sc.object(visit); err != nil {
-		return err
+	sc := scanner{s: s}
+	o := sc.open()
+	for sc.member(&o) {
+		if visit == nil {
+			continue
+		}
+		if err := visit(o.name, o.folded, o.value); err != nil {
+			return err
+		}
 	}
-	sc.space()
-	if sc.i != len(s) {
-		return errSyntax
-	}
-	return nil
+	return sc.end(&o)
 }
 
 // CheckObject refuses what is not strictly one JSON object, as walkObject does.
@@ -72,11 +72,25 @@ type scanner struct {
 	s     string
 	i     int
 	depth int
-	names []string // the folded names seen so far in each object being read, the innermost object's last
+	// The folded names seen so far in each object being read, the innermost object's last. An array, and not a slice, so
+	// that it stays on the stack.
+	names [24]string
+	n     int
+}
+
+// An object is one that a scanner is reading, at one of its members.
+type object struct {
+	name, folded, value string // of the member: its name decoded, the same in folded letter case, the value's own text
+
+	first int             // of the scanner's names
+	seen  uint64          // a bit for each of them: where a name's is not set, it was not there before
+	many  map[string]bool // the names, once there are too many to compare each with each
+	begun bool
+	err   error
 }
 
 func (sc *scanner) space() {
-	for sc.i < len(sc.s) {
+	for sc.i < len(sc.s) && sc.s[sc.i] <= ' ' {
 		switch sc.s[sc.i] {
 		case ' ', '\t', '\n', '\r':
 			sc.i++
@@ -103,7 +117,7 @@ func (sc *scanner) value() error {
 	}
 	switch sc.s[sc.i] {
 	case '{':
-		return sc.object(nil)
+		return sc.object()
 	case '[':
 		return sc.array(nil)
 	case '"':
@@ -128,73 +142,106 @@ func (sc *scanner) literal(word string) error {
 	return nil
 }
 
-func (sc *scanner) object(visit func(name, folded, value string) error) error {
+func (sc *scanner) object() error {
+	o := sc.open()
+	for sc.member(&o) {
+	}
+	return o.err
+}
+
+// open begins to read an object, whose members [scanner.member] then reads.
+func (sc *scanner) open() object {
+	o := object{first: sc.n}
 	if !sc.next('{') {
+		o.err = errSyntax
+	} else if sc.depth++; sc.depth > maxDepth {
+		o.err = errDepth
+	}
+	return o
+}
+
+// member reads the next member of o; false: there is none, or o.err says what is wrong.
+func (sc *scanner) member(o *object) bool {
+	if o.err != nil {
+		return false
+	}
+	if sc.next('}') {
+		sc.n = o.first
+		sc.depth--
+		return false
+	}
+	if o.begun && !sc.next(',') {
+		o.err = errSyntax
+		return false
+	}
+	o.begun = true
+	o.err = sc.readMember(o)
+	return o.err == nil
+}
+
+func (sc *scanner) readMember(o *object) error {
+	sc.space()
+	raw, plain, err := sc.str()
+	if err != nil {
+		return err
+	}
+	o.name = decode(raw, plain)
+	o.folded = fold(o.name)
+	if err := sc.addName(o); err != nil {
+		return err
+	}
+	if !sc.next(':') {
 		return errSyntax
 	}
-	if sc.depth++; sc.depth > maxDepth {
-		return errDepth
+	sc.space()
+	start := sc.i
+	err = sc.value()
+	o.value = sc.s[start:sc.i]
+	return err
+}
+
+// end finds what is wrong with o, or behind it.
+func (sc *scanner) end(o *object) error {
+	if o.err != nil {
+		return o.err
 	}
-	first := len(sc.names)
-	defer func() { sc.names = sc.names[:first]; sc.depth-- }()
-	if sc.next('}') {
-		return nil
+	if sc.space(); sc.i != len(sc.s) {
+		return errSyntax
 	}
-	var many map[string]bool // the names, once there are too many to compare each with each
-	for {
-		sc.space()
-		raw, plain, err := sc.str()
-		if err != nil {
-			return err
-		}
-		name := decode(raw, plain)
-		folded := fold(name)
-		if many, err = sc.addName(first, many, folded); err != nil {
-			return err
-		}
-		if !sc.next(':') {
-			return errSyntax
-		}
-		sc.space()
-		start := sc.i
-		if err := sc.value(); err != nil {
-			return err
-		}
-		if visit != nil {
-			if err := visit(name, folded, sc.s[start:sc.i]); err != nil {
-				return err
-			}
-		}
-		if sc.next('}') {
-			return nil
-		}
-		if !sc.next(',') {
-			return errSyntax
-		}
-	}
+	return nil
 }
 
 // addName remembers the name of a member, or refuses one that is there already.
-func (sc *scanner) addName(first int, many map[string]bool, folded string) (map[string]bool, error) {
-	const few = 24
-	if many == nil && len(sc.names)-first < few {
-		if slices.Contains(sc.names[first:], folded) {
-			return nil, errDuplicate
+func (sc *scanner) addName(o *object) error {
+	if o.many == nil && sc.n < len(sc.names) {
+		bit := uint64(1) << (bitOf(o.folded) % 64)
+		if o.seen&bit != 0 && slices.Contains(sc.names[o.first:sc.n], o.folded) {
+			return errDuplicate
 		}
-		sc.names = append(sc.names, folded)
-		return nil, nil
+		o.seen |= bit
+		sc.names[sc.n] = o.folded
+		sc.n++
+		return nil
 	}
-	if many == nil {
-		many = make(map[string]bool, 4*few)
-		for _, n := range sc.names[first:] {
-			many[n] = true
+	if o.many == nil {
+		o.many = make(map[string]bool, 2*len(sc.names))
+		for _, n := range sc.names[o.first:sc.n] {
+			o.many[n] = true
 		}
 	}
-	if many[folded] {
-		return nil, errDuplicate
+	if o.many[o.folded] {
+		return errDuplicate
 	}
-	many[folded] = true
-	return many, nil
+	o.many[o.folded] = true
+	return nil
+}
+
+// bitOf is a cheap hash: it tells the names of claims apart, which differ in length or at an end.
+func bitOf(name string) int {
+	if name == "" {
+		return 0
+	}
+	return len(name) + 3*int(name[0]) + 7*int(name[len(name)-1])
 }
 
 func (sc *scanner) array(visit func(value string) error) error {
@@ -228,6 +275,14 @@ func (sc *scanner) array(visit func(value string) error) error {
 	}
 }
 
+// plainByte has what stands for itself within a string: ASCII but for quotes, backslashes and control characters.
+var plainByte = func() (plain [256]bool) {
+	for c := byte(' '); c < utf8.RuneSelf; c++ {
+		plain[c] = c != '"' && c != '\\'
+	}
+	return plain
+}()
+
 // str reads a string and returns what is between the quotes; plain says that it has no escapes.
 func (sc *scanner) str() (raw string, plain bool, err error) {
 	if sc.i == len(sc.s) || sc.s[sc.i] != '"' {
@@ -238,6 +293,8 @@ func (sc *scanner) str() (raw string, plain bool, err error) {
 	plain, ascii := true, true
 	for sc.i < len(sc.s) {
 		switch c := sc.s[sc.i]; {
+		case plainByte[c]:
+			sc.i++
 		case c == '"':
 			raw = sc.s[start:sc.i]
 			sc.i++
@@ -253,7 +310,7 @@ func (sc *scanner) str() (raw string, plain bool, err error) {
 		case c < 0x20:
 			return "", false, errSyntax
 		default:
-			ascii = ascii && c < utf8.RuneSelf
+			ascii = false
 			sc.i++
 		}
 	}
@@ -352,7 +409,7 @@ func decode(raw string, plain bool) string {
 
 // stringValue decodes the text of a value that a scanner has read; ok says that it is a string.
 func stringValue(value string) (s string, ok bool) {
-	if value[0] != '"' {
+	if value == "" || value[0] != '"' {
 		return "", false
 	}
 	raw := value[1 : len(value)-1]

@@ -8,8 +8,10 @@ package jose
 import (
 	"encoding/base64"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // MaxLength is the length in bytes of the longest token that is read at all.
@@ -38,12 +40,17 @@ type Token struct {
 	Header  Header
 	Payload string
 
+	header    string // its segment
+	known     bool   // the header was remembered
 	signed    string // header and payload with the dot between them, as they came
 	signature string // as it came, in base64url
 }
 
 // Parse takes a token apart. Errors never contain any part of it.
-func Parse(token string) (Token, error) {
+func Parse(token string) (Token, error) { return (*Headers)(nil).Parse(token) }
+
+// Parse is [Parse], but does not read a header that h remembers.
+func (h *Headers) Parse(token string) (Token, error) {
 	if len(token) > MaxLength {
 		return Token{}, errLength
 	}
@@ -52,20 +59,23 @@ func Parse(token string) (Token, error) {
 		return Token{}, errCompact
 	}
 	payload, signature, ok := strings.Cut(rest, ".")
-	if !ok || !base64url(header) || !base64url(payload) || !base64url(signature) {
+	if !ok || payload == "" || !base64url(signature) || hasLineBreak(token) {
 		return Token{}, errCompact
 	}
-	t := Token{signed: token[:len(header)+1+len(payload)], signature: signature}
+	t := Token{header: header, signed: token[:len(header)+1+len(payload)], signature: signature}
 
 	buf := getScratch()
 	defer putScratch(buf)
-	text, err := decodeSegment(buf, header)
-	if err != nil {
-		return Token{}, err
+	if t.Header, t.known = h.find(header); !t.known {
+		text, err := decodeSegment(buf, header)
+		if err != nil {
+			return Token{}, err
+		}
+		if t.Header, err = parseHeader(text); err != nil {
+			return Token{}, err
+		}
 	}
-	if t.Header, err = parseHeader(text); err != nil {
-		return Token{}, err
-	}
+	var err error
 	if t.Payload, err = decodeSegment(buf, payload); err != nil {
 		return Token{}, err
 	}
@@ -82,18 +92,62 @@ func (t *Token) VerifiedBy(k *Key) bool {
 	return err == nil && k.verify(t.Header.Alg, data, buf.raw[:n])
 }
 
-// base64url reports whether s is not empty and has none but the characters of base64url. The decoder of
-// encoding/base64 would skip line breaks.
+// Headers remembers what the header segments of verified tokens say: an issuer's tokens have a few different ones, and
+// reading JSON again for each token would cost about as much as an HMAC. The zero value is ready to use.
+type Headers struct {
+	known atomic.Pointer[map[string]Header]
+}
+
+const maxHeaders = 64
+
+func (h *Headers) find(segment string) (Header, bool) {
+	if h == nil {
+		return Header{}, false
+	}
+	known := h.known.Load()
+	if known == nil {
+		return Header{}, false
+	}
+	header, ok := (*known)[segment]
+	return header, ok
+}
+
+// Remember remembers the header of t, which must be verified: nobody else may fill the memory.
+func (h *Headers) Remember(t *Token) {
+	if t.known {
+		return
+	}
+	next := map[string]Header{}
+	if known := h.known.Load(); known != nil && len(*known) < maxHeaders {
+		maps.Copy(next, *known)
+	}
+	header := t.Header
+	header.KeyID = strings.Clone(header.KeyID)
+	next[strings.Clone(t.header)] = header
+	h.known.Store(&next)
+}
+
+// hasLineBreak looks for what the decoder of encoding/base64 would skip.
+func hasLineBreak(s string) bool {
+	return strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0
+}
+
+// base64url reports whether s is not empty and has none but the characters of base64url.
 func base64url(s string) bool {
 	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
-		default:
+		if !base64urlByte[s[i]] {
 			return false
 		}
 	}
 	return s != ""
 }
+
+var base64urlByte = func() (is [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
+		is[c] = true
+	}
+	return is
+}()
 
 func decodeSegment(buf *scratch, segment string) (string, error) {
 	n, err := strict.Decode(buf.raw[:], append(buf.text[:0], segment...))

@@ -2,6 +2,7 @@ package jose
 
 import (
 	"encoding/base64"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -522,6 +523,49 @@ func TestNoMutantOfATokenIsAccepted(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestARememberedHeaderIsReadAlike(t *testing.T) {
+	var known Headers
+	for name, row := range map[string]string{
+		"with a kid": `{"alg":"HS256","kid":"a"}`, "with a type": `{"alg":"HS256","typ":"application/AT+jwt"}`,
+		"with white space": ` { "alg" : "HS256" } `,
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := mint.New("HS256", "")
+			first := must(known.Parse(key.Sign(row, goodClaims)))
+			if first.known {
+				t.Fatal("remembered before")
+			}
+			known.Remember(&first)
+			again := must(known.Parse(key.Sign(row, goodClaims)))
+			if !again.known || again.Header != first.Header {
+				t.Errorf("known: %v, %+v, want %+v", again.known, again.Header, first.Header)
+			}
+			// Another spelling is another segment, and the rest of the token is read as ever.
+			if other := must(known.Parse(key.Sign(row+" ", goodClaims))); other.known || other.Header != first.Header {
+				t.Errorf("known: %v, %+v", other.known, other.Header)
+			}
+			if _, err := known.Parse(again.header + ".!." + again.signature); err == nil {
+				t.Error("a malformed payload behind a remembered header is accepted")
+			}
+		})
+	}
+}
+
+func TestTheMemoryOfHeadersIsBounded(t *testing.T) {
+	var known Headers
+	key := mint.New("HS256", "")
+	for i := range 10 * maxHeaders {
+		token := must(known.Parse(key.Sign(fmt.Sprintf(`{"alg":"HS256","kid":"%d"}`, i), goodClaims)))
+		known.Remember(&token)
+		if n := len(*known.known.Load()); n > maxHeaders {
+			t.Fatalf("%d headers", n)
+		}
+		if token = must(known.Parse(key.Sign(fmt.Sprintf(`{"alg":"HS256","kid":"%d"}`, i), goodClaims))); !token.known {
+			t.Fatal("the newest is not remembered")
+		}
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"hash"
@@ -88,8 +87,14 @@ type Key struct {
 	ID   string // kid; empty: none
 	Algs Algs
 
-	macs   [3]*sync.Pool // of hash.Hash keyed with the secret, for HS256, HS384, HS512
+	macs   [3]*sync.Pool // of *mac, for HS256, HS384, HS512
 	public any           // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey; nil: a secret
+}
+
+// A mac is a hash keyed with a secret. Keying one costs two blocks of the hash; Reset brings a keyed one back.
+type mac struct {
+	hash.Hash
+	sum [sha512.Size]byte // room for Sum, which would be allocated on each call
 }
 
 // IsSecret reports whether k is an HMAC secret.
@@ -103,8 +108,7 @@ func NewSecret(secret []byte) (*Key, error) {
 	for a, newHash := range []func() hash.Hash{sha256.New, sha512.New384, sha512.New} {
 		if len(secret) >= newHash().Size() {
 			k.Algs = k.Algs.With(Alg(a))
-			// Keying a state costs two blocks of the hash; Reset brings a keyed one back.
-			k.macs[a] = &sync.Pool{New: func() any { return hmac.New(newHash, secret) }}
+			k.macs[a] = &sync.Pool{New: func() any { return &mac{Hash: hmac.New(newHash, secret)} }}
 		}
 	}
 	if k.Algs == 0 {
@@ -233,56 +237,86 @@ func (k *Key) verify(alg Alg, data, signature []byte) bool {
 	if k.IsSecret() {
 		return k.verifyMAC(alg, data, signature)
 	}
+	var sum [sha512.Size]byte
 	switch p := k.public.(type) {
 	case ed25519.PublicKey:
 		return ed25519.Verify(p, data, signature)
 	case *ecdsa.PublicKey:
-		der, ok := derSignature(signature, (p.Curve.Params().BitSize+7)/8)
-		return ok && ecdsa.VerifyASN1(p, digest(alg, data), der)
+		var room [maxDER]byte
+		der, ok := derSignature(room[:0], signature, (p.Curve.Params().BitSize+7)/8)
+		return ok && ecdsa.VerifyASN1(p, digest(alg, data, &sum), der)
 	case *rsa.PublicKey:
 		if alg < PS256 {
-			return rsa.VerifyPKCS1v15(p, algHashes[alg], digest(alg, data), signature) == nil
+			return rsa.VerifyPKCS1v15(p, algHashes[alg], digest(alg, data, &sum), signature) == nil
 		}
 		// RFC 7518 section 3.5: the salt is as long as the hash.
 		opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
-		return rsa.VerifyPSS(p, algHashes[alg], digest(alg, data), signature, opts) == nil
+		return rsa.VerifyPSS(p, algHashes[alg], digest(alg, data, &sum), signature, opts) == nil
 	}
 	return false
 }
 
 func (k *Key) verifyMAC(alg Alg, data, signature []byte) bool {
-	pool := k.macs[alg]
-	mac := pool.Get().(hash.Hash)
-	defer pool.Put(mac)
-	mac.Reset()
-	mac.Write(data)
-	var sum [sha512.Size]byte
-	return hmac.Equal(mac.Sum(sum[:0]), signature)
+	m := k.macs[alg].Get().(*mac)
+	defer k.macs[alg].Put(m)
+	m.Reset()
+	m.Write(data)
+	return hmac.Equal(m.Sum(m.sum[:0]), signature)
 }
 
-func digest(alg Alg, data []byte) []byte {
+// digest hashes data into sum.
+func digest(alg Alg, data []byte, sum *[sha512.Size]byte) []byte {
 	switch algHashes[alg] {
 	case crypto.SHA256:
-		sum := sha256.Sum256(data)
-		return sum[:]
+		*(*[sha256.Size]byte)(sum[:]) = sha256.Sum256(data)
+		return sum[:sha256.Size]
 	case crypto.SHA384:
-		sum := sha512.Sum384(data)
-		return sum[:]
+		*(*[sha512.Size384]byte)(sum[:]) = sha512.Sum384(data)
+		return sum[:sha512.Size384]
 	default:
-		sum := sha512.Sum512(data)
+		*sum = sha512.Sum512(data)
 		return sum[:]
 	}
 }
 
+// maxDER is the longest DER form of a signature: two integers of 66 bytes, for P-521, each with a byte for the sign and
+// a header of two, in a sequence with a header of three.
+const maxDER = 3 + 2*(2+1+66)
+
 // derSignature turns r and s, each of exactly size bytes (RFC 7518 section 3.4), into the ASN.1 that crypto/ecdsa
-// reads. Whether they are zero or too large is checked there.
-func derSignature(signature []byte, size int) ([]byte, bool) {
+// reads, appended to der. Whether they are zero or too large is checked there.
+func derSignature(der, signature []byte, size int) ([]byte, bool) {
 	if len(signature) != 2*size {
 		return nil, false
 	}
-	var rs struct{ R, S *big.Int }
-	rs.R = new(big.Int).SetBytes(signature[:size])
-	rs.S = new(big.Int).SetBytes(signature[size:])
-	der, err := asn1.Marshal(rs)
-	return der, err == nil
+	r, s := derInteger(signature[:size]), derInteger(signature[size:])
+	length := 2 + r.len() + 2 + s.len()
+	der = append(der, 0x30) // SEQUENCE
+	if length >= 0x80 {
+		der = append(der, 0x81)
+	}
+	der = append(der, byte(length))
+	return s.append(r.append(der)), true
+}
+
+// A derInteger is an unsigned big-endian number.
+type derInteger []byte
+
+// len is the length of its shortest two's complement form: without leading zeros, but for one where the number would be
+// negative.
+func (n derInteger) len() int {
+	n = bytes.TrimLeft(n, "\x00")
+	if len(n) == 0 || n[0] >= 0x80 {
+		return len(n) + 1
+	}
+	return len(n)
+}
+
+func (n derInteger) append(der []byte) []byte {
+	der = append(der, 0x02, byte(n.len())) // INTEGER
+	n, length := bytes.TrimLeft(n, "\x00"), n.len()
+	if length > len(n) {
+		der = append(der, 0)
+	}
+	return append(der, n...)
 }

@@ -1,0 +1,5 @@
+//go:build !race
+
+package wsauth_test
+
+const raceEnabled = false
