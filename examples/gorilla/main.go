@@ -89,8 +89,8 @@ var upgrader = websocket.Upgrader{
 // for any page, Middleware has been stricter already: there must be an Origin, it must be the server's own or one of
 // Options.Origins, and http is not https where the server does TLS.
 //
-// Without CheckOrigin, gorilla's own rule is the first two lines of this without the list, and the pages of Options.Origins
-// are refused. With one that always returns true, a cookie is as safe as before, and any page may connect with a token.
+// Without CheckOrigin, gorilla has this rule less the list, and refuses the pages of Options.Origins. With one that always
+// returns true, a cookie is as safe as before, and any page may connect with a token that it has.
 func checkOrigin(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" || slices.Contains(origins, origin) { // no Origin is no browser
