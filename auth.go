@@ -187,16 +187,17 @@ func (a *Authenticator) identify(r *http.Request) (*identity, source, error) {
 	}
 	cred, err := a.policy.extract(r)
 	trail := trail{source: cred.from}
-	var claims jose.Claims
+	var room jose.Claims
+	var claims *jose.Claims
 	if err == nil {
-		claims, err = a.check(r.Context(), cred.token, &trail)
+		claims, err = a.check(r.Context(), cred.token, &trail, &room)
 		err = cred.judge(err)
 	}
 	if err != nil {
 		return nil, cred.from, trail.on(err)
 	}
 	a.logSuccess(r.Context(), trail)
-	return newIdentity(r.Context(), a, &claims), cred.from, nil
+	return newIdentity(r.Context(), a, claims), cred.from, nil
 }
 
 // Verify verifies a bare token, e.g. one that came in a message. It returns its claims, or an error as
@@ -224,16 +225,17 @@ func (a *Authenticator) isZero() bool { return a == nil || a.policy == nil }
 func (a *Authenticator) end(c *Claims) time.Time { return c.Expiry.Add(a.policy.leeway) }
 
 func (a *Authenticator) verify(ctx context.Context, token string, trail *trail) (*Claims, error) {
-	claims, err := a.check(ctx, token, trail)
+	var room jose.Claims
+	claims, err := a.check(ctx, token, trail, &room)
 	if err != nil {
 		return nil, err
 	}
-	return new(claimSet).fill(&claims), nil
+	return new(claimSet).fill(claims), nil
 }
 
-// check is the way from a token to its claims. Nothing that the token says counts before its signature does: the
-// unverified iss and kid only choose which keys are asked.
-func (a *Authenticator) check(ctx context.Context, token string, trail *trail) (jose.Claims, error) {
+// check is the way from a token to its claims, for which there is room. Nothing that the token says counts before its
+// signature does: the unverified iss and kid only choose which keys are asked.
+func (a *Authenticator) check(ctx context.Context, token string, trail *trail, c *jose.Claims) (*jose.Claims, error) {
 	if a.tokens != nil {
 		if known := a.tokens.Get(token); known != nil && known.isCurrent(ctx) {
 			trail.issuer, trail.kid = known.issuer.name, known.header.KeyID
@@ -241,36 +243,35 @@ func (a *Authenticator) check(ctx context.Context, token string, trail *trail) (
 			if errors.Is(err, ErrExpired) {
 				a.tokens.Drop(token)
 			}
-			return known.claims, err
+			return &known.claims, err
 		}
 	}
 	t, err := a.headers.Parse(token)
 	if err != nil {
-		return jose.Claims{}, refuse(ErrInvalidToken, err)
+		return nil, refuse(ErrInvalidToken, err)
 	}
 	trail.kid = t.Header.KeyID
-	c, err := jose.ParseClaims(t.Payload)
-	if err != nil {
-		return jose.Claims{}, refuse(ErrInvalidToken, err)
+	if *c, err = jose.ParseClaims(t.Payload); err != nil {
+		return nil, refuse(ErrInvalidToken, err)
 	}
-	iss := a.policy.issuerOf(&c)
+	iss := a.policy.issuerOf(c)
 	if iss == nil {
-		return jose.Claims{}, refuse(ErrInvalidToken, errors.New("iss: not an issuer that is trusted"))
+		return nil, refuse(ErrInvalidToken, errors.New("iss: not an issuer that is trusted"))
 	}
 	trail.issuer = iss.name
 	if err := iss.checkHeader(t.Header); err != nil {
-		return jose.Claims{}, refuse(ErrInvalidToken, err)
+		return nil, refuse(ErrInvalidToken, err)
 	}
 	key, err := iss.verify(ctx, &t)
 	if err != nil {
-		return jose.Claims{}, err
+		return nil, err
 	}
 	a.headers.Remember(&t)
-	if err := iss.judge(&c, time.Now(), a.policy.leeway); err != nil {
-		return jose.Claims{}, err
+	if err := iss.judge(c, time.Now(), a.policy.leeway); err != nil {
+		return nil, err
 	}
 	if a.tokens != nil && iss.lasting {
-		a.tokens.Put(token, remembered{iss, t.Header, key, c}, a.isPast)
+		a.tokens.Put(token, remembered{iss, t.Header, key, *c}, a.isPast)
 	}
 	return c, nil
 }

@@ -31,10 +31,10 @@ func newIdentity(ctx context.Context, a *Authenticator, c *jose.Claims) *identit
 	return &id.identity
 }
 
-// A claimSet is Claims with room for one audience, which nearly all tokens have.
+// A claimSet is Claims with room for the audience of nearly all tokens.
 type claimSet struct {
 	Claims
-	audience [1]string
+	audience [2]string
 }
 
 // fill copies what c says: whoever gets Claims may change them, and must change nobody else's.

@@ -16,31 +16,55 @@ type Claims struct {
 	Expiry, NotBefore, IssuedAt time.Time
 	HasIssuer                   bool
 
-	audience string // aud as JSON text, a string or an array of strings; empty: none
+	audience [2]string // the first of aud, which has seldom more
+	others   string    // aud as JSON text, if it has more
+	inAll    int       // how many aud has
 
 	// What else says whose token it is, as JSON text; empty: missing.
 	SessionID, ClientID, AuthorizedParty string // sid, client_id, azp
 }
 
 // HasAudience reports whether there is an aud.
-func (c *Claims) HasAudience() bool { return c.audience != "" }
+func (c *Claims) HasAudience() bool { return c.inAll > 0 }
 
 // Audience appends aud to list.
 func (c *Claims) Audience(list []string) []string {
-	if s, ok := stringValue(c.audience); ok {
-		return append(list, s)
+	if c.inAll <= len(c.audience) {
+		return append(list, c.audience[:c.inAll]...)
 	}
-	all, _ := stringList("aud", c.audience)
-	return append(list, all...)
+	walkStrings("aud", c.others, func(s string) { list = append(list, s) }) // its form has been checked
+	return list
 }
 
 // IsFor reports whether one of these is in aud.
 func (c *Claims) IsFor(audience []string) bool {
-	if s, ok := stringValue(c.audience); ok {
-		return slices.Contains(audience, s)
+	for _, s := range c.audience[:min(c.inAll, len(c.audience))] {
+		if slices.Contains(audience, s) {
+			return true
+		}
 	}
-	all, _ := stringList("aud", c.audience)
-	return slices.ContainsFunc(all, func(s string) bool { return slices.Contains(audience, s) })
+	return c.others != "" && slices.ContainsFunc(c.Audience(nil), func(s string) bool { return slices.Contains(audience, s) })
+}
+
+// readAudience reads aud: a string, or an array of strings (RFC 7519 section 4.1.3).
+func (c *Claims) readAudience(value string) error {
+	if s, ok := stringValue(value); ok {
+		c.audience[0], c.inAll = s, 1
+		return nil
+	}
+	err := walkStrings("aud", value, func(s string) {
+		if c.inAll < len(c.audience) {
+			c.audience[c.inAll] = s
+		}
+		c.inAll++
+	})
+	if err == nil && c.inAll == 0 {
+		err = errors.New("aud: empty")
+	}
+	if c.inAll > len(c.audience) {
+		c.others = value
+	}
+	return err
 }
 
 // Client returns client_id; empty: there is none, or it is not a string.
@@ -107,7 +131,7 @@ func (c *Claims) read(m *object) (err error) {
 	case "azp":
 		c.AuthorizedParty = m.value
 	case "aud":
-		c.audience, err = m.value, checkAudience(m.value)
+		err = c.readAudience(m.value)
 	case "exp":
 		c.Expiry, err = numericDate(m.name, m.value)
 		if err == nil && c.Expiry.Unix() < 1 {
@@ -139,18 +163,6 @@ func stringClaim(name, value string) (string, error) {
 	return s, nil
 }
 
-// checkAudience checks the form of aud: a string, or an array of strings (RFC 7519 section 4.1.3).
-func checkAudience(value string) error {
-	if value[0] == '"' {
-		return nil
-	}
-	list, err := stringList("aud", value)
-	if err == nil && len(list) == 0 {
-		err = errors.New("aud: empty")
-	}
-	return err
-}
-
 // scopes reads scp, which providers send as a string of scopes with spaces between them or as an array.
 func scopes(value string) (string, error) {
 	if s, ok := stringValue(value); ok {
@@ -168,17 +180,23 @@ func scopes(value string) (string, error) {
 	return strings.Join(list, " "), nil
 }
 
-func stringList(name, value string) ([]string, error) {
-	if value == "" || value[0] != '[' {
-		return nil, fmt.Errorf("%s: neither a string nor an array of strings", name)
+func stringList(name, value string) (list []string, err error) {
+	err = walkStrings(name, value, func(s string) { list = append(list, s) })
+	return list, err
+}
+
+// walkStrings calls visit with each element of value, which must be an array of strings.
+func walkStrings(name, value string, visit func(string)) error {
+	if value[0] != '[' {
+		return fmt.Errorf("%s: neither a string nor an array of strings", name)
 	}
-	var list []string
-	err := walkArray(value, func(element string) error {
+	return walkArray(value, func(element string) error {
 		s, err := stringClaim(name, element)
-		list = append(list, s)
+		if err == nil {
+			visit(s)
+		}
 		return err
 	})
-	return list, err
 }
 
 // refuseLogout refuses a logout token, which an issuer signs with the same keys and whose other claims look

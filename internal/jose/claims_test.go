@@ -24,7 +24,7 @@ var claimsRows = []struct {
 	{"exp alone", `{"exp":1800000600}`, &Claims{Expiry: at(1800000600, 0)}},
 	{"every registered claim",
 		`{"iss":"i","sub":"s","aud":["a","b"],"exp":1800000600,"nbf":1800000000,"iat":1800000001,"jti":"j","scope":"x y"}`,
-		&Claims{Issuer: "i", HasIssuer: true, Subject: "s", audience: `["a","b"]`, Expiry: at(1800000600, 0),
+		&Claims{Issuer: "i", HasIssuer: true, Subject: "s", audience: [2]string{"a", "b"}, inAll: 2, Expiry: at(1800000600, 0),
 			NotBefore: at(1800000000, 0), IssuedAt: at(1800000001, 0), ID: "j", Scope: "x y"}},
 	{"white space around claims", " {\n\"exp\" :\t1800000600 } ", &Claims{Expiry: at(1800000600, 0)}},
 	{"a claim whose name is escaped", `{"\u0065xp":1800000600,"sub":"\u0073"}`,
@@ -123,12 +123,12 @@ var claimsRows = []struct {
 	{"iss as it is, case and final slash", `{"exp":1800000600,"iss":"HTTPS://Id.example.com/"}`,
 		&Claims{Expiry: at(1800000600, 0), HasIssuer: true, Issuer: "HTTPS://Id.example.com/"}},
 
-	{"aud a string", `{"exp":1800000600,"aud":"a"}`, &Claims{Expiry: at(1800000600, 0), audience: `"a"`}},
-	{"aud an empty string", `{"exp":1800000600,"aud":""}`, &Claims{Expiry: at(1800000600, 0), audience: `""`}},
+	{"aud a string", `{"exp":1800000600,"aud":"a"}`, &Claims{Expiry: at(1800000600, 0), audience: [2]string{"a"}, inAll: 1}},
+	{"aud an empty string", `{"exp":1800000600,"aud":""}`, &Claims{Expiry: at(1800000600, 0), inAll: 1}},
 	{"aud an array of one", `{"exp":1800000600,"aud":["a"]}`,
-		&Claims{Expiry: at(1800000600, 0), audience: `["a"]`}},
+		&Claims{Expiry: at(1800000600, 0), audience: [2]string{"a"}, inAll: 1}},
 	{"aud with escapes and white space", `{"exp":1800000600,"aud":[ "\u0061" , "b\n" ]}`,
-		&Claims{Expiry: at(1800000600, 0), audience: `[ "\u0061" , "b\n" ]`}},
+		&Claims{Expiry: at(1800000600, 0), audience: [2]string{"a", "b\n"}, inAll: 2}},
 	{"aud an empty array", `{"exp":1800000600,"aud":[]}`, nil},
 	{"aud of mixed types", `{"exp":1800000600,"aud":["a",1]}`, nil},
 	{"aud with a null", `{"exp":1800000600,"aud":[null,"a"]}`, nil},
@@ -307,6 +307,7 @@ func TestAnAudienceIsOneStringOrSeveral(t *testing.T) {
 		"an escaped string": {`"\u0061\n"`, []string{"a\n"}},
 		"an array of one":   {`["a"]`, []string{"a"}},
 		"an array of two":   {`[ "\u0061" , "b" ]`, []string{"a", "b"}},
+		"an array of four":  {`["d", "e", "a" , "\u0062"]`, []string{"d", "e", "a", "b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := `{"exp":1800000600}`

@@ -42,6 +42,7 @@ var variants = []struct {
 	{Variant{Name: Limit, Blind: true}, limit},
 	{Variant{Name: "limit+json"}, limitWithJSON},
 	{Variant{Name: "wsauth", Module: "github.com/wsauth/wsauth"}, withWsauth},
+	{Variant{Name: "wsauth-remembered", Module: "github.com/wsauth/wsauth"}, withWsauthRemembered},
 	{Variant{Name: "cristalhq", Module: "github.com/cristalhq/jwt/v5"}, withCristalhq},
 	{Variant{Name: "golang-jwt", Module: "github.com/golang-jwt/jwt/v5"}, withGolangJWT},
 	{Variant{Name: "go-oidc", Module: "github.com/coreos/go-oidc/v3"}, withGoOIDC},

@@ -7,6 +7,10 @@ import (
 
 func withWsauth(k *mint.Key) (Check, error) { return authenticate(wsauth.Options{}, k) }
 
+func withWsauthRemembered(k *mint.Key) (Check, error) {
+	return authenticate(wsauth.Options{CacheSize: 1024}, k)
+}
+
 // authenticate is wsauth with these options and k's issuer.
 func authenticate(opts wsauth.Options, k *mint.Key) (Check, error) {
 	var keys wsauth.Keys = wsauth.KeySet(mint.SetOf(k))
