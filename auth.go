@@ -32,6 +32,7 @@ type Authenticator struct {
 	policy   *policy
 	onRefuse func(http.ResponseWriter, *http.Request, error) // nil: Refuse
 	log      *slog.Logger
+	observe  func(context.Context, Event) // nil: nobody is told
 	live     *registry
 	headers  *jose.Headers
 	tokens   *memory.Memory[remembered] // nil: none are remembered
@@ -44,7 +45,8 @@ func New(opts Options) (*Authenticator, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authenticator{policy: p, onRefuse: opts.OnRefuse, log: opts.Logger, live: newRegistry(), headers: new(jose.Headers)}
+	a := &Authenticator{policy: p, onRefuse: opts.OnRefuse, log: opts.Logger, observe: opts.Observe, live: newRegistry(),
+		headers: new(jose.Headers)}
 	if opts.CacheSize > 0 {
 		a.tokens = memory.New[remembered](opts.CacheSize)
 	}
@@ -196,7 +198,7 @@ func (a *Authenticator) identify(r *http.Request) (*identity, source, error) {
 	if err != nil {
 		return nil, cred.from, trail.on(err)
 	}
-	a.logSuccess(r.Context(), trail)
+	a.logSuccess(r.Context(), EventAuthenticated, trail)
 	return newIdentity(r.Context(), a, claims), cred.from, nil
 }
 
@@ -213,7 +215,7 @@ func (a *Authenticator) Verify(ctx context.Context, token string) (*Claims, erro
 		a.logRefusal(ctx, err)
 		return nil, err
 	}
-	a.logSuccess(ctx, trail)
+	a.logSuccess(ctx, EventAuthenticated, trail)
 	return claims, nil
 }
 

@@ -26,8 +26,10 @@ type connection struct {
 	seat   seat
 	claims atomic.Pointer[Claims] // nil until the first message has brought them
 
-	closing sync.Once // whoever comes first closes, and the others wait for it
-	ended   bool      // serve has returned, or never ran; otherwise it panics
+	closing   sync.Once  // whoever comes first closes, and the others wait for it
+	closedFor closeError // set by closing
+	ended     bool       // serve has returned, or never ran; otherwise it panics
+	opened    time.Time  // zero: serve does not run, or nobody observes
 
 	mu       sync.Mutex // of all that follows: it decides between the end and a renewal
 	timer    *time.Timer
@@ -58,13 +60,14 @@ func (d deadline) left(now time.Time) time.Duration {
 func (c *connection) run(ctx context.Context, u *upgrader) {
 	defer c.seat.leave()
 	defer c.auth.live.remove(c)
-	defer c.finish()
+	defer c.finish(ctx)
 	switch {
 	case !c.start(u.opts):
 		c.close(shutDown)
 	case c.ranOut(): // already: the handshake took longer than the token had to live
 		c.close(c.ending())
 	case c.claims.Load() != nil || c.awaitToken(ctx):
+		c.observeOpened(ctx)
 		u.serve(ctx, c.ws)
 	}
 	c.ended = true
@@ -185,7 +188,7 @@ func (c *connection) awaitToken(ctx context.Context) bool {
 		c.close(c.ending()) // the timer is about to
 		return false
 	}
-	c.auth.logSuccess(ctx, trail)
+	c.auth.logSuccess(ctx, EventAuthenticated, trail)
 	return true
 }
 
@@ -219,7 +222,8 @@ func (c *connection) refuse(ctx context.Context, err error) {
 }
 
 // finish ends the connection when serve has returned or panics.
-func (c *connection) finish() {
+func (c *connection) finish(ctx context.Context) {
+	defer c.observeClosed(ctx)
 	c.timer.Stop()
 	switch {
 	case !c.ended:
@@ -239,6 +243,7 @@ func (c *connection) close(why closeError) {
 		c.mu.Lock()
 		c.over = true
 		c.mu.Unlock()
+		c.closedFor = why
 		c.gate.Shut(why, time.Now().Add(c.grace))
 		c.ws.Close(why.Code, why.Reason)
 	})
@@ -288,7 +293,7 @@ func Renew(ctx context.Context, token string) (*Claims, error) {
 		id.auth.logRefusal(ctx, err)
 		return nil, err
 	}
-	id.auth.logSuccess(ctx, trail)
+	id.auth.logSuccess(ctx, EventRenewed, trail)
 	return claims, nil
 }
 
@@ -359,167 +364,4 @@ func (c *Claims) samePerson(next *Claims) error {
 		return errors.New("exp: not later than the connection's")
 	}
 	return nil
-}
-
-// A registry knows the live connections of an Authenticator, to end them: http.Server does not know connections that
-// were taken over.
-type registry struct {
-	mu   sync.Mutex
-	live map[*connection]struct{}
-	down bool
-	none chan struct{} // closed when down and no connection lives
-}
-
-func newRegistry() *registry {
-	return &registry{live: map[*connection]struct{}{}, none: make(chan struct{})}
-}
-
-func (g *registry) isDown() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.down
-}
-
-func (g *registry) add(c *connection) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.down {
-		return false
-	}
-	g.live[c] = struct{}{}
-	return true
-}
-
-func (g *registry) remove(c *connection) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if _, ok := g.live[c]; !ok {
-		return
-	}
-	delete(g.live, c)
-	if g.down && len(g.live) == 0 {
-		close(g.none)
-	}
-}
-
-// shutDown lets no more connections in and returns those that live.
-func (g *registry) shutDown() []*connection {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.down && len(g.live) == 0 {
-		close(g.none)
-	}
-	g.down = true
-	all := make([]*connection, 0, len(g.live))
-	for c := range g.live {
-		all = append(all, c)
-	}
-	return all
-}
-
-// Shutdown ends the Authenticator's WebSocket connections, which http.Server.Shutdown does not know: it refuses new
-// ones with 503, closes all others with 1001, and waits until their serve functions have returned or ctx ends. Their
-// contexts are cancelled with the cause [http.ErrServerClosed]. The error says how many have not returned. Requests
-// without an upgrade are authenticated as before.
-//
-// Call it beside http.Server.Shutdown, and wait for both. It works from a function given to
-// http.Server.RegisterOnShutdown, too, but nobody waits for that: main may return before the connections are closed.
-func (a *Authenticator) Shutdown(ctx context.Context) error {
-	if a.isZero() {
-		return nil
-	}
-	for _, c := range a.live.shutDown() {
-		go c.close(shutDown)
-	}
-	select {
-	case <-a.live.none:
-		return nil
-	case <-ctx.Done():
-		a.live.mu.Lock()
-		defer a.live.mu.Unlock()
-		return fmt.Errorf("wsauth: %d connections have not ended: %w", len(a.live.live), context.Cause(ctx))
-	}
-}
-
-// seats counts the connections of one handler.
-type seats struct {
-	max, maxPerSubject int // 0: no bound
-	mu                 sync.Mutex
-	taken              int
-	waiting            int // for the first message
-	bySubject          map[subject]int
-}
-
-type subject struct{ issuer, name string }
-
-// maxWaiting bounds the connections of a handler that have not shown a token yet.
-const maxWaiting = 1024
-
-// A seat is one counted connection.
-type seat struct {
-	in      *seats
-	subject *subject // nil: not known yet, or not counted
-	waiting bool
-}
-
-// take counts a connection in, whose claims are nil if it has to show its token yet.
-func (s *seats) take(claims *Claims) (seat, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.max > 0 && s.taken >= s.max {
-		return seat{}, refuse(ErrUnavailable, errors.New("MaxConnections"))
-	}
-	taken := seat{in: s}
-	if claims == nil {
-		if s.waiting >= maxWaiting {
-			return seat{}, refuse(ErrUnavailable, errors.New("too many connections wait for their first message"))
-		}
-		s.waiting++
-		taken.waiting = true
-	} else if err := taken.count(claims); err != nil {
-		return seat{}, err
-	}
-	s.taken++
-	return taken, nil
-}
-
-// sit gives a connection that waited its subject.
-func (t *seat) sit(claims *Claims) error {
-	t.in.mu.Lock()
-	defer t.in.mu.Unlock()
-	t.in.waiting--
-	t.waiting = false
-	return t.count(claims)
-}
-
-func (t *seat) count(claims *Claims) error {
-	if t.in.maxPerSubject == 0 {
-		return nil
-	}
-	who := subject{claims.Issuer, claims.Subject}
-	if t.in.bySubject[who] >= t.in.maxPerSubject {
-		return refuse(ErrTooMany, errors.New("MaxPerSubject"))
-	}
-	if t.in.bySubject == nil {
-		t.in.bySubject = map[subject]int{}
-	}
-	t.in.bySubject[who]++
-	t.subject = &who
-	return nil
-}
-
-// leave counts a connection out.
-func (t *seat) leave() {
-	t.in.mu.Lock()
-	defer t.in.mu.Unlock()
-	t.in.taken--
-	if t.waiting {
-		t.in.waiting--
-	}
-	if t.subject == nil {
-		return
-	}
-	if t.in.bySubject[*t.subject]--; t.in.bySubject[*t.subject] == 0 {
-		delete(t.in.bySubject, *t.subject)
-	}
 }

@@ -101,6 +101,7 @@ func (a *Authenticator) logRefusal(ctx context.Context, err error) {
 	if !errors.As(err, &r) {
 		return
 	}
+	a.observeRefusal(ctx, r)
 	level := slog.LevelInfo
 	if r.kind == ErrUnavailable && !errors.Is(err, context.Canceled) { // a client that goes is no outage
 		level = slog.LevelWarn
@@ -109,7 +110,8 @@ func (a *Authenticator) logRefusal(ctx context.Context, err error) {
 		slog.String("source", r.source.String()), slog.String("issuer", r.issuer), slog.String("kid", r.kid))
 }
 
-func (a *Authenticator) logSuccess(ctx context.Context, t trail) {
+func (a *Authenticator) logSuccess(ctx context.Context, kind EventKind, t trail) {
+	a.observeVerified(ctx, kind, t)
 	if a.log.Enabled(ctx, slog.LevelDebug) {
 		a.log.LogAttrs(ctx, slog.LevelDebug, "wsauth: verified", slog.String("source", t.source.String()),
 			slog.String("issuer", t.issuer), slog.String("kid", t.kid))

@@ -49,10 +49,14 @@ type Options struct {
 	// write one; the request has no token in its URL.
 	OnRefuse func(w http.ResponseWriter, r *http.Request, err error)
 
-	// Logger gets one record for each refusal (at info; at warn where keys are not to be had), with reason,
-	// source, issuer and key ID; and one for each success at debug. No token is ever logged, and no other claim.
+	// Logger gets one record for each refusal (at info; at warn if it is ErrUnavailable), with reason, and as far as they
+	// are known source, issuer and key ID; and one for each success at debug. No token is ever logged, and no other claim.
 	// Default: nothing is logged.
 	Logger *slog.Logger
+
+	// Observe is told what happens, for metrics and traces, while it happens: it must be quick, and safe for concurrent
+	// use. ctx is that of the request or connection; of a fetch it is its own. Default: nobody is told.
+	Observe func(ctx context.Context, e Event)
 }
 
 // An Issuer binds together what belongs together: a key of one issuer never verifies a token of another.
@@ -97,9 +101,24 @@ type Keys interface {
 
 // A setting is what keys need to know of the options around them.
 type setting struct {
-	issuer string
-	narrow jose.Algs
-	log    *slog.Logger
+	issuer  string
+	narrow  jose.Algs
+	log     *slog.Logger
+	observe func(context.Context, Event)
+}
+
+// observeFetch returns what tells observe of an issuer's fetches.
+func (s setting) observeFetch() func(context.Context, int, time.Duration, error) {
+	if s.observe == nil {
+		return nil
+	}
+	return func(ctx context.Context, keys int, took time.Duration, err error) {
+		e := Event{Kind: EventKeysFetched, Issuer: s.issuer, Keys: keys, Duration: took, Err: err}
+		if err != nil {
+			e.Kind = EventKeysFailed
+		}
+		s.observe(ctx, e)
+	}
 }
 
 // A keySource finds the keys that may have signed a token. No key is [ErrInvalidToken]'s case; an error is an
@@ -237,6 +256,7 @@ func (j JWKS) source(set setting) (keySource, jose.Algs, error) {
 	}
 	return jwks.New(jwks.Config{
 		Issuer: set.issuer, URL: j.URL, Client: j.Client, Refresh: j.Refresh, MaxStale: j.MaxStale, Logger: set.log,
+		Observe: set.observeFetch(),
 	}), jose.AllAlgs &^ jose.HMACAlgs, nil
 }
 
@@ -328,7 +348,7 @@ func (o *Options) check() (*policy, error) {
 	}
 	for i := range o.Issuers {
 		field := fmt.Sprintf("Issuers[%d]", i)
-		p.issuers = append(p.issuers, c.issuer(field, &o.Issuers[i], o.Logger))
+		p.issuers = append(p.issuers, c.issuer(field, &o.Issuers[i], o))
 		c.name(field+".Name", o.Issuers, i)
 	}
 	p.extractors = c.extractors(o.Extractors)
@@ -369,7 +389,7 @@ func (c *checker) name(field string, all []Issuer, i int) {
 	}
 }
 
-func (c *checker) issuer(field string, in *Issuer, log *slog.Logger) issuer {
+func (c *checker) issuer(field string, in *Issuer, o *Options) issuer {
 	out := issuer{
 		name: in.Name, audience: slices.Clone(in.Audience), clientIDs: slices.Clone(in.ClientIDs),
 		anyAudience: in.AnyAudience, typ: jose.MediaType(in.Type), maxTTL: in.MaxTTL,
@@ -377,7 +397,7 @@ func (c *checker) issuer(field string, in *Issuer, log *slog.Logger) issuer {
 	narrow := c.algorithms(field+".Algorithms", in.Algorithms)
 	if v := reflect.ValueOf(in.Keys); in.Keys == nil || v.Kind() == reflect.Pointer && v.IsNil() { // (*JWKS)(nil)
 		c.fault(field+".Keys", "missing")
-	} else if source, algs, err := in.Keys.source(setting{in.Name, narrow, log}); err != nil {
+	} else if source, algs, err := in.Keys.source(setting{in.Name, narrow, o.Logger, o.Observe}); err != nil {
 		c.fault(field+".Keys", "%v", err)
 	} else {
 		out.keys, out.algs = source, algs&narrow

@@ -88,10 +88,8 @@ func TestATokenIsForgottenWithItsKey(t *testing.T) {
 			o.Issuers = []wsauth.Issuer{{
 				Name: testIssuer, Audience: []string{"chat"},
 				Keys: wsauth.JWKS{URL: "https://id.example.com/jwks", Refresh: time.Minute, Client: &http.Client{
-					Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-						w := httptest.NewRecorder()
-						w.Write(mint.SetOf(published.Load()))
-						return w.Result(), nil
+					Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+						return answerOf(mint.SetOf(published.Load())), nil
 					}),
 				}},
 			}}
@@ -107,6 +105,12 @@ func TestATokenIsForgottenWithItsKey(t *testing.T) {
 		verify(t, auth, token, wsauth.ErrInvalidToken)
 		synctest.Wait()
 	})
+}
+
+func answerOf(body []byte) *http.Response {
+	w := httptest.NewRecorder()
+	w.Write(body)
+	return w.Result()
 }
 
 func TestAKeyFuncIsAskedForEachTokenAgain(t *testing.T) {

@@ -87,8 +87,8 @@ type UpgradeOptions struct {
 // after <-ctx.Done(), [context.Cause] says why. When serve returns, the connection is closed with 1000; when it panics,
 // with 1011, and the panic goes on to net/http.
 //
-// A request that is no WebSocket handshake gets 426, once it is authenticated. One whose ResponseWriter cannot be taken
-// over (behind [http.TimeoutHandler], or over HTTP/2) gets 501.
+// A request that is no WebSocket handshake of HTTP/1.1 gets 426, once it is authenticated, and one whose ResponseWriter
+// cannot be taken over (behind [http.TimeoutHandler]) gets 501.
 //
 // Upgrade panics if serve is nil, if a number in opts is negative, or if opts say which origins may connect.
 func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.Conn), opts *UpgradeOptions) http.Handler {

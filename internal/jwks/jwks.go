@@ -43,6 +43,9 @@ type Config struct {
 	Refresh  time.Duration // in place of the answer's max-age
 	MaxStale time.Duration // how long a set is served after the last good fetch; default 24 h
 	Logger   *slog.Logger  // nil: nothing is logged
+
+	// Observe, unless nil, is told of each fetch.
+	Observe func(ctx context.Context, keys int, took time.Duration, err error)
 }
 
 // A Remote is the key set of one issuer. It is safe for concurrent use.
@@ -223,6 +226,13 @@ func (r *Remote) backoff(now time.Time) time.Duration {
 
 // report logs each fetch at debug, and at warn what changes: that fetches fail, and that they work again.
 func (r *Remote) report(ctx context.Context, set *jose.Set, err error, took time.Duration) {
+	if r.cfg.Observe != nil {
+		keys := 0
+		if err == nil {
+			keys = set.Len()
+		}
+		r.cfg.Observe(ctx, keys, took, err)
+	}
 	log := r.cfg.Logger.With("issuer", r.cfg.Issuer, "status", r.fetch.status, "duration", took)
 	switch {
 	case err != nil && r.failingBy == nil:

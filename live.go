@@ -1,0 +1,171 @@
+package wsauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// A registry knows the live connections of an Authenticator, to end them: http.Server does not know connections that
+// were taken over.
+type registry struct {
+	mu   sync.Mutex
+	live map[*connection]struct{}
+	down bool
+	none chan struct{} // closed when down and no connection lives
+}
+
+func newRegistry() *registry {
+	return &registry{live: map[*connection]struct{}{}, none: make(chan struct{})}
+}
+
+func (g *registry) isDown() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.down
+}
+
+func (g *registry) add(c *connection) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.down {
+		return false
+	}
+	g.live[c] = struct{}{}
+	return true
+}
+
+func (g *registry) remove(c *connection) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, ok := g.live[c]; !ok {
+		return
+	}
+	delete(g.live, c)
+	if g.down && len(g.live) == 0 {
+		close(g.none)
+	}
+}
+
+// shutDown lets no more connections in and returns those that live.
+func (g *registry) shutDown() []*connection {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.down && len(g.live) == 0 {
+		close(g.none)
+	}
+	g.down = true
+	all := make([]*connection, 0, len(g.live))
+	for c := range g.live {
+		all = append(all, c)
+	}
+	return all
+}
+
+// Shutdown ends the Authenticator's WebSocket connections, which http.Server.Shutdown does not know: it refuses new
+// ones with 503, closes all others with 1001, and waits until their serve functions have returned or ctx ends. Their
+// contexts are cancelled with the cause [http.ErrServerClosed]. The error says how many have not returned. Requests
+// without an upgrade are authenticated as before.
+//
+// Call it beside http.Server.Shutdown, and wait for both. It works from a function given to
+// http.Server.RegisterOnShutdown, too, but nobody waits for that: main may return before the connections are closed.
+func (a *Authenticator) Shutdown(ctx context.Context) error {
+	if a.isZero() {
+		return nil
+	}
+	for _, c := range a.live.shutDown() {
+		go c.close(shutDown)
+	}
+	select {
+	case <-a.live.none:
+		return nil
+	case <-ctx.Done():
+		a.live.mu.Lock()
+		defer a.live.mu.Unlock()
+		return fmt.Errorf("wsauth: %d connections have not ended: %w", len(a.live.live), context.Cause(ctx))
+	}
+}
+
+// seats counts the connections of one handler.
+type seats struct {
+	max, maxPerSubject int // 0: no bound
+	mu                 sync.Mutex
+	taken              int
+	waiting            int // for the first message
+	bySubject          map[subject]int
+}
+
+type subject struct{ issuer, name string }
+
+// maxWaiting bounds the connections of a handler that have not shown a token yet.
+const maxWaiting = 1024
+
+// A seat is one counted connection.
+type seat struct {
+	in      *seats
+	subject *subject // nil: not known yet, or not counted
+	waiting bool
+}
+
+// take counts a connection in, whose claims are nil if it has to show its token yet.
+func (s *seats) take(claims *Claims) (seat, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.max > 0 && s.taken >= s.max {
+		return seat{}, refuse(ErrUnavailable, errors.New("MaxConnections"))
+	}
+	taken := seat{in: s}
+	if claims == nil {
+		if s.waiting >= maxWaiting {
+			return seat{}, refuse(ErrUnavailable, errors.New("too many connections wait for their first message"))
+		}
+		s.waiting++
+		taken.waiting = true
+	} else if err := taken.count(claims); err != nil {
+		return seat{}, err
+	}
+	s.taken++
+	return taken, nil
+}
+
+// sit gives a connection that waited its subject.
+func (t *seat) sit(claims *Claims) error {
+	t.in.mu.Lock()
+	defer t.in.mu.Unlock()
+	t.in.waiting--
+	t.waiting = false
+	return t.count(claims)
+}
+
+func (t *seat) count(claims *Claims) error {
+	if t.in.maxPerSubject == 0 {
+		return nil
+	}
+	who := subject{claims.Issuer, claims.Subject}
+	if t.in.bySubject[who] >= t.in.maxPerSubject {
+		return refuse(ErrTooMany, errors.New("MaxPerSubject"))
+	}
+	if t.in.bySubject == nil {
+		t.in.bySubject = map[subject]int{}
+	}
+	t.in.bySubject[who]++
+	t.subject = &who
+	return nil
+}
+
+// leave counts a connection out.
+func (t *seat) leave() {
+	t.in.mu.Lock()
+	defer t.in.mu.Unlock()
+	t.in.taken--
+	if t.waiting {
+		t.in.waiting--
+	}
+	if t.subject == nil {
+		return
+	}
+	if t.in.bySubject[*t.subject]--; t.in.bySubject[*t.subject] == 0 {
+		delete(t.in.bySubject, *t.subject)
+	}
+}

@@ -1,0 +1,91 @@
+package wsauth
+
+import (
+	"context"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// An Event is what [Options.Observe] is told of. It has no token, and of its claims nothing but the issuer.
+type Event struct {
+	Kind EventKind
+
+	// Issuer is the name of the issuer in Options; empty: it is not known, or has none.
+	Issuer string
+
+	// Source is where the token was: header, query, cookie, subprotocol or func; empty: nowhere, or given to Verify or
+	// Renew, or in a first message.
+	Source string
+
+	// Err is why a request or token was refused, or a fetch failed: one of this package's Err values to errors.Is, but
+	// for fetches. Where a connection was closed it is what its context was cancelled with; nil: serve has returned.
+	Err error
+
+	// Reason is a word for Err, of those that [UpgradeOptions].CloseOnRefusal sends. Only EventRefused has one.
+	Reason string
+
+	// Code is the code a connection was closed with. Only EventClosed has one.
+	Code websocket.StatusCode
+
+	// Duration is how long a connection was open, or how long a fetch took.
+	Duration time.Duration
+
+	// Keys is how many usable keys were fetched.
+	Keys int
+}
+
+// An EventKind says what happened.
+type EventKind string
+
+// What [Options.Observe] is told of.
+const (
+	EventAuthenticated EventKind = "authenticated" // a token was verified: of a request, by Verify, or of a first message
+	EventRefused       EventKind = "refused"       // a request, a token or a renewal
+	EventOpened        EventKind = "opened"        // serve begins
+	EventRenewed       EventKind = "renewed"
+	EventClosed        EventKind = "closed"       // after EventOpened, when serve has returned and the connection is closed
+	EventKeysFetched   EventKind = "keys_fetched" // of an issuer with JWKS
+	EventKeysFailed    EventKind = "keys_failed"
+)
+
+func (a *Authenticator) observeVerified(ctx context.Context, kind EventKind, t trail) {
+	if a.observe != nil {
+		a.observe(ctx, Event{Kind: kind, Issuer: t.issuer, Source: t.source.String()})
+	}
+}
+
+func (a *Authenticator) observeRefusal(ctx context.Context, r *refusal) {
+	if a.observe != nil {
+		a.observe(ctx, Event{Kind: EventRefused, Issuer: r.issuer, Source: r.source.String(), Err: r, Reason: answerTo(r).reason})
+	}
+}
+
+func (c *connection) observeOpened(ctx context.Context) {
+	if c.auth.observe != nil {
+		c.opened = time.Now()
+		c.auth.observe(ctx, Event{Kind: EventOpened, Issuer: c.auth.policy.nameOf(c.claims.Load())})
+	}
+}
+
+func (c *connection) observeClosed(ctx context.Context) {
+	if c.opened.IsZero() {
+		return
+	}
+	e := Event{
+		Kind: EventClosed, Issuer: c.auth.policy.nameOf(c.claims.Load()), Code: c.closedFor.Code, Duration: time.Since(c.opened),
+		Err: c.closedFor.cause,
+	}
+	if e.Err == context.Canceled {
+		e.Err = nil
+	}
+	c.auth.observe(ctx, e)
+}
+
+// nameOf is the name in Options of the issuer of verified claims. One without a name accepts any iss.
+func (p *policy) nameOf(c *Claims) string {
+	if len(p.issuers) == 1 {
+		return p.issuers[0].name
+	}
+	return c.Issuer
+}

@@ -1,0 +1,155 @@
+package wsauth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsauth/wsauth"
+	"github.com/wsauth/wsauth/internal/mint"
+)
+
+// A diary writes events down, each in a line.
+type diary struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (d *diary) observe(ctx context.Context, e wsauth.Event) {
+	line := []string{string(e.Kind)}
+	for _, s := range []string{e.Issuer, e.Source, e.Reason} {
+		if s != "" {
+			line = append(line, s)
+		}
+	}
+	if e.Code != 0 {
+		line = append(line, fmt.Sprint(int(e.Code)))
+	}
+	if e.Duration != 0 {
+		line = append(line, e.Duration.String())
+	}
+	if e.Keys != 0 {
+		line = append(line, fmt.Sprint(e.Keys, " keys"))
+	}
+	if e.Err != nil {
+		line = append(line, kindName(e.Err))
+	}
+	if ctx == nil {
+		line = append(line, "no context")
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lines = append(d.lines, strings.Join(line, " "))
+}
+
+func (d *diary) want(t *testing.T, lines ...string) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !slices.Equal(d.lines, lines) {
+		t.Errorf("observed\n%s\nwant\n%s", strings.Join(d.lines, "\n"), strings.Join(lines, "\n"))
+	}
+}
+
+func TestWhatHappensToRequestsIsObserved(t *testing.T) {
+	for name, row := range map[string]struct {
+		request string
+		want    string
+	}{
+		"a good token":         {"GET /\nAuthorization: Bearer " + testToken(nil), "authenticated https://id.example.com/ header"},
+		"a good one, in query": {"GET /?access_token=" + testToken(nil) + "\nHANDSHAKE", "authenticated https://id.example.com/ query"},
+		"none":                 {"GET /", "refused token_required ErrNoToken"},
+		"a foreign token":      {"GET /\nAuthorization: Bearer " + mint.New("HS256", "").Token(testClaims(nil)), "refused https://id.example.com/ header invalid_token ErrInvalidToken"},
+		"an expired one":       {"GET /\nAuthorization: Bearer " + testToken(map[string]any{"exp": 1}), "refused https://id.example.com/ header invalid_token ErrExpired"},
+		"rubbish":              {"GET /\nAuthorization: Bearer %", "refused header invalid_request ErrMalformedRequest"},
+		"too little":           {"GET /admin\nAuthorization: Bearer " + testToken(nil), "authenticated https://id.example.com/ header; refused insufficient_scope ErrForbidden"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var d diary
+			auth := newAuth(t, func(o *wsauth.Options) { o.Observe = d.observe })
+			mux := http.NewServeMux()
+			mux.Handle("/", new(recorder))
+			mux.Handle("/admin", wsauth.RequireScopes("admin")(new(recorder)))
+			serve(auth.Middleware(mux), readRequest(t, row.request))
+			d.want(t, strings.Split(row.want, "; ")...)
+		})
+	}
+}
+
+func TestTheLifeOfAConnectionIsObserved(t *testing.T) {
+	leave := func(ctx context.Context, conn *websocket.Conn) { time.Sleep(time.Minute) }
+	for name, row := range map[string]struct {
+		opts  wsauth.UpgradeOptions
+		token string
+		serve func(context.Context, *websocket.Conn)
+		want  []string
+	}{
+		"serve returns": {want: []string{"authenticated header", "opened", "closed 1000 1m0s"}, serve: leave},
+		"serve returns, detached": {wsauth.UpgradeOptions{Detach: true}, "", leave,
+			[]string{"authenticated header", "opened", "closed 1000 1m0s"}},
+		"the token ends": {want: []string{"authenticated header", "opened", "closed 3000 1h0m0s ErrExpired"}, serve: echo},
+		"a renewal, and one that fails": {
+			want: []string{"authenticated header", "opened", "renewed", "refused invalid_token ErrInvalidToken",
+				"closed 3000 2h0m0s ErrExpired"},
+			serve: func(ctx context.Context, conn *websocket.Conn) {
+				later := tokenWith(nil, 2*time.Hour)
+				wsauth.Renew(ctx, later)
+				wsauth.Renew(ctx, later)
+				conn.Read(ctx)
+			},
+		},
+		"serve panics": {want: []string{"authenticated header", "opened", "closed 1011 1m0s"},
+			serve: func(context.Context, *websocket.Conn) { time.Sleep(time.Minute); panic(http.ErrAbortHandler) }},
+		"a refused handshake": {wsauth.UpgradeOptions{CloseOnRefusal: true}, "x", echo,
+			[]string{"refused header invalid_token ErrInvalidToken"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var d diary
+				auth := newUpgradeAuth(t, func(o *wsauth.Options) { o.Observe = d.observe })
+				srv := newMemoryServer(t, auth.Upgrade(row.serve, &row.opts))
+				if row.token == "" {
+					row.token = tokenFor(time.Hour)
+				}
+				conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(row.token)})
+				conn.Read(t.Context())
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				d.want(t, row.want...)
+			})
+		})
+	}
+}
+
+func TestFetchesOfKeysAreObserved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d diary
+		fail := true
+		auth := newAuth(t, func(o *wsauth.Options) {
+			o.Observe = d.observe
+			o.Issuers[0].Keys = wsauth.JWKS{URL: "https://id.example.com/jwks", Client: &http.Client{
+				Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+					time.Sleep(time.Second)
+					if fail {
+						return nil, errors.New("no network")
+					}
+					return answerOf(mint.SetOf(es256)), nil
+				}),
+			}}
+		})
+		auth.Ready(t.Context())
+		fail = false
+		time.Sleep(2 * time.Second)
+		wantKind(t, auth.Ready(t.Context()), nil)
+		d.want(t, "keys_failed https://id.example.com/ 1s an error of no kind", "keys_fetched https://id.example.com/ 1s 1 keys")
+	})
+}
