@@ -81,8 +81,15 @@ var registered = map[string]bool{
 
 // ParseClaims reads a JWT claim set (RFC 7519 section 4). It checks the form of the claims and nothing about
 // whether they hold now; only the presence of exp is required.
-func ParseClaims(raw string) (Claims, error) {
-	c := Claims{Raw: raw}
+func ParseClaims(raw string) (c Claims, err error) {
+	if err := c.parse(raw); err != nil {
+		return Claims{}, err
+	}
+	return c, nil
+}
+
+func (c *Claims) parse(raw string) error {
+	c.Raw = raw
 	scp, hasScope := "", false
 	sc := scanner{s: raw}
 	o := sc.open()
@@ -91,27 +98,27 @@ func ParseClaims(raw string) (Claims, error) {
 		switch o.name {
 		case "scope":
 			hasScope = true
-			c.Scope, err = stringClaim(o.name, o.value)
+			c.Scope, err = stringClaim(&o)
 		case "scp":
 			scp, err = scopes(o.value)
 		}
 		if err != nil {
-			return Claims{}, err
+			return err
 		}
 	}
 	if err := sc.end(&o); err != nil {
-		return Claims{}, err
+		return err
 	}
 	if c.Expiry.IsZero() {
-		return Claims{}, errors.New("exp: missing")
+		return errors.New("exp: missing")
 	}
 	if !c.IssuedAt.IsZero() && c.IssuedAt.After(c.Expiry) {
-		return Claims{}, errors.New("iat: after exp")
+		return errors.New("iat: after exp")
 	}
 	if !hasScope {
 		c.Scope = scp
 	}
-	return c, nil
+	return nil
 }
 
 // read reads one member, but for scope and scp, of which one decides.
@@ -119,11 +126,11 @@ func (c *Claims) read(m *object) (err error) {
 	switch m.name {
 	case "iss":
 		c.HasIssuer = true
-		c.Issuer, err = stringClaim(m.name, m.value)
+		c.Issuer, err = stringClaim(m)
 	case "sub":
-		c.Subject, err = stringClaim(m.name, m.value)
+		c.Subject, err = stringClaim(m)
 	case "jti":
-		c.ID, err = stringClaim(m.name, m.value)
+		c.ID, err = stringClaim(m)
 	case "sid":
 		c.SessionID = m.value
 	case "client_id":
@@ -155,10 +162,10 @@ func (c *Claims) read(m *object) (err error) {
 	return err
 }
 
-func stringClaim(name, value string) (string, error) {
-	s, ok := stringValue(value)
+func stringClaim(m *object) (string, error) {
+	s, ok := m.str()
 	if !ok {
-		return "", fmt.Errorf("%s: not a string", name)
+		return "", fmt.Errorf("%s: not a string", m.name)
 	}
 	return s, nil
 }
@@ -191,11 +198,12 @@ func walkStrings(name, value string, visit func(string)) error {
 		return fmt.Errorf("%s: neither a string nor an array of strings", name)
 	}
 	return walkArray(value, func(element string) error {
-		s, err := stringClaim(name, element)
-		if err == nil {
-			visit(s)
+		s, ok := stringValue(element)
+		if !ok {
+			return fmt.Errorf("%s: not all strings", name)
 		}
-		return err
+		visit(s)
+		return nil
 	})
 }
 

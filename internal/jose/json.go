@@ -81,6 +81,7 @@ type scanner struct {
 // An object is one that a scanner is reading, at one of its members.
 type object struct {
 	name, folded, value string // of the member: its name decoded, the same in folded letter case, the value's own text
+	plain               bool   // the value is a string without escapes
 
 	first int             // of the scanner's names
 	seen  uint64          // a bit for each of them: where a name's is not set, it was not there before
@@ -195,9 +196,21 @@ func (sc *scanner) readMember(o *object) error {
 	}
 	sc.space()
 	start := sc.i
-	err = sc.value()
+	if o.plain = false; sc.peek() == '"' {
+		_, o.plain, err = sc.str()
+	} else {
+		err = sc.value()
+	}
 	o.value = sc.s[start:sc.i]
 	return err
+}
+
+// str decodes the member's value; ok says that it is a string.
+func (o *object) str() (s string, ok bool) {
+	if o.plain {
+		return o.value[1 : len(o.value)-1], true
+	}
+	return stringValue(o.value)
 }
 
 // end finds what is wrong with o, or behind it.
@@ -291,10 +304,12 @@ func (sc *scanner) str() (raw string, plain bool, err error) {
 	sc.i++
 	start := sc.i
 	plain, ascii := true, true
-	for sc.i < len(sc.s) {
+	for {
+		sc.i += plainPrefix(sc.s[sc.i:])
+		if sc.i == len(sc.s) {
+			return "", false, errSyntax
+		}
 		switch c := sc.s[sc.i]; {
-		case plainByte[c]:
-			sc.i++
 		case c == '"':
 			raw = sc.s[start:sc.i]
 			sc.i++
@@ -314,7 +329,16 @@ func (sc *scanner) str() (raw string, plain bool, err error) {
 			sc.i++
 		}
 	}
-	return "", false, errSyntax
+}
+
+// plainPrefix is a loop of its own because most of the time goes into it.
+func plainPrefix(s string) int {
+	for i := range len(s) {
+		if !plainByte[s[i]] {
+			return i
+		}
+	}
+	return len(s)
 }
 
 func (sc *scanner) escape() error {
