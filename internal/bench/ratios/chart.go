@@ -14,8 +14,8 @@ import (
 const (
 	margin      = 16
 	panelWidth  = 420
-	labelWidth  = 124
-	barsWidth   = 230 // what is left of a panel is for the figure behind the longest bar
+	labelWidth  = 150
+	barsWidth   = 210 // what is left of a panel is for the figure behind the longest bar
 	barHeight   = 14
 	rowHeight   = 22
 	titleHeight = 76
@@ -66,7 +66,7 @@ func (s scale) x(ratio float64) float64 {
 
 func (s scale) ticks() []float64 {
 	var ticks []float64
-	for _, t := range []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500} {
+	for _, t := range []float64{0.001, 0.01, 0.1, 1, 10, 100, 1000} {
 		if s.low <= t && t <= s.high {
 			ticks = append(ticks, t)
 		}
