@@ -206,18 +206,25 @@ func (c credential) judge(err error) error {
 	return err
 }
 
-// isB64Token looks no further than the longest token goes: the answer to a longer one is not worth reading a megabyte.
+// isB64Token does not look at what is longer than any token: the answer is not worth reading a megabyte.
 func isB64Token(s string) bool {
-	for i := range min(len(s), jose.MaxLength) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.':
-		case strings.IndexByte("-_~+/=", c) >= 0:
-		default:
+	for i := range len(s) {
+		if !b64TokenByte[s[i]] {
 			return false
+		}
+		if i == jose.MaxLength {
+			break
 		}
 	}
 	return true
 }
+
+var b64TokenByte = func() (is [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=") {
+		is[c] = true
+	}
+	return is
+}()
 
 // queryToken scans a raw query for the parameter name; url.ParseQuery would build a map of everything first.
 func queryToken(query, name string) (string, error) {
@@ -262,7 +269,7 @@ func names(pair, name string) bool {
 		return false
 	}
 	key, _, _ := strings.Cut(pair, "=")
-	if len(key) > len(name) && strings.Contains(key, "%") || strings.Contains(key, "+") {
+	if escapes := strings.Count(key, "%"); len(key)-2*escapes == len(name) && (escapes > 0 || strings.Contains(key, "+")) {
 		if unescaped, err := url.QueryUnescape(key); err == nil {
 			key = unescaped
 		}
