@@ -1,0 +1,258 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/wsauth/wsauth"
+	"github.com/wsauth/wsauth/examples/internal/testclient"
+	"github.com/wsauth/wsauth/wsauthtest"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+)
+
+// setUp returns the server, an issuer whose tokens it accepts, and where its spans go when they end.
+func setUp(t *testing.T) (http.Handler, *wsauthtest.Issuer, *tracetest.InMemoryExporter) {
+	t.Helper()
+	issuer := wsauthtest.NewHMACIssuer(t)
+	issuer.Name, issuer.Audience = "https://id.example.com/", "chat"
+	spans := tracetest.NewInMemoryExporter()
+	handler, err := newServer(issuer.Secret, sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return handler, issuer, spans
+}
+
+// connect opens a connection, and waits until the server's end of it runs.
+func connect(t *testing.T, url string, opts ...wsauthtest.DialOption) *websocket.Conn {
+	t.Helper()
+	conn := wsauthtest.Dial(t, url, opts...)
+	if err := conn.Write(testclient.Context(t), websocket.MessageText, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, got, err := conn.Read(testclient.Context(t)); err != nil || string(got) != "hello" {
+		t.Fatalf("the echo: %q, %v", got, err)
+	}
+	return conn
+}
+
+func scrape(t *testing.T, base string) string {
+	t.Helper()
+	resp, err := http.Get(base + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("GET /metrics: %s, %v", resp.Status, err)
+	}
+	return string(text)
+}
+
+// scrapeHandler is scrape without a network, for handlers that have no other path.
+func scrapeHandler(handler http.Handler) string {
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	return w.Body.String()
+}
+
+// events are the lines of wsauth_events_total, shorter: kind, issuer and reason, and how often.
+func events(text string) []string {
+	short := strings.NewReplacer(`issuer="`, "", `kind="`, "", `reason="`, "", `",`, ",", `"}`, "", "https://id.example.com/", "id")
+	var lines []string
+	for line := range strings.Lines(text) {
+		if labels, ok := strings.CutPrefix(line, "wsauth_events_total{"); ok {
+			lines = append(lines, short.Replace(strings.TrimSpace(labels)))
+		}
+	}
+	return lines
+}
+
+// eventually waits for what the server does after the client has its answer.
+func eventually(t *testing.T, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Error("not within 10 seconds")
+			return
+		}
+	}
+}
+
+func wantLines(t *testing.T, text string, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if !strings.Contains("\n"+text, "\n"+line+"\n") {
+			t.Errorf("no line %q in\n%s", line, text)
+		}
+	}
+}
+
+// wantNoSecret looks for the subject, and for any part of a token but the header, which all have in common.
+func wantNoSecret(t *testing.T, text string, tokens ...string) {
+	t.Helper()
+	secrets := []string{"alice"}
+	for _, token := range tokens {
+		secrets = append(secrets, strings.Split(token, ".")[1:]...)
+	}
+	for _, secret := range secrets {
+		if strings.Contains(text, secret) {
+			t.Errorf("%q is in\n%s", secret, text)
+		}
+	}
+}
+
+func TestMetricsSayWhatHappened(t *testing.T) {
+	handler, issuer, _ := setUp(t)
+	base := wsauthtest.Serve(t, handler)
+	good, expired, forged := issuer.Token(), issuer.Expired(), issuer.Forged()
+	connect(t, base+"/ws", wsauthtest.Header(good))
+	leaves := connect(t, base+"/ws", wsauthtest.Query(good))
+	wsauthtest.ExpectRefused(t, base+"/ws", 401)
+	wsauthtest.ExpectRefused(t, base+"/ws", 401, wsauthtest.Header(expired))
+	wsauthtest.ExpectRefused(t, base+"/ws", 401, wsauthtest.Query(expired))
+	wsauthtest.ExpectRefused(t, base+"/ws", 401, wsauthtest.Query(forged))
+	wantLines(t, scrape(t, base), "wsauth_connections_open 2", "wsauth_connection_duration_seconds_count 0")
+
+	leaves.Close(websocket.StatusNormalClosure, "")
+	eventually(t, func() bool { return strings.Contains(scrape(t, base), "\nwsauth_connections_open 1\n") })
+	text := scrape(t, base)
+	want := []string{
+		"id,authenticated, 2",
+		"id,closed,1000 1",
+		"id,opened, 2",
+		"id,refused,expired 2",
+		"id,refused,invalid_token 1",
+		",refused,token_required 1",
+	}
+	got := events(text)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("events\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	wantLines(t, text, "wsauth_connection_duration_seconds_count 1")
+	wantNoSecret(t, text, good, expired, forged)
+}
+
+func TestAConnectionIsMeasuredToTheEndOfItsToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		handler, issuer, _ := setUp(t)
+		conn := connect(t, wsauthtest.ServeInMemory(t, handler)+"/ws", wsauthtest.Header(issuer.Token()))
+		wsauthtest.ExpectClose(t, conn, wsauth.StatusUnauthorized, "token expired")
+		synctest.Wait()
+		text := scrapeHandler(handler)
+		if got := events(text); !slices.Contains(got, "id,closed,3000 1") {
+			t.Errorf("events\n%s", strings.Join(got, "\n"))
+		}
+		wantLines(t, text,
+			"wsauth_connections_open 0",
+			`wsauth_connection_duration_seconds_bucket{le="3600"} 0`,
+			`wsauth_connection_duration_seconds_bucket{le="21600"} 1`,
+			"wsauth_connection_duration_seconds_sum 3630") // an hour and the leeway
+	})
+}
+
+func TestClientsCannotAddSeries(t *testing.T) {
+	handler, issuer, _ := setUp(t)
+	base := wsauthtest.Serve(t, handler)
+	for i := range 5 {
+		mine := fmt.Sprintf("series-%d", i)
+		claims := wsauthtest.Claims{"iss": mine, "sub": mine, "aud": mine, "scope": mine}
+		wsauthtest.ExpectRefused(t, base+"/ws", 401,
+			wsauthtest.Header(issuer.TokenWith(wsauthtest.TokenOptions{Claims: claims, Header: map[string]any{"kid": mine}})))
+	}
+	text := scrape(t, base)
+	if got := events(text); !slices.Equal(got, []string{",refused,invalid_token 5"}) {
+		t.Errorf("events\n%s", strings.Join(got, "\n"))
+	}
+	if strings.Contains(text, "series-") {
+		t.Error(text)
+	}
+}
+
+func TestFetchesOfKeysAreCounted(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	issuer := wsauthtest.NewIssuer(t, "ES256", "EdDSA")
+	options := issuer.Options()
+	options.Observe = observer(reg) // one for two Authenticators
+	for _, down := range []bool{false, true} {
+		if down {
+			issuer.Down()
+		}
+		auth, err := wsauth.New(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := auth.Ready(testclient.Context(t)); (err != nil) != down {
+			t.Fatal(err)
+		}
+	}
+	wantLines(t, scrapeHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{})),
+		fmt.Sprintf(`wsauth_events_total{issuer=%q,kind="keys_fetched",reason=""} 1`, issuer.Name),
+		fmt.Sprintf(`wsauth_events_total{issuer=%q,kind="keys_failed",reason=""} 1`, issuer.Name),
+		fmt.Sprintf(`wsauth_keys{issuer=%q} 2`, issuer.Name))
+}
+
+func TestTracesSayWhatHappened(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		token  func(*wsauthtest.Issuer) string
+		status int
+		want   []string // the events of the span, with source and reason
+	}{
+		{"good", func(i *wsauthtest.Issuer) string { return i.Token() }, 101,
+			[]string{"wsauth.authenticated query ", "wsauth.opened  ", "wsauth.closed  1000"}},
+		{"expired", func(i *wsauthtest.Issuer) string { return i.Expired() }, 401, []string{"wsauth.refused query expired"}},
+		{"forged", func(i *wsauthtest.Issuer) string { return i.Forged() }, 401, []string{"wsauth.refused query invalid_token"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			handler, issuer, spans := setUp(t)
+			url, token := wsauthtest.Serve(t, handler)+"/ws", row.token(issuer)
+			if row.status == 101 {
+				connect(t, url, wsauthtest.Query(token)).Close(websocket.StatusNormalClosure, "")
+			} else {
+				wsauthtest.ExpectRefused(t, url, row.status, wsauthtest.Query(token))
+			}
+			eventually(t, func() bool { return len(spans.GetSpans()) == 1 })
+			for _, span := range spans.GetSpans() {
+				var got []string
+				for _, event := range span.Events {
+					about := map[string]string{}
+					for _, attr := range event.Attributes {
+						about[string(attr.Key)] = attr.Value.AsString()
+					}
+					got = append(got, fmt.Sprintf("%s %s %s", event.Name, about["wsauth.source"], about["wsauth.reason"]))
+					if issuer := about["wsauth.issuer"]; issuer != "https://id.example.com/" {
+						t.Errorf("%s: issuer %q", event.Name, issuer)
+					}
+				}
+				if span.Name != "GET /ws" || !slices.Equal(got, row.want) {
+					t.Errorf("span %q has the events %q, want %q", span.Name, got, row.want)
+				}
+			}
+			wantNoSecret(t, fmt.Sprintf("%+v", spans.GetSpans()), token)
+		})
+	}
+}
+
+func TestAShortSecretIsAnError(t *testing.T) {
+	for _, secret := range []string{"", "31 bytes are too short for HS256"[:31]} {
+		_, err := newServer([]byte(secret), sdktrace.NewTracerProvider())
+		if err == nil || !strings.Contains(err.Error(), "CHAT_SECRET") || !strings.Contains(err.Error(), "32 bytes") {
+			t.Errorf("%d bytes: error %v, which does not say what to do", len(secret), err)
+		}
+	}
+}
