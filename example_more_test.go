@@ -1,0 +1,270 @@
+package wsauth_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsauth/wsauth"
+)
+
+// ask sends requests to a handler and prints the answers.
+func ask(h http.Handler, requests ...*http.Request) {
+	for _, r := range requests {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		fmt.Println(w.Code, strings.TrimSpace(w.Body.String()))
+	}
+}
+
+func get(header ...string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	return r
+}
+
+// whoami answers with the subject.
+func whoami(w http.ResponseWriter, r *http.Request) {
+	if claims, ok := wsauth.ClaimsFromContext(r.Context()); ok {
+		fmt.Fprintln(w, claims.Subject)
+		return
+	}
+	fmt.Fprintln(w, "a guest")
+}
+
+// A page that greets whoever has logged in, and shows itself to all others. A bad token is refused all the same.
+func ExampleAuthenticator_Optional() {
+	token := exampleToken(`{"sub":"alice","exp":4102444800}`)
+	ask(exampleAuth().Optional(http.HandlerFunc(whoami)),
+		get(), get("Authorization", "Bearer "+token), get("Authorization", "Bearer "+token+"x"))
+	// Output:
+	// 200 a guest
+	// 200 alice
+	// 401 token not valid
+}
+
+// A readiness probe.
+func ExampleAuthenticator_Ready() {
+	auth := exampleAuth()
+	ready := func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		if err := auth.Ready(ctx); err != nil {
+			http.Error(w, "not ready", http.StatusServiceUnavailable) // err is for the log
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	}
+	ask(http.HandlerFunc(ready), get())
+	// Output: 200 ready
+}
+
+// A refusal in the form of the rest of an API. Refuse still sets the headers of RFC 6750.
+func ExampleAuthenticator_Refuse() {
+	var auth *wsauth.Authenticator
+	auth, _ = wsauth.New(wsauth.Options{
+		Issuers: []wsauth.Issuer{{Keys: wsauth.HMAC(exampleSecret)}},
+		OnRefuse: func(w http.ResponseWriter, r *http.Request, err error) {
+			standard := httptest.NewRecorder()
+			auth.Refuse(standard, r, err)
+			for _, name := range []string{"WWW-Authenticate", "Retry-After", "Cache-Control"} {
+				if value := standard.Header().Get(name); value != "" {
+					w.Header().Set(name, value)
+				}
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(standard.Code)
+			fmt.Fprintf(w, `{"error":%q}`, strings.TrimSpace(standard.Body.String()))
+		},
+	})
+	ask(auth.Middleware(http.HandlerFunc(whoami)), get())
+	// Output: 401 {"error":"a token is needed"}
+}
+
+// The client sends a new token before the old one ends, and the connection goes on.
+func ExampleRenew() {
+	auth := exampleAuth()
+	srv := httptest.NewServer(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+		for {
+			_, message, err := conn.Read(ctx)
+			if err != nil {
+				return
+			}
+			answer := "renewed until "
+			claims, err := wsauth.Renew(ctx, string(message)) // here each message is a token
+			if err != nil {
+				answer = "still until "
+				claims, _ = wsauth.ClaimsFromContext(ctx)
+			}
+			conn.Write(ctx, websocket.MessageText, []byte(answer+claims.Expiry.Format(time.DateOnly)))
+		}
+	}, nil))
+	defer srv.Close()
+
+	ctx := context.Background()
+	conn, _, err := websocket.Dial(ctx, srv.URL, &websocket.DialOptions{
+		HTTPHeader: http.Header{"Authorization": {"Bearer " + exampleToken(`{"sub":"alice","exp":4102444800}`)}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.CloseNow()
+	for _, token := range []string{
+		exampleToken(`{"sub":"mallory","exp":4200000000}`), // somebody else's
+		exampleToken(`{"sub":"alice","exp":4133980800}`),
+	} {
+		conn.Write(ctx, websocket.MessageText, []byte(token))
+		_, answer, err := conn.Read(ctx)
+		fmt.Printf("%s %v\n", answer, err)
+	}
+	// Output:
+	// still until 2100-01-01 <nil>
+	// renewed until 2101-01-01 <nil>
+}
+
+// Both are needed: http.Server does not know WebSockets.
+func ExampleAuthenticator_Shutdown() {
+	auth := exampleAuth()
+	srv := httptest.NewServer(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+		conn.Read(ctx)
+		fmt.Println("serve returns:", context.Cause(ctx) == nil || context.Cause(ctx) == http.ErrServerClosed)
+	}, nil))
+	defer srv.Close()
+	conn, _, err := websocket.Dial(context.Background(), srv.URL+"?access_token="+exampleToken(`{"exp":4102444800}`), nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	closed := make(chan error, 1)
+	go func() {
+		_, _, err := conn.Read(context.Background())
+		closed <- err
+	}()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- srv.Config.Shutdown(ctx) }()
+	fmt.Println(auth.Shutdown(ctx), <-stopped)
+	fmt.Println(websocket.CloseStatus(<-closed))
+	// Output:
+	// serve returns: true
+	// <nil> <nil>
+	// StatusGoingAway
+}
+
+// A browser that is refused sees a code and a reason, and not 1006.
+func ExampleUpgradeOptions() {
+	auth := exampleAuth()
+	srv := httptest.NewServer(auth.Upgrade(func(context.Context, *websocket.Conn) {}, &wsauth.UpgradeOptions{
+		CloseOnRefusal: true,
+		MaxLifetime:    24 * time.Hour,
+		MaxConnections: 50_000,
+		MaxPerSubject:  10,
+	}))
+	defer srv.Close()
+	ctx := context.Background()
+	conn, _, err := websocket.Dial(ctx, srv.URL+"?access_token="+exampleToken(`{"exp":1}`), nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, _, err = conn.Read(ctx)
+	fmt.Println(websocket.CloseStatus(err) == wsauth.StatusUnauthorized, strings.Contains(err.Error(), "invalid_token"))
+	// Output: true true
+}
+
+// The new secret is named first; tokens that the old one signed are accepted until they end.
+func ExampleHMAC() {
+	newSecret := []byte("a new secret of at least 32 bytes, from your configuration")
+	auth, err := wsauth.New(wsauth.Options{Issuers: []wsauth.Issuer{{Keys: wsauth.HMAC(newSecret, exampleSecret)}}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = auth.Verify(context.Background(), exampleToken(`{"exp":4102444800}`))
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+func ExamplePublicKeysPEM() {
+	private, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	der, _ := x509.MarshalPKIXPublicKey(&private.PublicKey)
+	file := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}) // or os.ReadFile
+
+	_, err := wsauth.New(wsauth.Options{Issuers: []wsauth.Issuer{{
+		Name:     "https://id.example.com/",
+		Audience: []string{"chat"},
+		Keys:     wsauth.PublicKeysPEM(file),
+	}}})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// Only a header and a subprotocol: no token in a URL, no cookie that any site could have a browser send.
+func ExampleFromSubprotocol() {
+	_, err := wsauth.New(wsauth.Options{
+		Issuers:    []wsauth.Issuer{{Keys: wsauth.HMAC(exampleSecret)}},
+		Extractors: []wsauth.Extractor{wsauth.FromHeader(), wsauth.FromSubprotocol("bearer.")},
+	})
+	fmt.Println(err)
+	// In the browser: new WebSocket(url, ["wsauth", "bearer." + token])
+
+	// Output: <nil>
+}
+
+// A handler is tested without tokens.
+func ExampleContextWithClaims() {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r = r.WithContext(wsauth.ContextWithClaims(r.Context(), &wsauth.Claims{Subject: "alice", Scope: "chat:read"}))
+	h := wsauth.RequireScopes("chat:read")(http.HandlerFunc(whoami))
+	ask(h, r, get())
+	// Output:
+	// 200 alice
+	// 401 a token is needed
+}
+
+// The classic mistake: Require and RequireScopes look at claims, and verify nothing. Without a Middleware around them
+// there are none, so they refuse everybody.
+func ExampleRequireScopes_outsideMiddleware() {
+	auth := exampleAuth()
+	good := get("Authorization", "Bearer "+exampleToken(`{"sub":"alice","scope":"chat:read","exp":4102444800}`))
+	admitted := wsauth.RequireScopes("chat:read")(http.HandlerFunc(whoami))
+	ask(admitted, good)
+	ask(auth.Middleware(admitted), good)
+	// Output:
+	// 401 a token is needed
+	// 200 alice
+}
+
+// Counters for metrics. The kinds, the issuers of Options and the reasons are few, as labels should be.
+func ExampleOptions_observe() {
+	auth, err := wsauth.New(wsauth.Options{
+		Issuers: []wsauth.Issuer{{Keys: wsauth.HMAC(exampleSecret)}},
+		Observe: func(_ context.Context, e wsauth.Event) { fmt.Printf("%s %s%s\n", e.Kind, e.Source, e.Reason) },
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	h := auth.Middleware(http.HandlerFunc(whoami))
+	ask(h, get("Authorization", "Bearer "+exampleToken(`{"sub":"alice","exp":4102444800}`)), get())
+	// Output:
+	// authenticated header
+	// 200 alice
+	// refused token_required
+	// 401 a token is needed
+}
