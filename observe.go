@@ -19,13 +19,14 @@ type Event struct {
 	Source string
 
 	// Err is why a request or token was refused, or a fetch failed: one of this package's Err values to errors.Is, but
-	// for fetches. Where a connection was closed it is what its context was cancelled with; nil: serve has returned.
+	// for fetches. Its text may have in it what a check of [Require] has put there. Where a connection was closed it is
+	// what its context was cancelled with; nil: serve has returned, or panicked (then Code is 1011).
 	Err error
 
 	// Reason is a word for Err, of those that [UpgradeOptions].CloseOnRefusal sends. Only EventRefused has one.
 	Reason string
 
-	// Code is the code a connection was closed with. Only EventClosed has one.
+	// Code is the code that this side closed a connection with. Only EventClosed has one.
 	Code websocket.StatusCode
 
 	// Duration is how long a connection was open, or how long a fetch took.
