@@ -21,11 +21,13 @@ import (
 // An attempt is a handshake and what should come of it.
 type attempt struct {
 	name      string
+	path      string // default: /ws
 	query     string
 	header    http.Header
 	protocols []string
+	first     string // the first message, if there is to be one
 	status    int
-	answer    string // 101: the subject; else WWW-Authenticate
+	answer    string // 101: the subject, or how the connection was closed; else WWW-Authenticate
 }
 
 // check is this server's own client: it connects in each way there is, and in ways that must fail. It prints what
@@ -38,7 +40,7 @@ func check(ctx context.Context, base string, idp *idp, out io.Writer) error {
 		return fmt.Errorf("self-check: %w", err)
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "\n\tTOKEN\tSTATUS\tSUBJECT, OR WWW-AUTHENTICATE")
+	fmt.Fprintln(table, "\n\tTOKEN\tSTATUS\tSUBJECT, WWW-AUTHENTICATE, OR CLOSE CODE")
 	wrong := 0
 	row := func(name string, status int, answer string, wantStatus int, wantAnswer string) {
 		mark := "ok"
@@ -60,8 +62,7 @@ func check(ctx context.Context, base string, idp *idp, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("self-check: a connection that ends with its token: %w", err)
 	}
-	closed := fmt.Sprintf("alice, then closed with %d %q", end.Code, end.Reason)
-	row("of 2 seconds, waited for", 101, closed, 101, `alice, then closed with 3000 "token expired"`)
+	row("of 2 seconds, renewed for 3, waited for", 101, end, 101, `alice, renewed, then closed with 3000 "token expired"`)
 	if err := table.Flush(); err != nil {
 		return err
 	}
@@ -90,6 +91,7 @@ func attempts(ctx context.Context, base string, idp *idp) ([]attempt, error) {
 		return nil, err
 	}
 	const (
+		readable  = "/ws/readable"
 		challenge = `Bearer realm="wsauth"`
 		tooOld    = challenge + `, error="invalid_token", error_description="token expired"`
 		invalid   = challenge + `, error="invalid_token", error_description="token not valid"`
@@ -112,12 +114,23 @@ func attempts(ctx context.Context, base string, idp *idp) ([]attempt, error) {
 		{name: "forged", header: bearer(forged), status: 401, answer: invalid},
 		{name: "a foreign site's cookie", header: from("https://evil.example"), status: 403, answer: "no challenge"},
 		{name: "header and query at once", header: bearer(key), query: query(key), status: 400, answer: malformed},
+		// With CloseOnRefusal a browser, which shows a page no status, can read the answer, too.
+		{
+			name: "in the first message", path: "/first", first: `{"access_token":"` + key + `"}`,
+			status: 101, answer: "alice",
+		},
+		{name: "none, readably", path: readable, status: 101, answer: `closed with 3000 "token_required"`},
+		{name: "forged, readably", path: readable, query: query(forged), status: 101, answer: `closed with 3000 "invalid_token"`},
+		{
+			name: "a foreign site's cookie, readably", path: readable, header: from("https://evil.example"),
+			status: 101, answer: `closed with 3003 "foreign_origin"`,
+		},
 	}, nil
 }
 
 // make makes the attempt. An error is one of the connection, not a refusal.
 func (a *attempt) make(ctx context.Context, base string) (status int, answer string, err error) {
-	conn, resp, err := websocket.Dial(ctx, base+"/ws"+a.query, &websocket.DialOptions{
+	conn, resp, err := websocket.Dial(ctx, base+cmp.Or(a.path, "/ws")+a.query, &websocket.DialOptions{
 		HTTPHeader: a.header, Subprotocols: a.protocols,
 	})
 	switch {
@@ -127,11 +140,24 @@ func (a *attempt) make(ctx context.Context, base string) (status int, answer str
 		return resp.StatusCode, cmp.Or(resp.Header.Get("WWW-Authenticate"), "no challenge"), nil
 	}
 	defer conn.CloseNow()
+	if a.first != "" {
+		if err := conn.Write(ctx, websocket.MessageText, []byte(a.first)); err != nil {
+			return 0, "", err
+		}
+	}
 	subject, err := exchange(ctx, conn)
+	var closed websocket.CloseError
+	if errors.As(err, &closed) {
+		return resp.StatusCode, closedWith(closed), nil
+	}
 	if err != nil {
 		return 0, "", err
 	}
 	return resp.StatusCode, subject, conn.Close(websocket.StatusNormalClosure, "")
+}
+
+func closedWith(e websocket.CloseError) string {
+	return fmt.Sprintf("closed with %d %q", e.Code, e.Reason)
 }
 
 // exchange sends a message and returns whom the server takes the client for.
@@ -152,29 +178,46 @@ func exchange(ctx context.Context, conn *websocket.Conn) (string, error) {
 	return echo.From, nil
 }
 
-// watch waits for the end of a connection with a token of 2 seconds.
-func watch(ctx context.Context, base string, idp *idp) (websocket.CloseError, error) {
-	var end websocket.CloseError
-	token, err := idp.mint(hs256, "alice", time.Now(), 2*time.Second)
+// watch waits for the end of a connection whose token of 2 seconds was renewed by one of 3, and says what happened.
+func watch(ctx context.Context, base string, idp *idp) (string, error) {
+	start := time.Now()
+	token, err := idp.mint(hs256, "alice", start, 2*time.Second)
 	if err != nil {
-		return end, err
+		return "", err
+	}
+	longer, err := idp.mint(hs256, "alice", start, 3*time.Second)
+	if err != nil {
+		return "", err
 	}
 	conn, _, err := websocket.Dial(ctx, base+"/ws", &websocket.DialOptions{
 		HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
 	})
 	if err != nil {
-		return end, err
+		return "", err
 	}
 	defer conn.CloseNow()
-	if _, err := exchange(ctx, conn); err != nil {
-		return end, err
+	subject, err := exchange(ctx, conn)
+	if err != nil {
+		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	if err := wsjson.Write(ctx, conn, message{Type: "token", Token: longer}); err != nil {
+		return "", err
+	}
+	var answer message
+	if err := wsjson.Read(ctx, conn, &answer); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 6*time.Second)
 	defer cancel()
-	if _, _, err := conn.Read(ctx); !errors.As(err, &end) {
-		return end, fmt.Errorf("no close frame, but %w", err)
+	_, _, err = conn.Read(ctx)
+	var end websocket.CloseError
+	if !errors.As(err, &end) {
+		return "", fmt.Errorf("no close frame, but %w", err)
 	}
-	return end, nil
+	if time.Since(start) < 3*time.Second {
+		return "", errors.New("the renewed connection ended before its token")
+	}
+	return fmt.Sprintf("%s, %s, then %s", subject, answer.Type, closedWith(end)), nil
 }
 
 // login is what the page does, too.

@@ -24,6 +24,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
 	"github.com/wsauth/wsauth"
+	"github.com/wsauth/wsauth/examples/browser"
 )
 
 type config struct {
@@ -87,8 +88,11 @@ func run(ctx context.Context, cfg config, out, logs io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	// The first stops accepting and waits for requests. It does not know WebSockets: the second closes those, with 1001.
-	return errors.Join(err, srv.Shutdown(ctx), app.auth.Shutdown(ctx))
+	// srv stops accepting and waits for requests. It does not know WebSockets: auth closes those, with 1001. Both at once,
+	// so that a request that hangs takes no time from them.
+	ended := make(chan error, 1)
+	go func() { ended <- app.auth.Shutdown(ctx) }()
+	return errors.Join(err, srv.Shutdown(ctx), <-ended)
 }
 
 func listen(cfg config) (net.Listener, error) {
@@ -150,8 +154,15 @@ func newServer(base string, ttl time.Duration, log *slog.Logger) (*server, error
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /ws", auth.Upgrade(chat, nil))
+	mux.Handle("GET /ws/readable", auth.Upgrade(chat, &wsauth.UpgradeOptions{CloseOnRefusal: true}))
+	// Outside of the cookie's path: whoever comes with a token, if only in a cookie, is not asked for a first message.
+	mux.Handle("GET /first", auth.Upgrade(chat, &wsauth.UpgradeOptions{
+		CloseOnRefusal: true,
+		FirstMessage:   3 * time.Second,
+	}))
 	mux.Handle("GET /me", auth.Middleware(http.HandlerFunc(me)))
 	mux.HandleFunc("GET /{$}", servePage)
+	mux.HandleFunc("GET /wsauth.js", browser.ServeScript)
 
 	// No other site may log a visitor in or out.
 	sameOrigin := http.NewCrossOriginProtection()
@@ -161,33 +172,52 @@ func newServer(base string, ttl time.Duration, log *slog.Logger) (*server, error
 	return &server{mux, auth, idp}, nil
 }
 
-// A message goes in both directions. The first one has the claims and comes from the server.
+// A message goes in both directions. The first one comes from the server and has the claims. A client that sends one
+// with the type "token" and an access_token lives on with that: the answer has the type "renewed", and the new claims,
+// or "refused".
 type message struct {
+	Type   string         `json:"type,omitempty"`
 	From   string         `json:"from,omitempty"`
 	Text   string         `json:"text,omitempty"`
 	Claims map[string]any `json:"claims,omitempty"`
+	Token  string         `json:"access_token,omitempty"`
 }
 
 // chat runs once for each connection. At the end of the token the library closes it with 3000, and Read fails.
 func chat(ctx context.Context, conn *websocket.Conn) {
 	claims, _ := wsauth.ClaimsFromContext(ctx)
-	var first message
-	if err := claims.Decode(&first.Claims); err != nil {
+	var out message
+	if err := claims.Decode(&out.Claims); err != nil {
 		conn.Close(websocket.StatusInternalError, "")
 		return
 	}
-	if err := wsjson.Write(ctx, conn, first); err != nil {
-		return
-	}
 	for {
+		if err := wsjson.Write(ctx, conn, out); err != nil {
+			return
+		}
 		var in message
 		if err := wsjson.Read(ctx, conn, &in); err != nil {
 			return
 		}
-		if err := wsjson.Write(ctx, conn, message{From: claims.Subject, Text: in.Text}); err != nil {
-			return
+		if in.Type == "token" {
+			out = renew(ctx, in.Token)
+		} else {
+			out = message{From: claims.Subject, Text: in.Text} // a renewal does not change whose connection this is
 		}
 	}
+}
+
+// renew prolongs the connection. Where the token is refused, it goes on with the one that it has, to the end of that.
+func renew(ctx context.Context, token string) message {
+	renewed := message{Type: "renewed"}
+	claims, err := wsauth.Renew(ctx, token)
+	if err == nil {
+		err = claims.Decode(&renewed.Claims)
+	}
+	if err != nil {
+		return message{Type: "refused"}
+	}
+	return renewed
 }
 
 // me answers with the claims over plain HTTP.
@@ -210,8 +240,9 @@ func servePage(w http.ResponseWriter, _ *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
-	// The page is one file: its style and script are in it, and it loads nothing.
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "+
+	// The page has its style and script in it, and loads nothing but wsauth.js. It may connect to other hosts with ws:
+	// to show what a foreign origin gets.
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; "+
 		"img-src data:; connect-src 'self' ws:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	w.Write(page)
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
 	"github.com/wsauth/wsauth/examples/internal/testclient"
 )
 
@@ -60,12 +63,12 @@ func serve(t *testing.T) (string, *server) {
 }
 
 func TestTheCheckGoesAsItShouldAndShowsNoToken(t *testing.T) {
-	t.Parallel() // it takes 2 seconds
+	t.Parallel() // it takes 3 seconds
 	var out, logs buffer
 	if err := run(testclient.Context(t), config{ttl: time.Minute, check: true}, &out, &logs); err != nil {
 		t.Errorf("%v\n%s", err, &out)
 	}
-	if !strings.Contains(out.String(), "All 11 went as they should.") {
+	if !strings.Contains(out.String(), "All 15 went as they should.") {
 		t.Errorf("output:\n%s", &out)
 	}
 	if !strings.Contains(logs.String(), "wsauth: refused") {
@@ -77,7 +80,7 @@ func TestTheCheckGoesAsItShouldAndShowsNoToken(t *testing.T) {
 }
 
 func TestTheCheckFailsWhereSomethingIsWrong(t *testing.T) {
-	t.Parallel() // it takes 2 seconds
+	t.Parallel() // it takes 3 seconds
 	base, app := serve(t)
 	stranger, err := newIDP(base, time.Minute) // whose keys the server does not know
 	if err != nil {
@@ -130,31 +133,44 @@ func TestATokenThatLivesForNoSecondIsAnError(t *testing.T) {
 	}
 }
 
-func TestCtrlCEndsTheServerAndItsConnections(t *testing.T) {
-	t.Parallel() // it takes 2 seconds
+// start runs the quickstart until its self-check is over. What run returns comes out of the channel.
+func start(t *testing.T) (base string, out *buffer, interrupt func(), ended <-chan error) {
+	t.Helper()
 	ctx, interrupt := context.WithCancel(testclient.Context(t))
-	defer interrupt()
 	ready := make(chan struct{})
-	out := &buffer{has: "Ctrl-C", done: ready}
+	out = &buffer{has: "Ctrl-C", done: ready}
 	addr := freeAddr(t)
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, config{addr: addr, ttl: time.Minute}, out, io.Discard) }()
+	end := make(chan error, 1)
+	go func() { end <- run(ctx, config{addr: addr, ttl: time.Minute}, out, io.Discard) }()
 	select {
 	case <-ready:
-	case err := <-ended:
+	case err := <-end:
 		t.Fatalf("%v\n%s", err, out)
 	}
-	token, _, err := login(ctx, "http://"+addr, es256)
+	return "http://" + addr, out, interrupt, end
+}
+
+// connect opens a connection with a token of the login.
+func connect(t *testing.T, base, path string) *websocket.Conn {
+	t.Helper()
+	token, _, err := login(testclient.Context(t), base, es256)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, resp := testclient.Dial(t, "http://"+addr+"/ws", testclient.Bearer(token))
+	conn, resp := testclient.Dial(t, base+path, testclient.Bearer(token))
 	if conn == nil {
 		t.Fatalf("status %d", resp.StatusCode)
 	}
 	if _, err := exchange(testclient.Context(t), conn); err != nil {
 		t.Fatal(err)
 	}
+	return conn
+}
+
+func TestCtrlCEndsTheServerAndItsConnections(t *testing.T) {
+	t.Parallel() // it takes 3 seconds
+	base, _, interrupt, ended := start(t)
+	conn := connect(t, base, "/ws")
 	interrupt()
 	if _, _, err := conn.Read(testclient.Context(t)); websocket.CloseStatus(err) != websocket.StatusGoingAway {
 		t.Errorf("the connection ended with %v", err)
@@ -164,32 +180,82 @@ func TestCtrlCEndsTheServerAndItsConnections(t *testing.T) {
 	}
 }
 
+func TestARequestThatHangsDoesNotKeepConnectionsFromTheirEnd(t *testing.T) {
+	t.Parallel() // it takes 8 seconds
+	base, _, interrupt, ended := start(t)
+	hanging, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hanging.Close()
+	const login = "POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\n" +
+		"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 1\r\n\r\n"
+	if _, err := io.WriteString(hanging, login); err != nil {
+		t.Fatal(err)
+	}
+	hanging.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if status, err := bufio.NewReader(hanging).ReadString('\n'); err != nil || !strings.Contains(status, "100 Continue") {
+		t.Fatalf("%q, %v: the handler does not wait for the body", status, err)
+	}
+	conn := connect(t, base, "/ws")
+	interrupt()
+	begin := time.Now()
+	if _, _, err := conn.Read(testclient.Context(t)); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("the connection ended with %v", err)
+	}
+	if waited := time.Since(begin); waited > 3*time.Second {
+		t.Errorf("the connection ended after %v", waited)
+	}
+	if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the request should have been waited for, but: %v", err)
+	}
+}
+
+func TestAConnectionIsRenewedByALongerToken(t *testing.T) {
+	base, app := serve(t)
+	conn := connect(t, base, "/ws")
+	for _, row := range []struct {
+		name, subject string
+		ttl           time.Duration
+		want          string
+	}{
+		{"shorter", "alice", time.Second, "refused"},
+		{"somebody else's", "mallory", time.Hour, "refused"},
+		{"longer", "alice", time.Hour, "renewed"},
+	} {
+		token, err := app.idp.mint(es256, row.subject, time.Now(), row.ttl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := wsjson.Write(testclient.Context(t), conn, message{Type: "token", Token: token}); err != nil {
+			t.Fatal(err)
+		}
+		var answer message
+		if err := wsjson.Read(testclient.Context(t), conn, &answer); err != nil {
+			t.Fatal(err)
+		}
+		if answer.Type != row.want || (answer.Claims["sub"] == "alice") != (row.want == "renewed") {
+			t.Errorf("%s: %+v, want %s", row.name, answer, row.want)
+		}
+	}
+}
+
 // What the quickstart tells people to paste is pasted here.
 func TestTheCommandsToTryNextWork(t *testing.T) {
-	t.Parallel() // it takes 2 seconds
+	t.Parallel() // it takes 3 seconds
 	for _, tool := range []string{"sh", "sed", "curl"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skip(err)
 		}
 	}
-	ctx, interrupt := context.WithCancel(testclient.Context(t))
-	defer interrupt()
-	ready := make(chan struct{})
-	out := &buffer{has: "Ctrl-C", done: ready}
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, config{addr: "127.0.0.1:0", ttl: time.Minute}, out, io.Discard) }()
-	select {
-	case <-ready:
-	case err := <-ended:
-		t.Fatalf("%v\n%s", err, out)
-	}
+	_, out, interrupt, ended := start(t)
 	var script strings.Builder
 	for line := range strings.Lines(out.String()) {
 		if strings.HasPrefix(line, "    ") && !strings.Contains(line, "SUBJECT") {
 			script.WriteString(line)
 		}
 	}
-	answers, _ := exec.CommandContext(ctx, "sh", "-c", script.String()).Output() // curl leaves a WebSocket by a timeout
+	answers, _ := exec.CommandContext(testclient.Context(t), "sh", "-c", script.String()).Output() // curl leaves a WebSocket by a timeout
 	var got []string
 	for _, status := range regexp.MustCompile(`(?m)^HTTP/1.1 (\d+)`).FindAllStringSubmatch(string(answers), -1) {
 		got = append(got, status[1])
@@ -206,7 +272,7 @@ func TestTheCommandsToTryNextWork(t *testing.T) {
 	}
 }
 
-func TestThePageIsServedAndLoadsNothing(t *testing.T) {
+func TestThePageIsServedAndLoadsNothingFromElsewhere(t *testing.T) {
 	base, _ := serve(t)
 	resp, err := http.Get(base + "/")
 	if err != nil {
@@ -228,6 +294,14 @@ func TestThePageIsServedAndLoadsNothing(t *testing.T) {
 	}
 	if csp := resp.Header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none';") {
 		t.Errorf("Content-Security-Policy = %q", csp)
+	}
+	script, err := http.Get(base + "/wsauth.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script.Body.Close()
+	if ct := script.Header.Get("Content-Type"); script.StatusCode != 200 || ct != "text/javascript; charset=utf-8" {
+		t.Errorf("its script: status %d, Content-Type %q", script.StatusCode, ct)
 	}
 }
 
