@@ -20,6 +20,9 @@ import (
 // pingInterval is less than proxy_read_timeout in nginx.conf.
 const pingInterval = 30 * time.Second
 
+// pongTimeout is how long a peer may take to answer one.
+const pongTimeout = 10 * time.Second
+
 func main() {
 	handler, err := newServer([]byte(os.Getenv("CHAT_SECRET")), pingInterval)
 	if err == nil {
@@ -102,7 +105,7 @@ func ping(ctx context.Context, conn *websocket.Conn, every time.Duration) {
 			return
 		case <-ticker.C:
 		}
-		limited, cancel := context.WithTimeout(ctx, every)
+		limited, cancel := context.WithTimeout(ctx, pongTimeout)
 		err := conn.Ping(limited)
 		cancel()
 		if err != nil {
