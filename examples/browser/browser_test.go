@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -666,6 +668,60 @@ func TestABadProtocolDoesNotShowTheToken(t *testing.T) {
 	p := serve(t, good, nil).open(t, `way: "subprotocol", prefix: "bearer "`)
 	expect(t, p.await(1, "gaveup"), "closed 0 no URL or no protocols for a WebSocket: end",
 		"gaveup 0 no URL or no protocols for a WebSocket")
+}
+
+func TestTheReadmesExampleRuns(t *testing.T) {
+	t.Parallel()
+	_, rest, _ := strings.Cut(readme(t), "```js\n")
+	example, _, _ := strings.Cut(rest, "```")
+	ctx := testclient.Context(t)
+	received := make(chan string, 1)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /wsauth.js", ServeScript)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, `<!doctype html><link rel="icon" href="data:,"><script type="module">%s</script>`, example)
+	})
+	mux.HandleFunc("POST /token", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"access_token":%q}`, good(1))
+	})
+	mux.HandleFunc("GET /ws", accepts(func(conn *websocket.Conn) {
+		_, text, _ := conn.Read(ctx)
+		received <- string(text)
+		conn.Read(ctx)
+	}))
+	browsertest.Open(t, testclient.Serve(t, mux))
+	select {
+	case text := <-received:
+		if text != "hello" {
+			t.Errorf("received %q", text)
+		}
+	case <-ctx.Done():
+		t.Error("nothing was received")
+	}
+}
+
+func TestTheReadmeHasEveryOption(t *testing.T) {
+	text := readme(t)
+	options, _, _ := strings.Cut(string(script), "@typedef {{ code")
+	names := regexp.MustCompile(`@property \{.*\} \[?(\w+)`).FindAllStringSubmatch(options, -1)
+	if len(names) < 10 {
+		t.Fatalf("found only %q", names)
+	}
+	for _, name := range names {
+		if !strings.Contains(text, "`"+name[1]+"`") {
+			t.Errorf("%s is not in README.md", name[1])
+		}
+	}
+}
+
+func readme(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func TestTheScriptIsServedAsAModule(t *testing.T) {
