@@ -46,7 +46,7 @@ func New(opts Options) (*Authenticator, error) {
 		return nil, err
 	}
 	a := &Authenticator{policy: p, onRefuse: opts.OnRefuse, log: opts.Logger, observe: opts.Observe, live: newRegistry(),
-		headers: new(jose.Headers)}
+		headers: jose.NewHeaders()}
 	if opts.CacheSize > 0 {
 		a.tokens = memory.New[remembered](opts.CacheSize)
 	}
@@ -239,13 +239,18 @@ func (a *Authenticator) verify(ctx context.Context, token string, trail *trail) 
 // signature does: the unverified iss and kid only choose which keys are asked.
 func (a *Authenticator) check(ctx context.Context, token string, trail *trail, c *jose.Claims) (*jose.Claims, error) {
 	if a.tokens != nil {
-		if known := a.tokens.Get(token); known != nil && known.isCurrent(ctx) {
+		if known := a.tokens.Get(token); known != nil {
 			trail.issuer, trail.kid = known.issuer.name, known.header.KeyID
-			err := known.issuer.judge(&known.claims, time.Now(), a.policy.leeway)
-			if errors.Is(err, ErrExpired) {
+			current, err := a.recheck(ctx, known)
+			if current && err == nil {
+				return &known.claims, nil
+			}
+			if !current || errors.Is(err, ErrInvalidToken) {
 				a.tokens.Drop(token)
 			}
-			return &known.claims, err
+			if err != nil {
+				return nil, err
+			}
 		}
 	}
 	t, err := a.headers.Parse(token)
@@ -278,16 +283,24 @@ func (a *Authenticator) check(ctx context.Context, token string, trail *trail, c
 	return c, nil
 }
 
+// recheck checks all of a remembered token but its signature. It is not current where the key that verified it is none of
+// the issuer's any more, be it withdrawn or fetched anew: then the signature must be checked again.
+func (a *Authenticator) recheck(ctx context.Context, known *remembered) (current bool, err error) {
+	keys, err := known.issuer.find(ctx, known.header)
+	if err != nil {
+		return true, err
+	}
+	if !slices.Contains(keys, known.key) {
+		return false, nil
+	}
+	return true, known.issuer.judge(&known.claims, time.Now(), a.policy.leeway)
+}
+
 // verify returns the key that made the signature of t.
 func (iss *issuer) verify(ctx context.Context, t *jose.Token) (*jose.Key, error) {
-	keys, err := iss.keys.Keys(ctx, t.Header)
-	switch {
-	case errors.Is(err, jwks.ErrUnknownKey), errors.Is(err, ErrInvalidToken):
-		return nil, refuse(kindOf(err, ErrInvalidToken), err)
-	case err != nil:
-		return nil, refuse(ErrUnavailable, err)
-	case len(keys) == 0:
-		return nil, refuse(ErrInvalidToken, jwks.ErrUnknownKey)
+	keys, err := iss.find(ctx, t.Header)
+	if err != nil {
+		return nil, err
 	}
 	var verifiedBy *jose.Key
 	for _, k := range keys { // all of them: the time must not tell which secret it was
@@ -301,19 +314,26 @@ func (iss *issuer) verify(ctx context.Context, t *jose.Token) (*jose.Key, error)
 	return verifiedBy, nil
 }
 
+// find returns the keys that may have signed a token with this header, or a refusal.
+func (iss *issuer) find(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
+	keys, err := iss.keys.Keys(ctx, h)
+	switch {
+	case errors.Is(err, jwks.ErrUnknownKey), errors.Is(err, ErrInvalidToken):
+		return nil, refuse(kindOf(err, ErrInvalidToken), err)
+	case err != nil:
+		return nil, refuse(ErrUnavailable, err)
+	case len(keys) == 0:
+		return nil, refuse(ErrInvalidToken, jwks.ErrUnknownKey)
+	}
+	return keys, nil
+}
+
 // A remembered token has had its signature verified. All else is checked each time.
 type remembered struct {
 	issuer *issuer
 	header jose.Header
 	key    *jose.Key
 	claims jose.Claims
-}
-
-// isCurrent reports whether the key that verified the token is still one of the issuer's: a key that is withdrawn takes
-// the memory of its tokens along. If the keys are not to be had just now, the token goes the long way, which says so.
-func (k *remembered) isCurrent(ctx context.Context) bool {
-	keys, err := k.issuer.keys.Keys(ctx, k.header)
-	return err == nil && slices.Contains(keys, k.key)
 }
 
 func (a *Authenticator) isPast(k *remembered) bool {

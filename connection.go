@@ -36,6 +36,7 @@ type connection struct {
 	end      deadline
 	lifetime deadline // zero: no bound
 	over     bool     // the end has come; no renewal comes after it
+	late     bool     // it is that of the time; it stays so, whatever a clock says later
 	renewals time.Time
 }
 
@@ -104,9 +105,9 @@ func (c *connection) lifeOf(claims *Claims, now time.Time) time.Duration {
 func (c *connection) ranOut() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ranOut := c.end.left(time.Now()) <= 0
-	c.over = c.over || ranOut
-	return ranOut
+	c.late = c.late || c.end.left(time.Now()) <= 0
+	c.over = c.over || c.late
+	return c.late
 }
 
 // ending is how a connection ends whose time is over.
@@ -185,7 +186,8 @@ func (c *connection) awaitToken(ctx context.Context) bool {
 		return false
 	}
 	if c.prolong(nil, claims, time.Now()) != prolonged {
-		c.close(c.ending()) // the timer is about to
+		c.auth.logRefusal(ctx, trail.on(refuse(ErrNoToken, errors.New("the first message came too late"))))
+		c.close(c.ending())
 		return false
 	}
 	c.auth.logSuccess(ctx, EventAuthenticated, trail)

@@ -47,6 +47,22 @@ func TestAConnectionWhoseTokenEndsDuringTheHandshakeIsNotServed(t *testing.T) {
 	}
 }
 
+// The timer and serve meet again and again: whichever comes first, the peer is told that the token has ended.
+func TestServeThatReturnsAsTheTokenEndsClosesWith3000(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			claims, _ := wsauth.ClaimsFromContext(ctx)
+			time.Sleep(time.Until(claims.Expiry))
+		}, nil))
+		for range 50 {
+			conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Minute))})
+			if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != wsauth.StatusUnauthorized {
+				t.Fatalf("the client sees %v", err)
+			}
+		}
+	})
+}
+
 func TestACloseByServeIsNotHeldUpBeyondTheGrace(t *testing.T) {
 	for name, peer := range map[string][]byte{
 		"by silence":                     nil,

@@ -35,3 +35,6 @@ func Check(a *Authenticator, token string) error {
 	_, err := a.check(context.Background(), token, new(trail), new(jose.Claims))
 	return err
 }
+
+// Remembers reports whether the token is in the memory.
+func Remembers(a *Authenticator, token string) bool { return a.tokens.Get(token) != nil }

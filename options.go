@@ -55,7 +55,8 @@ type Options struct {
 	Logger *slog.Logger
 
 	// Observe is told what happens, for metrics and traces, while it happens: it must be quick, and safe for concurrent
-	// use. ctx is that of the request or connection; of a fetch it is its own. Default: nobody is told.
+	// use. ctx is that of the request or connection; of a fetch it is its own, and a panic then ends the process. Default:
+	// nobody is told.
 	Observe func(ctx context.Context, e Event)
 }
 

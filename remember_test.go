@@ -44,6 +44,9 @@ func TestARememberedTokenIsJudgedLikeANewOne(t *testing.T) {
 				for range 2 {
 					verify(t, auth, token, row.want)
 				}
+				if wsauth.Remembers(auth, token) != (row.want == nil) {
+					t.Errorf("remembered: %v", row.want != nil)
+				}
 			})
 		})
 	}
@@ -103,6 +106,9 @@ func TestATokenIsForgottenWithItsKey(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(5 * time.Second) // a miss may fetch again
 		verify(t, auth, token, wsauth.ErrInvalidToken)
+		if wsauth.Remembers(auth, token) {
+			t.Error("a token is remembered whose key was withdrawn")
+		}
 		synctest.Wait()
 	})
 }

@@ -307,7 +307,9 @@ func TestAnAudienceIsOneStringOrSeveral(t *testing.T) {
 		"an escaped string": {`"\u0061\n"`, []string{"a\n"}},
 		"an array of one":   {`["a"]`, []string{"a"}},
 		"an array of two":   {`[ "\u0061" , "b" ]`, []string{"a", "b"}},
+		"an array of three": {`["d", "e", "a"]`, []string{"d", "e", "a"}},
 		"an array of four":  {`["d", "e", "a" , "\u0062"]`, []string{"d", "e", "a", "b"}},
+		"an array of five":  {`["a", "e", "f", "g", "h"]`, []string{"a", "e", "f", "g", "h"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := `{"exp":1800000600}`
@@ -321,7 +323,7 @@ func TestAnAudienceIsOneStringOrSeveral(t *testing.T) {
 			if got := c.Audience(nil); !slices.Equal(got, row.want) || c.HasAudience() != (row.want != nil) {
 				t.Errorf("Audience %q, HasAudience %v", got, c.HasAudience())
 			}
-			for _, ours := range [][]string{nil, {"c"}, {"a"}, {"c", "b"}, {""}, {"A", "a\n"}} {
+			for _, ours := range [][]string{nil, {"c"}, {"a"}, {"c", "b"}, {""}, {"A", "a\n"}, {"e"}, {"h"}} {
 				want := slices.ContainsFunc(ours, func(s string) bool { return slices.Contains(row.want, s) })
 				if c.IsFor(ours) != want {
 					t.Errorf("IsFor(%q) = %v", ours, !want)

@@ -2,7 +2,6 @@ package jose
 
 import (
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -72,11 +71,15 @@ type scanner struct {
 	s     string
 	i     int
 	depth int
-	// The folded names seen so far in each object being read, the innermost object's last. An array, and not a slice, so
-	// that it stays on the stack.
-	names [24]string
+	// The n folded names seen so far in each object being read, the innermost object's last. The first of them are in an
+	// array, and not in a slice, so that they stay on the stack.
+	names [fewNames]string
+	more  []string
 	n     int
 }
+
+// fewNames are as many as are compared each with each.
+const fewNames = 24
 
 // An object is one that a scanner is reading, at one of its members.
 type object struct {
@@ -226,20 +229,24 @@ func (sc *scanner) end(o *object) error {
 
 // addName remembers the name of a member, or refuses one that is there already.
 func (sc *scanner) addName(o *object) error {
-	if o.many == nil && sc.n < len(sc.names) {
+	if o.many == nil && sc.n-o.first < fewNames {
 		bit := uint64(1) << (bitOf(o.folded) % 64)
-		if o.seen&bit != 0 && slices.Contains(sc.names[o.first:sc.n], o.folded) {
+		if o.seen&bit != 0 && sc.hasName(o) {
 			return errDuplicate
 		}
 		o.seen |= bit
-		sc.names[sc.n] = o.folded
+		if beyond := sc.n - fewNames; beyond < 0 {
+			sc.names[sc.n] = o.folded
+		} else {
+			sc.more = append(sc.more[:beyond], o.folded)
+		}
 		sc.n++
 		return nil
 	}
 	if o.many == nil {
-		o.many = make(map[string]bool, 2*len(sc.names))
-		for _, n := range sc.names[o.first:sc.n] {
-			o.many[n] = true
+		o.many = make(map[string]bool, 2*fewNames)
+		for i := o.first; i < sc.n; i++ {
+			o.many[sc.name(i)] = true
 		}
 	}
 	if o.many[o.folded] {
@@ -247,6 +254,22 @@ func (sc *scanner) addName(o *object) error {
 	}
 	o.many[o.folded] = true
 	return nil
+}
+
+func (sc *scanner) hasName(o *object) bool {
+	for i := o.first; i < sc.n; i++ {
+		if sc.name(i) == o.folded {
+			return true
+		}
+	}
+	return false
+}
+
+func (sc *scanner) name(i int) string {
+	if i < fewNames {
+		return sc.names[i]
+	}
+	return sc.more[i-fewNames]
 }
 
 // bitOf is a cheap hash: it tells the names of claims apart, which differ in length or at an end.

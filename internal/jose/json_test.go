@@ -352,3 +352,45 @@ func FuzzObjectAgainstEncodingJSON(f *testing.F) {
 		}
 	})
 }
+
+// Names that only look alike to a hash, and names of an object that has ended, are no duplicates.
+func TestNamesOfOtherObjectsAndHashesAreNoDuplicates(t *testing.T) {
+	many := ""
+	for i := range fewNames {
+		many += fmt.Sprintf(`"name-%d":0,`, i)
+	}
+	for text, accepted := range map[string]bool{
+		`{"x1y":{"x2y":0},"x2y":0}`:                       true,
+		`{"x1y":{"x2y":0,"x1y":0}}`:                       true,
+		`{"x1y":0,"x2y":0,"x3y":0}`:                       true,
+		`{"x1y":0,"x2y":0,"x1y":0}`:                       false,
+		`{` + many + `"a":{"a":0},"b":[{"a":0},{"a":0}]}`: true,
+		`{` + many + `"a":{"b":{"c":0,"b":0}},"d":0}`:     true,
+		`{` + many + `"a":{"b":0,"b":0}}`:                 false,
+		`{` + many + `"a":{"b":{"c":0,"c":0}}}`:           false,
+		`{` + many + `"a":{` + many + `"a":{"a":0}}}`:     true,
+		`{` + many + `"a":{` + many + `"name-0":0}}`:      false,
+		`{` + many + `"a":{},"name-23":0}`:                false,
+		`{"o":{` + many + `"a":0},"a":0,"b":{"a":0}}`:     true,
+	} {
+		if err := CheckObject([]byte(text)); (err == nil) != accepted {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// Claims are read before their signature is checked: what anybody can send must cost little.
+func TestManySmallObjectsCostLittle(t *testing.T) {
+	text := "{"
+	for i := range 2 * fewNames {
+		text += fmt.Sprintf(`"%d":0,`, i)
+	}
+	text += `"z":[` + strings.Repeat(`{"":0},`, 700) + `0]}`
+	if got := testing.AllocsPerRun(10, func() {
+		if err := CheckObject([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}); got > 20 {
+		t.Errorf("%v allocations", got)
+	}
+}

@@ -8,10 +8,10 @@ package jose
 import (
 	"encoding/base64"
 	"errors"
-	"maps"
 	"strings"
 	"sync"
-	"sync/atomic"
+
+	"github.com/wsauth/wsauth/internal/memory"
 )
 
 // MaxLength is the length in bytes of the longest token that is read at all.
@@ -93,23 +93,20 @@ func (t *Token) VerifiedBy(k *Key) bool {
 }
 
 // Headers remembers what the header segments of verified tokens say: an issuer's tokens have a few different ones, and
-// reading JSON again for each token would cost about as much as an HMAC. The zero value is ready to use.
-type Headers struct {
-	known atomic.Pointer[map[string]Header]
-}
+// reading JSON again for each token would cost about as much as an HMAC.
+type Headers struct{ known *memory.Memory[Header] }
 
-const maxHeaders = 64
+// NewHeaders makes a memory for 64 headers.
+func NewHeaders() *Headers { return &Headers{memory.New[Header](64)} }
 
 func (h *Headers) find(segment string) (Header, bool) {
 	if h == nil {
 		return Header{}, false
 	}
-	known := h.known.Load()
-	if known == nil {
-		return Header{}, false
+	if known := h.known.Get(segment); known != nil {
+		return *known, true
 	}
-	header, ok := (*known)[segment]
-	return header, ok
+	return Header{}, false
 }
 
 // Remember remembers the header of t, which must be verified: nobody else may fill the memory.
@@ -117,14 +114,9 @@ func (h *Headers) Remember(t *Token) {
 	if t.known {
 		return
 	}
-	next := map[string]Header{}
-	if known := h.known.Load(); known != nil && len(*known) < maxHeaders {
-		maps.Copy(next, *known)
-	}
 	header := t.Header
-	header.KeyID = strings.Clone(header.KeyID)
-	next[strings.Clone(t.header)] = header
-	h.known.Store(&next)
+	header.KeyID, header.Type = strings.Clone(header.KeyID), strings.Clone(header.Type)
+	h.known.Put(t.header, header, func(*Header) bool { return false })
 }
 
 // hasLineBreak looks for what the decoder of encoding/base64 would skip.

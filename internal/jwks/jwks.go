@@ -59,7 +59,7 @@ type Remote struct {
 	retryAt   time.Time // no fetch before, after a failure
 	missAt    time.Time // no fetch for an unknown kid before
 	failures  int       // in a row
-	failingBy error     // the last failure; nil: the newest fetch succeeded. Written by run alone
+	failingBy error     // the last failure; nil: the newest fetch succeeded
 }
 
 // A snapshot is a set as it was fetched, never changed.
@@ -197,10 +197,10 @@ func (r *Remote) run(f *flight) {
 		early := age - time.Duration(rand.Int64N(int64(age)/10+1)) - age/10
 		r.current.Store(&snapshot{set: set, refreshAt: now.Add(early), staleAt: now.Add(r.cfg.MaxStale)})
 	}
-	r.report(ctx, set, err, now.Sub(start)) // without the lock: what a logger does may take long
+	done := outcome{set: set, err: err, status: r.fetch.status, took: now.Sub(start)}
 
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	done.before = r.failingBy
 	if err == nil {
 		r.failures, r.failingBy, r.retryAt = 0, nil, time.Time{}
 	} else {
@@ -211,6 +211,8 @@ func (r *Remote) run(f *flight) {
 	f.err = err
 	r.flight = nil
 	close(f.done)
+	r.mu.Unlock()
+	r.report(ctx, done) // nobody waits for what a logger does
 }
 
 // backoff is how long to leave an issuer alone that has just failed: longer and longer, but not beyond the end of
@@ -224,24 +226,32 @@ func (r *Remote) backoff(now time.Time) time.Duration {
 	return max(urgentRetry/2+rand.N(urgentRetry), min(d/2+rand.N(d), left))
 }
 
+// An outcome is that of a fetch.
+type outcome struct {
+	set         *jose.Set
+	err, before error // before: of the fetch before
+	status      int
+	took        time.Duration
+}
+
 // report logs each fetch at debug, and at warn what changes: that fetches fail, and that they work again.
-func (r *Remote) report(ctx context.Context, set *jose.Set, err error, took time.Duration) {
-	if r.cfg.Observe != nil {
-		keys := 0
-		if err == nil {
-			keys = set.Len()
-		}
-		r.cfg.Observe(ctx, keys, took, err)
+func (r *Remote) report(ctx context.Context, o outcome) {
+	keys := 0
+	if o.err == nil {
+		keys = o.set.Len()
 	}
-	log := r.cfg.Logger.With("issuer", r.cfg.Issuer, "status", r.fetch.status, "duration", took)
+	if r.cfg.Observe != nil {
+		r.cfg.Observe(ctx, keys, o.took, o.err)
+	}
+	log := r.cfg.Logger.With("issuer", r.cfg.Issuer, "status", o.status, "duration", o.took)
 	switch {
-	case err != nil && r.failingBy == nil:
-		log.WarnContext(ctx, "wsauth: keys cannot be fetched", "error", err)
-	case err != nil:
-		log.DebugContext(ctx, "wsauth: keys still cannot be fetched", "error", err)
-	case r.failingBy != nil:
-		log.WarnContext(ctx, "wsauth: keys can be fetched again", "keys", set.Len())
+	case o.err != nil && o.before == nil:
+		log.WarnContext(ctx, "wsauth: keys cannot be fetched", "error", o.err)
+	case o.err != nil:
+		log.DebugContext(ctx, "wsauth: keys still cannot be fetched", "error", o.err)
+	case o.before != nil:
+		log.WarnContext(ctx, "wsauth: keys can be fetched again", "keys", keys)
 	default:
-		log.DebugContext(ctx, "wsauth: keys fetched", "keys", set.Len())
+		log.DebugContext(ctx, "wsauth: keys fetched", "keys", keys)
 	}
 }
