@@ -47,8 +47,9 @@ type UpgradeOptions struct {
 	// token, as its first text message within this time. Until then nothing else is read and serve does not run. If it
 	// comes late the connection is closed with [StatusTimeout], if it is wrong with [StatusUnauthorized], if there are
 	// too many connections or the keys are not to be had with 1013. No Middleware or Require can be in front of such a
-	// handler: there are no claims yet, so serve must look at them. At most 1024 connections of a handler wait at one
-	// time. Default: the handshake needs a token.
+	// handler: there are no claims yet, so serve must look at them. A handshake that does bring a token is judged by it,
+	// also by one in a cookie that the browser adds: then a message with a token goes to serve, like any other. At most
+	// 1024 connections of a handler wait at one time. Default: the handshake needs a token.
 	FirstMessage time.Duration
 
 	// CloseOnRefusal completes a handshake that is refused, and closes it at once with a code and a reason that a
