@@ -14,15 +14,15 @@ import (
 // errors that are returned say more, and are for logs: a client learns the kind and nothing else. None contains any
 // part of a token.
 var (
-	ErrNoToken          = errors.New("wsauth: no token")
-	ErrMalformedRequest = errors.New("wsauth: malformed request")
-	ErrInvalidToken     = errors.New("wsauth: invalid token")
-	ErrExpired          = error(invalid("wsauth: token expired"))
-	ErrRevoked          = error(invalid("wsauth: token revoked"))
-	ErrForbidden        = errors.New("wsauth: forbidden")
-	ErrOrigin           = errors.New("wsauth: foreign origin")
-	ErrUnavailable      = errors.New("wsauth: not available")
-	ErrTooMany          = errors.New("wsauth: too many connections or renewals")
+	ErrNoToken          = errors.New("wsauth: no token")                         // 401: an anonymous request
+	ErrMalformedRequest = errors.New("wsauth: malformed request")                // 400: two tokens, or a malformed one
+	ErrInvalidToken     = errors.New("wsauth: invalid token")                    // 401: it is not one that was asked for
+	ErrExpired          = error(invalid("wsauth: token expired"))                // 401: a newer one will do
+	ErrRevoked          = error(invalid("wsauth: token revoked"))                // 401: says a check of Require, or a KeyFunc
+	ErrForbidden        = errors.New("wsauth: forbidden")                        // 403: by Require
+	ErrOrigin           = errors.New("wsauth: foreign origin")                   // 403: another site's page
+	ErrUnavailable      = errors.New("wsauth: not available")                    // 503: no keys, MaxConnections, shutting down
+	ErrTooMany          = errors.New("wsauth: too many connections or renewals") // 429: MaxPerSubject, or a flood of Renew
 )
 
 // invalid is a kind of ErrInvalidToken.
