@@ -6,8 +6,8 @@
 // Handlers find those with [ClaimsFromContext]. On a live connection, [Renew] takes a new token;
 // [Authenticator.Shutdown] ends all connections.
 //
-// What is refused is one of the errors beginning with Err; [Authenticator.Refuse] says which HTTP response each becomes,
-// and [UpgradeOptions].CloseOnRefusal which close code.
+// What is refused is one of the errors beginning with Err; [Authenticator.Refuse] says which HTTP response each
+// becomes, and [UpgradeOptions].CloseOnRefusal which close code.
 package wsauth
 
 import (
@@ -57,8 +57,8 @@ func New(opts Options) (*Authenticator, error) {
 }
 
 // Ready reports whether the keys of every issuer are at hand, for a readiness probe. It fetches those that were never
-// fetched, and waits for them no longer than ctx. The error is [ErrUnavailable] and says which issuers' keys are not to be
-// had, or that [Authenticator.Shutdown] was called.
+// fetched, and waits for them no longer than ctx. The error is [ErrUnavailable] and says which issuers' keys are not to
+// be had, or that [Authenticator.Shutdown] was called.
 func (a *Authenticator) Ready(ctx context.Context) error {
 	if a.isZero() {
 		return refuse(ErrUnavailable, errZero)
@@ -149,9 +149,9 @@ func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error
 	}
 }
 
-// Authenticate is [Authenticator.Middleware] for frameworks with handlers of their own: it returns the request to
-// go on with, or an error for [Authenticator.Refuse], and writes nothing, so that OnRefuse is not asked. The error is one
-// of this package's Err values to errors.Is.
+// Authenticate is [Authenticator.Middleware] for frameworks with handlers of their own: it returns the request to go on
+// with, or an error for [Authenticator.Refuse], and writes nothing, so that OnRefuse is not asked. The error is one of
+// this package's Err values to errors.Is.
 func (a *Authenticator) Authenticate(r *http.Request) (*http.Request, error) {
 	authenticated, err := a.authenticate(r)
 	if err != nil {
@@ -283,8 +283,8 @@ func (a *Authenticator) check(ctx context.Context, token string, trail *trail, c
 	return c, nil
 }
 
-// recheck checks all of a remembered token but its signature. It is not current where the key that verified it is none of
-// the issuer's any more, be it withdrawn or fetched anew: then the signature must be checked again.
+// recheck checks all of a remembered token but its signature. It is not current where the key that verified it is none
+// of the issuer's any more, be it withdrawn or fetched anew: then the signature must be checked again.
 func (a *Authenticator) recheck(ctx context.Context, known *remembered) (current bool, err error) {
 	keys, err := known.issuer.find(ctx, known.header)
 	if err != nil {
@@ -401,8 +401,8 @@ func (iss *issuer) judgeAudience(c *jose.Claims) string {
 }
 
 // Require returns a middleware that lets requests through whose claims pass check, and refuses others with 403
-// ([ErrForbidden]). It belongs inside an [Authenticator]'s Middleware or Optional; requests without claims get 401, which
-// elsewhere are all. In tests, [ContextWithClaims] takes their place. An error of check that is [ErrRevoked],
+// ([ErrForbidden]). It belongs inside an [Authenticator]'s Middleware or Optional; requests without claims get 401,
+// which elsewhere are all. In tests, [ContextWithClaims] takes their place. An error of check that is [ErrRevoked],
 // [ErrInvalidToken] or [ErrUnavailable] to errors.Is is answered as such. Require panics if check is nil.
 func Require(check func(context.Context, *Claims) error) func(http.Handler) http.Handler {
 	if check == nil {

@@ -275,14 +275,14 @@ const (
 
 // Renew gives the live connection that ctx belongs to a new token: ctx is the one given to the serve function of
 // [Authenticator.Upgrade], or made from it. The token is judged as at the handshake; issuer and subject must be the
-// same as now (and sid, client_id and azp, where the token before had them), every [Require] that admitted the connection
-// must admit it again, and it must expire later than the one before: a token that the client had already is no new one.
-// Then the connection lives on to the new token's end, but not past MaxLifetime, and [ClaimsFromContext] returns the new
-// claims, which Renew returns, too.
+// same as now (and sid, client_id and azp, where the token before had them), every [Require] that admitted the
+// connection must admit it again, and it must expire later than the one before: a token that the client had already is
+// no new one. Then the connection lives on to the new token's end, but not past MaxLifetime, and [ClaimsFromContext]
+// returns the new claims, which Renew returns, too.
 //
 // An error leaves the connection as it was. It is [ErrExpired] if the connection has ended; of an end and a renewal
-// that meet, exactly one happens. It is [ErrTooMany] if there were too many attempts, good or bad: a connection has five,
-// and regains one in a second. It is [ErrForbidden] if ctx belongs to no connection.
+// that meet, exactly one happens. It is [ErrTooMany] if there were too many attempts, good or bad: a connection has
+// five, and regains one in a second. It is [ErrForbidden] if ctx belongs to no connection.
 func Renew(ctx context.Context, token string) (*Claims, error) {
 	id := identityOf(ctx)
 	if id == nil || id.conn == nil {

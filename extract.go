@@ -197,8 +197,8 @@ func bearer(values []string) (string, error) {
 	return v[1:], nil
 }
 
-// judge says of a token that was refused if it is no b64token at all, which makes the request malformed. A token that is
-// accepted is one: what a JWS is made of is part of it.
+// judge says of a token that was refused if it is no b64token at all, which makes the request malformed. A token that
+// is accepted is one: what a JWS is made of is part of it.
 func (c credential) judge(err error) error {
 	if c.from == fromHeader && errors.Is(err, ErrInvalidToken) && !isB64Token(c.token) {
 		return refuse(ErrMalformedRequest, errMalformed)

@@ -37,9 +37,9 @@ type Options struct {
 	// exp + Leeway, for a request and for a connection alike.
 	Leeway time.Duration
 
-	// CacheSize is how many verified tokens are remembered, at about 1.5 KB each. A token that comes again is not spared
-	// any check but that of its signature: its times, its audience and whether its key is still the issuer's are looked
-	// at each time. Tokens whose key comes from a [KeyFunc] are not remembered. Default: none.
+	// CacheSize is how many verified tokens are remembered, at about 1.5 KB each. A token that comes again is not
+	// spared any check but that of its signature: its times, its audience and whether its key is still the issuer's are
+	// looked at each time. Tokens whose key comes from a [KeyFunc] are not remembered. Default: none.
 	CacheSize int
 
 	// Realm is the realm of WWW-Authenticate (RFC 9110 section 11.5). Default: "wsauth".
@@ -49,14 +49,14 @@ type Options struct {
 	// write one; the request has no token in its URL.
 	OnRefuse func(w http.ResponseWriter, r *http.Request, err error)
 
-	// Logger gets one record for each refusal (at info; at warn if it is ErrUnavailable), with reason, and as far as they
-	// are known source, issuer and key ID; and one for each success at debug. No token is ever logged, and no other claim.
-	// Default: nothing is logged.
+	// Logger gets one record for each refusal (at info; at warn if it is ErrUnavailable), with reason, and as far as
+	// they are known source, issuer and key ID; and one for each success at debug. No token is ever logged, and no
+	// other claim. Default: nothing is logged.
 	Logger *slog.Logger
 
 	// Observe is told what happens, for metrics and traces, while it happens: it must be quick, and safe for concurrent
-	// use. ctx is that of the request or connection; of a fetch it is its own, and a panic then ends the process. Default:
-	// nobody is told.
+	// use. ctx is that of the request or connection; of a fetch it is its own, and a panic then ends the process.
+	// Default: nobody is told.
 	Observe func(ctx context.Context, e Event)
 }
 
@@ -161,8 +161,8 @@ type PublicKeys []crypto.PublicKey
 
 func (p PublicKeys) source(setting) (keySource, jose.Algs, error) { return publicKeys(p) }
 
-// PublicKeysPEM are [PublicKeys] as the text of PEM blocks, one for each key: PUBLIC KEY, RSA PUBLIC KEY or CERTIFICATE. Of
-// a certificate only the key counts: neither its dates nor who signed it are looked at.
+// PublicKeysPEM are [PublicKeys] as the text of PEM blocks, one for each key: PUBLIC KEY, RSA PUBLIC KEY or
+// CERTIFICATE. Of a certificate only the key counts: neither its dates nor who signed it are looked at.
 type PublicKeysPEM []byte
 
 func (p PublicKeysPEM) source(setting) (keySource, jose.Algs, error) {

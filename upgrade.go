@@ -47,18 +47,18 @@ type UpgradeOptions struct {
 	// token, as its first text message within this time. Until then nothing else is read and serve does not run. If it
 	// comes late the connection is closed with [StatusTimeout], if it is wrong with [StatusUnauthorized], if there are
 	// too many connections or the keys are not to be had with 1013. No Middleware or Require can be in front of such a
-	// handler: there are no claims yet, so serve must look at them. A handshake that does bring a token is judged by it,
-	// also by one in a cookie that the browser adds: then a message with a token goes to serve, like any other. At most
-	// 1024 connections of a handler wait at one time. Default: the handshake needs a token.
+	// handler: there are no claims yet, so serve must look at them. A handshake that does bring a token is judged by
+	// it, also by one in a cookie that the browser adds: then a message with a token goes to serve, like any other. At
+	// most 1024 connections of a handler wait at one time. Default: the handshake needs a token.
 	FirstMessage time.Duration
 
 	// CloseOnRefusal completes a handshake that is refused, and closes it at once with a code and a reason that a
 	// browser can read: it shows a page any other refusal as 1006. The codes are [StatusUnauthorized] (no token, or a
 	// bad one), [StatusForbidden] (Require, origin) and 1013 (try again later); the reasons are token_required,
 	// invalid_token, invalid_request, insufficient_scope, foreign_origin, temporarily_unavailable and
-	// too_many_connections. Middleware and Require do so, too, where they wrap this very handler, with no router or other
-	// middleware in between. A page sees such a connection open before it is closed. Requests that are no handshake get
-	// the response of [Options.OnRefuse], as do handshakes when 256 are being refused already.
+	// too_many_connections. Middleware and Require do so, too, where they wrap this very handler, with no router or
+	// other middleware in between. A page sees such a connection open before it is closed. Requests that are no
+	// handshake get the response of [Options.OnRefuse], as do handshakes when 256 are being refused already.
 	CloseOnRefusal bool
 
 	// MaxConnections bounds the connections of this handler, those that wait for a first message included. More get

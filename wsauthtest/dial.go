@@ -47,8 +47,8 @@ func Query(token string) DialOption {
 	}
 }
 
-// Cookie sends the token as the cookie access_token, for [wsauth.FromCookie], and the server's own Origin, if there is no
-// other. With another name, use [SetHeader].
+// Cookie sends the token as the cookie access_token, for [wsauth.FromCookie], and the server's own Origin, if there is
+// no other. With another name, use [SetHeader].
 func Cookie(token string) DialOption {
 	return func(h *handshake) {
 		h.header.Add("Cookie", "access_token="+token)
@@ -76,7 +76,8 @@ func FirstMessage(token string) DialOption {
 	return func(h *handshake) { h.first = mint.JSON(map[string]string{"access_token": token}) }
 }
 
-// SetHeader sets a header, e.g. to a foreign Origin. An empty value takes it out, e.g. the Origin that came with a [Cookie].
+// SetHeader sets a header, e.g. to a foreign Origin. An empty value takes it out, e.g. the Origin that came with a
+// [Cookie].
 func SetHeader(name, value string) DialOption {
 	return func(h *handshake) {
 		h.header.Del(name)
@@ -86,8 +87,8 @@ func SetHeader(name, value string) DialOption {
 	}
 }
 
-// Dial opens a WebSocket to an http or ws URL, and fails the test if that is refused. Without an option there is no token;
-// several apply in their order. The connection ends with the test.
+// Dial opens a WebSocket to an http or ws URL, and fails the test if that is refused. Without an option there is no
+// token; several apply in their order. The connection ends with the test.
 func Dial(t testing.TB, url string, opts ...DialOption) *websocket.Conn {
 	t.Helper()
 	conn, resp, err := dial(t, url, opts)
@@ -101,8 +102,8 @@ func Dial(t testing.TB, url string, opts ...DialOption) *websocket.Conn {
 	return conn
 }
 
-// ExpectRefused makes a handshake as [Dial] does, and fails the test if it is not refused with this status. It returns the
-// response, with the first 1024 bytes of its body.
+// ExpectRefused makes a handshake as [Dial] does, and fails the test if it is not refused with this status. It returns
+// the response, with the first 1024 bytes of its body.
 //
 // What UpgradeOptions.CloseOnRefusal refuses, and a wrong [FirstMessage], is refused after the handshake: [Dial], and
 // [ExpectClose].

@@ -9,8 +9,8 @@
 //		wsauthtest.ExpectRefused(t, url+"/ws", 401, wsauthtest.Header(issuer.Expired()))
 //	}
 //
-// A handler without a WebSocket needs no client: give a request of httptest.NewRequest the header "Authorization: Bearer "
-// + issuer.Token(). A handler that only looks at claims needs no token: see [wsauth.ContextWithClaims].
+// A handler without a WebSocket needs no client: give a request of httptest.NewRequest the header "Authorization:
+// Bearer " + issuer.Token(). A handler that only looks at claims needs no token: see [wsauth.ContextWithClaims].
 //
 // What has to wait for the end of a token is tested in a testing/synctest bubble, where an hour takes no time.
 // [NewHMACIssuer] and [ServeInMemory] work there.
@@ -33,14 +33,14 @@ import (
 	"github.com/wsauth/wsauth/internal/mint"
 )
 
-// An Issuer signs tokens. It is made by [NewIssuer] or [NewHMACIssuer] and lives as long as the test. Set its fields before
-// anything else uses it.
+// An Issuer signs tokens. It is made by [NewIssuer] or [NewHMACIssuer] and lives as long as the test. Set its fields
+// before anything else uses it.
 type Issuer struct {
 	// URL is where the issuer is on loopback. An HMAC issuer has none.
 	URL string
 
-	// Name is the iss of its tokens; empty: they have none. Default: URL, and https://id.example.com/ for HMAC. An issuer
-	// with a URL and another Name cannot be discovered: its keys are at URL + "/jwks.json", and Config says so.
+	// Name is the iss of its tokens; empty: they have none. Default: URL, and https://id.example.com/ for HMAC. An
+	// issuer with a URL and another Name cannot be discovered: its keys are at URL + "/jwks.json", and Config says so.
 	Name string
 
 	// Audience is the aud of its tokens; empty: they have none. Default: "test".
@@ -62,9 +62,9 @@ const noAnswer = -1
 
 const keysPath = "/jwks.json"
 
-// NewIssuer starts an issuer on loopback that publishes its keys as OpenID Connect Discovery has it. It has a key for each
-// of the algorithms, and signs with the first unless [TokenOptions] say otherwise. Default: ES256. There also are ES384,
-// ES512, EdDSA, and RS256 to PS512, whose keys take longer to make.
+// NewIssuer starts an issuer on loopback that publishes its keys as OpenID Connect Discovery has it. It has a key for
+// each of the algorithms, and signs with the first unless [TokenOptions] say otherwise. Default: ES256. There also are
+// ES384, ES512, EdDSA, and RS256 to PS512, whose keys take longer to make.
 func NewIssuer(t testing.TB, algorithms ...string) *Issuer {
 	t.Helper()
 	if len(algorithms) == 0 {
@@ -89,8 +89,8 @@ func NewIssuer(t testing.TB, algorithms ...string) *Issuer {
 	return i
 }
 
-// NewHMACIssuer makes an issuer that shares a secret with whoever verifies its tokens. It has no server, so that it works
-// in a synctest bubble.
+// NewHMACIssuer makes an issuer that shares a secret with whoever verifies its tokens. It has no server, so that it
+// works in a synctest bubble.
 func NewHMACIssuer(t testing.TB) *Issuer {
 	t.Helper()
 	i := newIssuer(t)
@@ -144,9 +144,9 @@ func (i *Issuer) Authenticator() *wsauth.Authenticator {
 // Rotate has the issuer sign with new keys. The old ones stay in its key set, and what they signed is good, until
 // [Issuer.Withdraw].
 //
-// An Authenticator that has the set fetches it again for the first token of a new key, so that this one is accepted, but
-// does so once in 5 seconds at most: tokens of a second rotation within that time are refused with 401. For a test, a new
-// Authenticator is faster.
+// An Authenticator that has the set fetches it again for the first token of a new key, so that this one is accepted,
+// but does so once in 5 seconds at most: tokens of a second rotation within that time are refused with 401. For a test,
+// a new Authenticator is faster.
 func (i *Issuer) Rotate() {
 	i.t.Helper()
 	i.mustPublish()
@@ -160,8 +160,8 @@ func (i *Issuer) Rotate() {
 	i.published = slices.Concat(i.signing, i.published)
 }
 
-// Withdraw takes the keys from before the last [Issuer.Rotate] out of the key set. An Authenticator that has them accepts
-// their tokens until it fetches the set again: for the first token of a new key, or after some 15 minutes.
+// Withdraw takes the keys from before the last [Issuer.Rotate] out of the key set. An Authenticator that has them
+// accepts their tokens until it fetches the set again: for the first token of a new key, or after some 15 minutes.
 func (i *Issuer) Withdraw() {
 	i.t.Helper()
 	i.mustPublish()
@@ -172,8 +172,8 @@ func (i *Issuer) Withdraw() {
 
 // Fail has the issuer answer every request with this status, until [Issuer.Up].
 //
-// An Authenticator that has the key set goes on with it for a day. One that has none refuses with 503, and asks again half
-// a second to one and a half after it failed: for so long it may go on refusing after Up.
+// An Authenticator that has the key set goes on with it for a day. One that has none refuses with 503, and asks again
+// half a second to one and a half after it failed: for so long it may go on refusing after Up.
 func (i *Issuer) Fail(status int) {
 	i.t.Helper()
 	if status < 200 || status > 599 {

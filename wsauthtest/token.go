@@ -29,8 +29,8 @@ type TokenOptions struct {
 	// Alg is how to sign. The issuer must have a key for it; an HMAC issuer's secret is for HS256, HS384 and HS512.
 	Alg string
 
-	// Key signs in place of the issuer's: a []byte, *rsa.PrivateKey, *ecdsa.PrivateKey or ed25519.PrivateKey. Without an
-	// Alg, that is HS256, RS256, the one of the curve, or EdDSA. There is no kid but in Header.
+	// Key signs in place of the issuer's: a []byte, *rsa.PrivateKey, *ecdsa.PrivateKey or ed25519.PrivateKey. Without
+	// an Alg, that is HS256, RS256, the one of the curve, or EdDSA. There is no kid but in Header.
 	Key any
 }
 

@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// The sizes of the buffers, which cost more than all else of an idle connection: net/http's are 4096 bytes. Larger reads
-// go straight to the connection; a message that is larger than the write buffer takes one more write.
+// The sizes of the buffers, which cost more than all else of an idle connection: net/http's are 4096 bytes. Larger
+// reads go straight to the connection; a message that is larger than the write buffer takes one more write.
 const (
 	readBuffer  = 512
 	writeBuffer = 1024
@@ -52,8 +52,8 @@ type Conn struct {
 // onClose is called whenever the connection is closed, from whichever side of the gate, with the cause it was shut
 // for, if it was.
 //
-// The buffers of rw are replaced within their structs, since net/http holds on to those for as long as its handler runs.
-// After a Hijack it does not use them.
+// The buffers of rw are replaced within their structs, since net/http holds on to those for as long as its handler
+// runs. After a Hijack it does not use them.
 func New(conn net.Conn, rw *bufio.ReadWriter, onClose func(cause error)) (*Conn, error) {
 	early, err := rw.Reader.Peek(rw.Reader.Buffered())
 	if err != nil {
@@ -79,9 +79,9 @@ func (c *Conn) ReadWriter() *bufio.ReadWriter {
 }
 
 // Guard has check called before anything passes in either direction, which may call Shut: a timer alone would let
-// messages through for as long as a busy machine does not come to run it. It also gives the peer no longer than grace to
-// answer a close frame, whoever sends one: a peer that stalls within a frame would hold up the application's own Close.
-// Guard is called before the connection is used.
+// messages through for as long as a busy machine does not come to run it. It also gives the peer no longer than grace
+// to answer a close frame, whoever sends one: a peer that stalls within a frame would hold up the application's own
+// Close. Guard is called before the connection is used.
 func (c *Conn) Guard(check func(), grace time.Duration) { c.check, c.grace = check, grace }
 
 func (c *Conn) isShut() bool {

@@ -207,9 +207,9 @@ func walkStrings(name, value string, visit func(string)) error {
 	})
 }
 
-// refuseLogout refuses a logout token, which an issuer signs with the same keys and whose other claims look
-// like those of an access token (OpenID Connect Back-Channel Logout 1.0 section 2.4). RFC 8417 section 2.2 has no events
-// but an object: what else it may be is not guessed.
+// refuseLogout refuses a logout token, which an issuer signs with the same keys and whose other claims look like those
+// of an access token (OpenID Connect Back-Channel Logout 1.0 section 2.4). RFC 8417 section 2.2 has no events but an
+// object: what else it may be is not guessed.
 func refuseLogout(events string) error {
 	if events[0] != '{' {
 		return errors.New("events: not an object")

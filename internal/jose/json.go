@@ -71,8 +71,8 @@ type scanner struct {
 	s     string
 	i     int
 	depth int
-	// The n folded names seen so far in each object being read, the innermost object's last. The first of them are in an
-	// array, and not in a slice, so that they stay on the stack.
+	// The n folded names seen so far in each object being read, the innermost object's last. The first of them are in
+	// an array, and not in a slice, so that they stay on the stack.
 	names [fewNames]string
 	more  []string
 	n     int

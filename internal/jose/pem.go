@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// ParsePEM reads the public keys in PEM blocks (RFC 7468): SubjectPublicKeyInfo, PKCS #1, or that of a certificate. Text
-// around the blocks is a comment, as openssl writes it.
+// ParsePEM reads the public keys in PEM blocks (RFC 7468): SubjectPublicKeyInfo, PKCS #1, or that of a certificate.
+// Text around the blocks is a comment, as openssl writes it.
 func ParsePEM(text []byte) ([]crypto.PublicKey, error) {
 	var keys []crypto.PublicKey
 	blocks := 0

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// ways is in how many slots the value of a token may be: with one, two tokens of the same slot would drive each other out
-// for ever.
+// ways is in how many slots the value of a token may be: with one, two tokens of the same slot would drive each other
+// out for ever.
 const ways = 4
 
 // A Memory is safe for concurrent use.

@@ -120,7 +120,8 @@ func (s *server) dialFor(ctx context.Context, path string, turn time.Duration, w
 	return n, errors.Join(faults...)
 }
 
-// dial makes a connection and drops it. A plain handler gets a token, too, so that all requests are of about one length.
+// dial makes a connection and drops it. A plain handler gets a token, too, so that all requests are of about one
+// length.
 func (s *server) dial(ctx context.Context, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -1,6 +1,6 @@
-// Command handshake measures what authentication adds to a WebSocket handshake: clients of github.com/coder/websocket dial
-// a server over loopback, each one connection after the other, and it prints handshakes and the server's CPU time as
-// multiples of those of plain websocket.Accept.
+// Command handshake measures what authentication adds to a WebSocket handshake: clients of github.com/coder/websocket
+// dial a server over loopback, each one connection after the other, and it prints handshakes and the server's CPU time
+// as multiples of those of plain websocket.Accept.
 //
 //	go -C internal/bench run ./handshake
 //

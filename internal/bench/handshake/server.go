@@ -115,8 +115,8 @@ func counted(h http.Handler, open *atomic.Int64) http.Handler {
 	})
 }
 
-// controlHandler tells the CPU time of the process, after all connections have gone and their garbage is collected: each
-// kind pays for its own.
+// controlHandler tells the CPU time of the process, after all connections have gone and their garbage is collected:
+// each kind pays for its own.
 func controlHandler(open *atomic.Int64) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for limit := time.Now().Add(time.Minute); open.Load() > 0; time.Sleep(time.Millisecond) {

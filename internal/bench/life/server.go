@@ -133,8 +133,8 @@ func plain(serve func(context.Context, *websocket.Conn), detach bool) http.Handl
 	}
 }
 
-// endIn returns the end of a token in Unix milliseconds, 0 without one. It does not parse the request's form, which would
-// stay in memory as long as the connection.
+// endIn returns the end of a token in Unix milliseconds, 0 without one. It does not parse the request's form, which
+// would stay in memory as long as the connection.
 func endIn(query string) (int64, error) {
 	if query == "" {
 		return 0, nil

@@ -23,7 +23,8 @@ const (
 	lineHeight  = 16
 )
 
-// The chart follows the reader's choice of light or dark: a file that a page shows as an image has no other way to know.
+// The chart follows the reader's choice of light or dark: a file that a page shows as an image has no other way to
+// know.
 const style = `
 text { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #1f2328 }
 .title { font-size: 16px; font-weight: 600 }

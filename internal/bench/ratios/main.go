@@ -1,10 +1,10 @@
-// Command ratios measures how long each way of verifying takes as a multiple of the least that is possible, and prints a
-// Markdown table.
+// Command ratios measures how long each way of verifying takes as a multiple of the least that is possible, and prints
+// a Markdown table.
 //
 //	go -C internal/bench run ./ratios -svg ratios.svg
 //
-// The variants are those of package verify. They take turns, a few milliseconds each, in an order that changes from round
-// to round, and what counts is the ratio within a round: whatever else the machine does meets all of them alike.
+// The variants are those of package verify. They take turns, a few milliseconds each, in an order that changes from
+// round to round, and what counts is the ratio within a round: whatever else the machine does meets all of them alike.
 package main
 
 import (

@@ -20,8 +20,8 @@ import (
 	"github.com/wsauth/wsauth/internal/mint"
 )
 
-// limit is what nobody can do without: find the token, take it apart, check the signature with the standard library, and
-// put something into the context. It looks at no claim, so it is no way to authenticate anybody.
+// limit is what nobody can do without: find the token, take it apart, check the signature with the standard library,
+// and put something into the context. It looks at no claim, so it is no way to authenticate anybody.
 func limit(k *mint.Key) (Check, error) {
 	verify := standard(k)
 	return func(r *http.Request) (*http.Request, error) {

@@ -16,8 +16,8 @@ import (
 
 // These libraries are middlewares, from the request to its context.
 
-// withJWTAuth has the Verifier and the Authenticator of the library's README. It has one key and no kid; iss and aud are
-// checked by options of jwx that it passes on.
+// withJWTAuth has the Verifier and the Authenticator of the library's README. It has one key and no kid; iss and aud
+// are checked by options of jwx that it passes on.
 func withJWTAuth(k *mint.Key) (Check, error) {
 	var signKey, verifyKey any = k.Private, nil
 	if _, secret := signKey.([]byte); !secret {
@@ -29,8 +29,8 @@ func withJWTAuth(k *mint.Key) (Check, error) {
 	}), nil
 }
 
-// withAuth0 has the validator of the library's README, with the secret for HS256, else with a key set as its provider for
-// remote ones returns it.
+// withAuth0 has the validator of the library's README, with the secret for HS256, else with a key set as its provider
+// for remote ones returns it.
 func withAuth0(k *mint.Key) (Check, error) {
 	key := verificationKey(k)
 	if _, secret := key.([]byte); !secret {

@@ -18,8 +18,8 @@ import (
 	"github.com/wsauth/wsauth/internal/mint"
 )
 
-// These libraries read tokens; the way from the request and into its context is ours. All are asked for no more than the
-// registered claims, which is the least that they can do.
+// These libraries read tokens; the way from the request and into its context is ours. All are asked for no more than
+// the registered claims, which is the least that they can do.
 
 // verificationKey is a secret or a public key.
 func verificationKey(k *mint.Key) any {
@@ -29,8 +29,8 @@ func verificationKey(k *mint.Key) any {
 	return k.Public()
 }
 
-// withCristalhq takes the shorter of two ways in the library's README. It has one key and no kid, and checks of the claims
-// that one has to ask for.
+// withCristalhq takes the shorter of two ways in the library's README. It has one key and no kid, and checks of the
+// claims that one has to ask for.
 func withCristalhq(k *mint.Key) (Check, error) {
 	verifier, err := cristalhqVerifier(k)
 	if err != nil {
@@ -67,7 +67,8 @@ func cristalhqVerifier(k *mint.Key) (cristalhq.Verifier, error) {
 	return nil, fmt.Errorf("a key of type %T", k.Private)
 }
 
-// withGolangJWT has a parser with all the options that narrow what it accepts, and a key function that looks for the kid.
+// withGolangJWT has a parser with all the options that narrow what it accepts, and a key function that looks for the
+// kid.
 func withGolangJWT(k *mint.Key) (Check, error) {
 	keys := map[string]any{k.ID: verificationKey(k)}
 	find := func(t *golangjwt.Token) (any, error) {

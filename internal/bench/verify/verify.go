@@ -33,8 +33,8 @@ type Variant struct {
 // Limit is the variant that all others are compared to.
 const Limit = "limit"
 
-// variants are all there are, in the order in which they are shown. A check that is nil has no place in the comparison of
-// the key's algorithm.
+// variants are all there are, in the order in which they are shown. A check that is nil has no place in the comparison
+// of the key's algorithm.
 var variants = []struct {
 	Variant
 	check func(*mint.Key) (Check, error)
