@@ -150,6 +150,7 @@ func TestFetchesOfKeysAreObserved(t *testing.T) {
 		fail = false
 		time.Sleep(2 * time.Second)
 		wantKind(t, auth.Ready(t.Context()), nil)
+		synctest.Wait() // a fetch is reported after those who waited for it have it
 		d.want(t, "keys_failed https://id.example.com/ 1s an error of no kind", "keys_fetched https://id.example.com/ 1s 1 keys")
 	})
 }

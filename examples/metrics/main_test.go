@@ -200,7 +200,10 @@ func TestFetchesOfKeysAreCounted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wantLines(t, scrapeHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{})),
+	metrics := promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
+	// A fetch is reported after those who waited for it have it.
+	eventually(t, func() bool { return len(events(scrapeHandler(metrics))) == 2 })
+	wantLines(t, scrapeHandler(metrics),
 		fmt.Sprintf(`wsauth_events_total{issuer=%q,kind="keys_fetched",reason=""} 1`, issuer.Name),
 		fmt.Sprintf(`wsauth_events_total{issuer=%q,kind="keys_failed",reason=""} 1`, issuer.Name),
 		fmt.Sprintf(`wsauth_keys{issuer=%q} 2`, issuer.Name))

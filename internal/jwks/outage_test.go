@@ -366,6 +366,7 @@ func TestEachFetchIsLoggedAndEachChangeOfStateIsAWarning(t *testing.T) {
 func TestASecretInTheQueryOfAKeySetsURLIsInNoLogAndNoError(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var out strings.Builder
+		log := slog.New(slog.NewTextHandler(&out, nil))
 		for name, a := range map[string]answer{
 			"a fault of the network": func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNRESET },
 			"a hang":                 hang,
@@ -373,12 +374,12 @@ func TestASecretInTheQueryOfAKeySetsURLIsInNoLogAndNoError(t *testing.T) {
 			"a status":               text(500, ""),
 		} {
 			e := &endpoint{answer: a}
-			r := e.remote(Config{Issuer: "https://id.example", URL: keysURL + "?key=secret",
-				Logger: slog.New(slog.NewTextHandler(&out, nil))})
+			r := e.remote(Config{Issuer: "https://id.example", URL: keysURL + "?key=secret", Logger: log})
 			if err := r.Ready(t.Context()); err == nil || strings.Contains(err.Error(), "secret") {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
+		synctest.Wait() // a fetch is reported after those who waited for it have it
 		if strings.Contains(out.String(), "secret") || !strings.Contains(out.String(), "cannot be fetched") {
 			t.Errorf("the log: %s", out.String())
 		}
@@ -396,6 +397,7 @@ func TestTheLogNamesTheIssuerTheTimeAndTheFault(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		e.serve(setOf(k, other))
 		wantAccepted(t, r, k)
+		synctest.Wait() // a fetch is reported after those who waited for it have it
 		for _, want := range []string{"issuer=https://id.example", "duration=1s", "status 500", "status=500", "status=200", "keys=2",
 			"level=WARN"} {
 			if !strings.Contains(out.String(), want) {
