@@ -91,22 +91,19 @@ func ParseClaims(raw string) (c Claims, err error) {
 func (c *Claims) parse(raw string) error {
 	c.Raw = raw
 	scp, hasScope := "", false
-	sc := scanner{s: raw}
-	o := sc.open()
-	for sc.member(&o) {
-		err := c.read(&o)
-		switch o.name {
+	err := walkObject(raw, func(m member) (err error) {
+		switch m.name {
 		case "scope":
 			hasScope = true
-			c.Scope, err = stringClaim(&o)
+			c.Scope, err = stringClaim(m)
 		case "scp":
-			scp, err = scopes(o.value)
+			scp, err = scopes(m.value)
+		default:
+			err = c.read(m)
 		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := sc.end(&o); err != nil {
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if c.Expiry.IsZero() {
@@ -122,7 +119,7 @@ func (c *Claims) parse(raw string) error {
 }
 
 // read reads one member, but for scope and scp, of which one decides.
-func (c *Claims) read(m *object) (err error) {
+func (c *Claims) read(m member) (err error) {
 	switch m.name {
 	case "iss":
 		c.HasIssuer = true
@@ -162,7 +159,7 @@ func (c *Claims) read(m *object) (err error) {
 	return err
 }
 
-func stringClaim(m *object) (string, error) {
+func stringClaim(m member) (string, error) {
 	s, ok := m.str()
 	if !ok {
 		return "", fmt.Errorf("%s: not a string", m.name)
@@ -197,14 +194,17 @@ func walkStrings(name, value string, visit func(string)) error {
 	if value[0] != '[' {
 		return fmt.Errorf("%s: neither a string nor an array of strings", name)
 	}
-	return walkArray(value, func(element string) error {
-		s, ok := stringValue(element)
-		if !ok {
+	for i := skipSpace(value, 1); value[i] != ']'; {
+		end, plain, err := scanString(value, i)
+		if err != nil {
 			return fmt.Errorf("%s: not all strings", name)
 		}
-		visit(s)
-		return nil
-	})
+		visit(decode(value[i+1:end-1], plain))
+		if i = skipSpace(value, end); value[i] == ',' {
+			i = skipSpace(value, i+1)
+		}
+	}
+	return nil
 }
 
 // refuseLogout refuses a logout token, which an issuer signs with the same keys and whose other claims look like those
@@ -214,8 +214,8 @@ func refuseLogout(events string) error {
 	if events[0] != '{' {
 		return errors.New("events: not an object")
 	}
-	return walkObject(events, func(name, _, _ string) error {
-		if name == "http://schemas.openid.net/event/backchannel-logout" {
+	return walkObject(events, func(m member) error {
+		if m.name == "http://schemas.openid.net/event/backchannel-logout" {
 			return errors.New("events: a logout token is not an access token")
 		}
 		return nil

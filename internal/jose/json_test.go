@@ -205,9 +205,9 @@ func TestTheScannerAcceptsOnlyWhatEveryParserReadsTheSameWay(t *testing.T) {
 func TestTheScannerStopsAtTheErrorOfItsVisitor(t *testing.T) {
 	want := errors.New("enough")
 	visited := 0
-	err := walkObject(`{"a":1,"b":2,"c":3}`, func(name, _, _ string) error {
+	err := walkObject(`{"a":1,"b":2,"c":3}`, func(m member) error {
 		visited++
-		if name == "b" {
+		if m.name == "b" {
 			return want
 		}
 		return nil
@@ -220,8 +220,8 @@ func TestTheScannerStopsAtTheErrorOfItsVisitor(t *testing.T) {
 func TestTheVisitorSeesTheNameDecodedAndTheValueAsItCame(t *testing.T) {
 	var got []string
 	text := `{"A\u0042" : [1, 2 ] ,"c":"\u0064", "\uD83D\uDE00":{ } }`
-	err := walkObject(text, func(name, folded, value string) error {
-		got = append(got, name, folded, value)
+	err := walkObject(text, func(m member) error {
+		got = append(got, m.name, m.folded, m.value)
 		return nil
 	})
 	want := []string{"AB", "ab", "[1, 2 ]", "c", "c", `"\u0064"`, "😀", "😀", "{ }"}
@@ -296,10 +296,9 @@ func FuzzObjectAgainstEncodingJSON(f *testing.F) {
 	}
 	f.Add(`{"SUB":"a","ExP":1,"iſs":"b"}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		type member struct{ name, folded, value string }
 		var members []member
-		err := walkObject(text, func(name, folded, value string) error {
-			members = append(members, member{name, folded, value})
+		err := walkObject(text, func(m member) error {
+			members = append(members, m)
 			return nil
 		})
 		var theirs map[string]any

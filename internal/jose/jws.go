@@ -6,7 +6,6 @@
 package jose
 
 import (
-	"encoding/base64"
 	"errors"
 	"strings"
 	"sync"
@@ -23,9 +22,6 @@ var (
 	errLength  = errors.New("longer than 8192 bytes")
 	errCompact = errors.New("not three base64url segments with two dots")
 )
-
-// strict refuses padding and trailing bits that are not zero: without it, one signature has several spellings.
-var strict = base64.RawURLEncoding.Strict()
 
 // A Header is what the protected header of a token says, as far as it matters here. Members that would bring a
 // key along (jwk, jku, x5u, x5c) are ignored: the key comes from the issuer's set, never from the token.
@@ -59,7 +55,7 @@ func (h *Headers) Parse(token string) (Token, error) {
 		return Token{}, errCompact
 	}
 	payload, signature, ok := strings.Cut(rest, ".")
-	if !ok || payload == "" || !base64url(signature) || hasLineBreak(token) {
+	if !ok || payload == "" || !isBase64url(signature) {
 		return Token{}, errCompact
 	}
 	t := Token{header: header, signed: token[:len(header)+1+len(payload)], signature: signature}
@@ -86,10 +82,8 @@ func (h *Headers) Parse(token string) (Token, error) {
 func (t *Token) VerifiedBy(k *Key) bool {
 	buf := getScratch()
 	defer putScratch(buf)
-	data := append(buf.text[:0], t.signed...)
-	encoded := append(data[len(data):], t.signature...)
-	n, err := strict.Decode(buf.raw[:], encoded)
-	return err == nil && k.verify(t.Header.Alg, data, buf.raw[:n])
+	n, ok := decodeBase64url(buf.raw[:], t.signature)
+	return ok && k.verify(t.Header.Alg, append(buf.text[:0], t.signed...), buf.raw[:n])
 }
 
 // Headers remembers what the header segments of verified tokens say: an issuer's tokens have a few different ones, and
@@ -119,31 +113,9 @@ func (h *Headers) Remember(t *Token) {
 	h.known.Put(t.header, header, func(*Header) bool { return false })
 }
 
-// hasLineBreak looks for what the decoder of encoding/base64 would skip.
-func hasLineBreak(s string) bool {
-	return strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0
-}
-
-// base64url reports whether s is not empty and has none but the characters of base64url.
-func base64url(s string) bool {
-	for i := range len(s) {
-		if !base64urlByte[s[i]] {
-			return false
-		}
-	}
-	return s != ""
-}
-
-var base64urlByte = func() (is [256]bool) {
-	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
-		is[c] = true
-	}
-	return is
-}()
-
 func decodeSegment(buf *scratch, segment string) (string, error) {
-	n, err := strict.Decode(buf.raw[:], append(buf.text[:0], segment...))
-	if err != nil {
+	n, ok := decodeBase64url(buf.raw[:], segment)
+	if !ok {
 		return "", errors.New("a segment is not canonical base64url")
 	}
 	return string(buf.raw[:n]), nil
@@ -170,30 +142,30 @@ var knownHeaders = map[string]bool{
 func parseHeader(text string) (Header, error) {
 	var h Header
 	hasAlg := false
-	err := walkObject(text, func(name, folded, value string) error {
-		switch name {
+	err := walkObject(text, func(m member) error {
+		switch m.name {
 		case "alg":
-			s, ok := stringValue(value)
+			s, ok := m.str()
 			if h.Alg, hasAlg = ParseAlg(s); !ok || !hasAlg {
 				return errors.New("alg: not an algorithm that is supported")
 			}
 		case "kid":
-			s, ok := stringValue(value)
+			s, ok := m.str()
 			if !ok || len(s) > maxKeyID {
 				return errors.New("kid: not a string of at most 256 bytes")
 			}
 			h.KeyID = s
 		case "typ":
-			s, ok := stringValue(value)
+			s, ok := m.str()
 			if h.Type = MediaType(s); !ok || s == "" || h.Type == "application/" {
 				return errors.New("typ: not a media type")
 			}
 		case "crit", "b64", "zip", "enc":
 			// RFC 7515 section 4.1.11: what crit names must be understood, and nothing is. RFC 7797 (b64) and
 			// zip change what is signed or read; enc says that this is no JWS.
-			return errors.New(name + ": not supported")
+			return errors.New(m.name + ": not supported")
 		default:
-			if knownHeaders[folded] && name != folded {
+			if knownHeaders[m.folded] && m.name != m.folded {
 				return errors.New("a registered header name in another letter case")
 			}
 		}

@@ -157,15 +157,15 @@ func dropAmbiguous(keys []*Key) []*Key {
 func splitSet(data []byte) ([]string, error) {
 	var keys []string
 	found := false
-	err := walkObject(string(data), func(name, _, value string) error {
-		if name != "keys" {
+	err := walkObject(string(data), func(m member) error {
+		if m.name != "keys" {
 			return nil
 		}
 		found = true
-		if value[0] != '[' {
+		if m.value[0] != '[' {
 			return errors.New("keys: not an array")
 		}
-		return walkArray(value, func(element string) error {
+		return walkArray(m.value, func(element string) error {
 			keys = append(keys, element)
 			return nil
 		})
@@ -182,18 +182,18 @@ func parseKey(text string) (*Key, error) {
 		return nil, errors.New("not an object")
 	}
 	members := map[string]string{} // strings, decoded
-	err := walkObject(text, func(name, _, value string) error {
-		switch name {
+	err := walkObject(text, func(m member) error {
+		switch m.name {
 		case "key_ops":
-			return checkKeyOps(value)
+			return checkKeyOps(m.value)
 		case "d", "p", "q", "dp", "dq", "qi", "oth":
 			return errors.New("a private key where a public one belongs")
 		case "kty", "kid", "use", "alg", "n", "e", "crv", "x", "y", "k":
-			s, ok := stringValue(value)
+			s, ok := m.str()
 			if !ok {
-				return fmt.Errorf("%s: not a string", name)
+				return fmt.Errorf("%s: not a string", m.name)
 			}
-			members[name] = s
+			members[m.name] = s
 		}
 		return nil // x5c and the like: the key itself is here, and no certificate vouches for it
 	})
@@ -234,11 +234,8 @@ func material(members map[string]string) (*Key, error) {
 		return nil, errors.New("kty: missing or not supported")
 	}
 	for _, name := range names {
-		if !base64url(members[name]) {
-			return nil, fmt.Errorf("%s: missing, or not base64url", name)
-		}
-		if _, err := strict.DecodeString(members[name]); err != nil {
-			return nil, fmt.Errorf("%s: not canonical base64url", name)
+		if n, ok := decodeBase64url(make([]byte, len(members[name])), members[name]); !ok || n == 0 {
+			return nil, fmt.Errorf("%s: missing, or not canonical base64url", name)
 		}
 	}
 	if members["kty"] == "RSA" && len(members["e"]) > 6 { // jwx would keep the low 64 bits

@@ -1,0 +1,295 @@
+package jose
+
+import (
+	"math/bits"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// byteAt returns a byte of s; beyond its end that is 0, which JSON never has between tokens.
+func byteAt(s string, i int) byte {
+	if i < len(s) {
+		return s[i]
+	}
+	return 0
+}
+
+func skipSpace(s string, i int) int {
+	for i < len(s) && (s[i] == ' ' || s[i] == '\t' || s[i] == '\n' || s[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+func scanLiteral(s string, i int, word string) (end int, err error) {
+	if !strings.HasPrefix(s[i:], word) {
+		return i, errSyntax
+	}
+	return i + len(word), nil
+}
+
+// scanName reads the name of a member. It returns it decoded, and in folded letter case.
+func scanName(s string, i int) (name, folded string, end int, err error) {
+	if byteAt(s, i) != '"' {
+		return "", "", i, errSyntax
+	}
+	end = i + 1 + lowerPrefix(s[i+1:])
+	if byteAt(s, end) == '"' { // nearly always: nothing to decode and nothing to fold
+		return s[i+1 : end], s[i+1 : end], end + 1, nil
+	}
+	end, plain, err := scanString(s, i)
+	if err != nil {
+		return "", "", end, err
+	}
+	name = decode(s[i+1:end-1], plain)
+	return name, fold(name), end, nil
+}
+
+// scanString reads a string; plain says that it has no escapes.
+func scanString(s string, i int) (end int, plain bool, err error) {
+	if byteAt(s, i) != '"' {
+		return i, false, errSyntax
+	}
+	i++
+	start := i
+	plain, ascii := true, true
+	for {
+		i += plainPrefix(s[i:])
+		switch c := byteAt(s, i); {
+		case c == '"':
+			if !ascii && !utf8.ValidString(s[start:i]) {
+				return i, false, errUnicode
+			}
+			return i + 1, plain, nil
+		case c == '\\':
+			plain = false
+			n, err := scanEscape(s[i:])
+			if err != nil {
+				return i, false, err
+			}
+			i += n
+		case c < ' ':
+			return i, false, errSyntax
+		default:
+			ascii = false
+			i++
+		}
+	}
+}
+
+// plainPrefix returns how many bytes at the beginning of s stand for themselves within a string: ASCII but for quotes,
+// backslashes and control characters. Most of the time goes into it, so it takes eight at once.
+func plainPrefix(s string) int {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		if special := specialBytes(word(s[i:])); special != 0 {
+			return i + bits.TrailingZeros64(special)/8
+		}
+	}
+	for i < len(s) && plainByte[s[i]] {
+		i++
+	}
+	return i
+}
+
+// lowerPrefix is plainPrefix, but ends before a letter from A to Z, and leaves out what is no multiple of eight bytes.
+func lowerPrefix(s string) int {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		if w := word(s[i:]); specialBytes(w)|upperBytes(w) != 0 {
+			return i + bits.TrailingZeros64(specialBytes(w)|upperBytes(w))/8
+		}
+	}
+	return i
+}
+
+// word returns the first eight bytes of s, the first one lowest, which the compiler makes a single load of.
+func word(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// specialBytes sets the highest bit of the first byte of w that is a quote, a backslash, a control character or not
+// ASCII, and none below it; what it sets above means nothing, since the subtractions borrow.
+func specialBytes(w uint64) uint64 {
+	const each = 0x0101010101010101
+	quote := (w ^ '"'*each) - each
+	backslash := (w ^ '\\'*each) - each
+	control := w - ' '*each
+	return (quote | backslash | control | w) & (0x80 * each)
+}
+
+// upperBytes is specialBytes for the letters A to Z.
+func upperBytes(w uint64) uint64 {
+	const each = 0x0101010101010101
+	return (w + (0x80-'A')*each) &^ (w + (0x7f-'Z')*each) & (0x80 * each)
+}
+
+var plainByte = func() (plain [256]bool) {
+	for c := byte(' '); c < utf8.RuneSelf; c++ {
+		plain[c] = c != '"' && c != '\\'
+	}
+	return plain
+}()
+
+// scanEscape returns how long the escape is with which s begins.
+func scanEscape(s string) (int, error) {
+	if len(s) < 2 {
+		return 0, errSyntax
+	}
+	if s[1] != 'u' {
+		if strings.IndexByte(`"\/bfnrt`, s[1]) < 0 {
+			return 0, errSyntax
+		}
+		return 2, nil
+	}
+	r, ok := codeUnit(s)
+	if !ok {
+		return 0, errSyntax
+	}
+	if !utf16.IsSurrogate(r) {
+		return 6, nil
+	}
+	low, ok := codeUnit(s[6:])
+	if !ok || utf16.DecodeRune(r, low) == utf8.RuneError {
+		return 0, errUnicode
+	}
+	return 12, nil
+}
+
+// codeUnit reads the \uXXXX at the beginning of s.
+func codeUnit(s string) (rune, bool) {
+	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
+		return 0, false
+	}
+	var r rune
+	for _, c := range []byte(s[2:6]) {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		r = r<<4 | rune(c)
+	}
+	return r, true
+}
+
+// decode turns what str returned into the string it stands for.
+func decode(raw string, plain bool) string {
+	if plain {
+		return raw
+	}
+	var b strings.Builder
+	b.Grow(len(raw))
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			b.WriteByte(raw[i])
+			continue
+		}
+		i++
+		switch raw[i] {
+		case 'u':
+			r, _ := codeUnit(raw[i-1:])
+			i += 4
+			if utf16.IsSurrogate(r) {
+				low, _ := codeUnit(raw[i+1:])
+				r = utf16.DecodeRune(r, low)
+				i += 6
+			}
+			b.WriteRune(r)
+		case 'b':
+			b.WriteByte('\b')
+		case 'f':
+			b.WriteByte('\f')
+		case 'n':
+			b.WriteByte('\n')
+		case 'r':
+			b.WriteByte('\r')
+		case 't':
+			b.WriteByte('\t')
+		default:
+			b.WriteByte(raw[i])
+		}
+	}
+	return b.String()
+}
+
+// stringValue decodes the text of a value that a scanner has read; ok says that it is a string.
+func stringValue(value string) (s string, ok bool) {
+	if value == "" || value[0] != '"' {
+		return "", false
+	}
+	raw := value[1 : len(value)-1]
+	return decode(raw, strings.IndexByte(raw, '\\') < 0), true
+}
+
+// fold maps all names that encoding/json takes for the same struct field to one string. That is Unicode's
+// simple folding: the long s (U+017F) is an s, the Kelvin sign (U+212A) a k.
+func fold(name string) string {
+	for i := range len(name) {
+		if c := name[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
+			return strings.Map(foldRune, name)
+		}
+	}
+	return name
+}
+
+func foldRune(r rune) rune {
+	least := r
+	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+		least = min(least, f)
+	}
+	return unicode.ToLower(least)
+}
+
+// scanNumber reads a number of RFC 8259 section 6 that a float64 can hold.
+func scanNumber(s string, i int) (end int, err error) {
+	start := i
+	if byteAt(s, i) == '-' {
+		i++
+	}
+	digits := i
+	if i = skipDigits(s, i); i == digits || s[digits] == '0' && i > digits+1 {
+		return i, errSyntax
+	}
+	if byteAt(s, i) == '.' {
+		digits = i + 1
+		if i = skipDigits(s, digits); i == digits {
+			return i, errSyntax
+		}
+	}
+	exponent := byteAt(s, i) == 'e' || byteAt(s, i) == 'E'
+	if exponent {
+		i++
+		if c := byteAt(s, i); c == '+' || c == '-' {
+			i++
+		}
+		digits = i
+		if i = skipDigits(s, digits); i == digits {
+			return i, errSyntax
+		}
+	}
+	// Below 10^308 there is nothing to check: the largest float64 is about 1.8e308.
+	if text := s[start:i]; exponent || len(text) > 300 {
+		if _, err := strconv.ParseFloat(text, 64); err != nil {
+			return i, errNumber
+		}
+	}
+	return i, nil
+}
+
+func skipDigits(s string, i int) int {
+	for i < len(s) && '0' <= s[i] && s[i] <= '9' {
+		i++
+	}
+	return i
+}
