@@ -247,6 +247,10 @@ func (c *connection) close(why closeError) {
 		c.mu.Unlock()
 		c.closedFor = why
 		c.gate.Shut(why, time.Now().Add(c.grace))
+		if c.gate.Gone() {
+			c.ws.CloseNow() // there is nobody to tell; to find that out once more costs as much as the handshake's answer
+			return
+		}
 		c.ws.Close(why.Code, why.Reason)
 	})
 }

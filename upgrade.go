@@ -81,7 +81,7 @@ type UpgradeOptions struct {
 // subprotocols in Accept it selects the first that the client offers, else "wsauth" if that is offered.
 //
 // The context given to serve has the claims ([ClaimsFromContext]) and the values of the request's context, but not
-// its deadline; it ends with the connection. At the end of the token (exp + Leeway), unless [Renew] has put it off,
+// its deadline; it ends with the connection, also where a Read finds that the peer has gone. At the end of the token (exp + Leeway), unless [Renew] has put it off,
 // the connection is closed with [StatusUnauthorized] and the reason "token expired": from then on no message reaches
 // serve and none leaves, a Read under way returns an error that is [ErrExpired], the peer has Grace to answer, then the
 // context is cancelled with the cause ErrExpired. A Write, and a Read that begins later, may fail with another error;

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -467,19 +468,78 @@ func TestTheContextOutlivesTheTimeoutsOfOuterMiddleware(t *testing.T) {
 }
 
 func TestTheContextEndsWhenThePeerGoes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cause := make(chan error, 1)
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
-			go conn.Read(ctx)
-			<-ctx.Done()
-			cause <- context.Cause(ctx)
-		}, nil))
-		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
-		conn.Close(websocket.StatusNormalClosure, "bye")
-		if err := <-cause; err != context.Canceled {
-			t.Errorf("cause %v", err)
-		}
-	})
+	for name, leave := range map[string]func(net.Conn){
+		"with a close frame":      func(c net.Conn) { c.Write(clientFrame(8, []byte{3, 232})); io.Copy(io.Discard, c) },
+		"without one":             func(net.Conn) {},
+		"within a frame":          func(c net.Conn) { c.Write(clientFrame(1, []byte("hello"))[:8]) },
+		"within a frame's header": func(c net.Conn) { c.Write(clientFrame(1, make([]byte, 300))[:3]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start, cause := time.Now(), make(chan error, 1)
+				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+					go conn.Read(ctx)
+					<-ctx.Done()
+					cause <- context.Cause(ctx)
+				}, nil))
+				conn, _ := srv.handshake(t, tokenFor(time.Hour))
+				leave(conn)
+				conn.Close()
+				if err := <-cause; err != context.Canceled || time.Since(start) > 0 {
+					t.Errorf("cause %v, after %v", err, time.Since(start))
+				}
+			})
+		})
+	}
+}
+
+// A writeCounter counts the writes to a connection once it was handed over.
+type writeCounter struct {
+	http.ResponseWriter
+	n *atomic.Int32
+}
+
+type countedConn struct {
+	net.Conn
+	n *atomic.Int32
+}
+
+func (w writeCounter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	return countedConn{conn, w.n}, rw, err
+}
+
+func (c countedConn) Write(p []byte) (int, error) {
+	c.n.Add(1)
+	return c.Conn.Write(p)
+}
+
+func TestNothingIsWrittenToAPeerThatHasGone(t *testing.T) {
+	for name, gone := range map[string]bool{"gone": true, "there": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var writes atomic.Int32
+				h := newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) { conn.Read(ctx) }, nil)
+				srv := newMemoryServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					h.ServeHTTP(writeCounter{w, &writes}, r)
+				}))
+				conn, _ := srv.handshake(t, tokenFor(time.Hour))
+				if before := writes.Load(); gone {
+					conn.Close()
+					synctest.Wait()
+					if n := writes.Load() - before; n != 0 {
+						t.Errorf("%d writes", n)
+					}
+					return
+				}
+				conn.Write(clientFrame(1, []byte("bye")))
+				io.Copy(io.Discard, conn) // the close frame, and the end
+				if writes.Load() == 0 {
+					t.Error("no close frame")
+				}
+			})
+		})
+	}
 }
 
 func TestWhenServeEndsTheConnectionEnds(t *testing.T) {

@@ -38,6 +38,7 @@ type Conn struct {
 	left     int64 // of the frame that is being read
 	drained  bool
 	answered atomic.Bool // the peer has sent a close frame after the gate was shut
+	gone     atomic.Bool // see Gone
 
 	out  *bufio.Writer // into the gate
 	sent frame         // what is being written
@@ -50,7 +51,7 @@ type Conn struct {
 
 // New puts a gate in front of a connection that was just hijacked; rw may hold what the client has sent already.
 // onClose is called whenever the connection is closed, from whichever side of the gate, with the cause it was shut
-// for, if it was.
+// for, if it was, and when a Read finds that the peer has gone.
 //
 // The buffers of rw are replaced within their structs, since net/http holds on to those for as long as its handler
 // runs. After a Hijack it does not use them.
@@ -113,16 +114,31 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return 0, c.drain()
 		}
 		if err != nil {
+			c.fail()
 			return 0, err
 		}
 		c.left = h.total()
 	}
 	n, err := c.in.Read(p[:min(int64(len(p)), c.left)])
+	if err != nil {
+		c.fail()
+	}
 	c.left -= int64(n)
 	if c.isShut() {
 		return 0, c.drain()
 	}
 	return n, err
+}
+
+// Gone reports whether a Read has failed before the gate was shut: the peer has ended the connection, or it broke.
+func (c *Conn) Gone() bool { return c.gone.Load() }
+
+// fail notes that the connection is broken: who waits for its end and reads nothing must hear of it, too. Not at once,
+// or the error that is about to be returned would become that of a context which onClose cancels.
+func (c *Conn) fail() {
+	if c.gone.CompareAndSwap(false, true) {
+		go c.onClose(nil)
+	}
 }
 
 // readHeader waits for the header of the next frame and leaves it in the buffer.

@@ -39,7 +39,11 @@ func TestRefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.stop()
-	s.greeted.Tokens["/HS256"], s.greeted.Tokens["/ES256"] = s.greeted.Tokens["/ES256"], s.greeted.Tokens["/HS256"]
+	tokens := s.greeted.Tokens
+	s.greeted.Tokens = map[string]string{}
+	for i, k := range kinds {
+		s.greeted.Tokens[k.path] = tokens[kinds[(i+2)%len(kinds)].path] // plain's is that of HS256
+	}
 	for _, k := range kinds {
 		if err := s.dial(t.Context(), k.path); (err == nil) != (k.path == "/plain") {
 			t.Errorf("%s, with the token of the other kind: %v", k.path, err)

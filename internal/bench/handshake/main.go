@@ -25,7 +25,7 @@ func main() {
 	if isServer() {
 		os.Exit(serve())
 	}
-	rounds := flag.Int("rounds", 40, "`rounds`, of three turns each")
+	rounds := flag.Int("rounds", 40, "`rounds`, of a turn for each kind")
 	turn := flag.Duration("turn", 400*time.Millisecond, "how `long` one kind of handler is dialled in each round")
 	workers := flag.Int("workers", 4, "`clients` that dial at once")
 	flag.Parse()
@@ -42,6 +42,7 @@ var kinds = []struct{ path, name string }{
 	{"/plain", "websocket.Accept, no authentication"},
 	{"/HS256", "wsauth, HS256"},
 	{"/ES256", "wsauth, ES256"},
+	{"/ES256-remembered", "wsauth, ES256, the token remembered"},
 }
 
 func run(ctx context.Context, out io.Writer, rounds int, turn time.Duration, workers int) error {

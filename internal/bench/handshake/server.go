@@ -73,16 +73,18 @@ func newMux(tokens map[string]string) (*http.ServeMux, error) {
 	claims := map[string]any{
 		"iss": issuer, "aud": audience, "sub": "5f7c8ec7c33c6c004bbafe82", "scope": "chat:read chat:write",
 	}
-	shared, pair := mint.New("HS256", "1"), mint.New("ES256", "1")
+	shared, pair, other := mint.New("HS256", "1"), mint.New("ES256", "1"), mint.New("ES256", "1")
 	mux := http.NewServeMux()
 	for path, k := range map[string]struct {
 		*mint.Key
-		keys wsauth.Keys
+		keys      wsauth.Keys
+		cacheSize int
 	}{
-		"/HS256": {shared, wsauth.HMAC(shared.Private.([]byte))},
-		"/ES256": {pair, wsauth.KeySet(mint.SetOf(pair))},
+		"/HS256":            {shared, wsauth.HMAC(shared.Private.([]byte)), 0},
+		"/ES256":            {pair, wsauth.KeySet(mint.SetOf(pair)), 0},
+		"/ES256-remembered": {other, wsauth.KeySet(mint.SetOf(other)), 1024},
 	} {
-		auth, err := wsauth.New(wsauth.Options{Issuers: []wsauth.Issuer{{
+		auth, err := wsauth.New(wsauth.Options{CacheSize: k.cacheSize, Issuers: []wsauth.Issuer{{
 			Name: issuer, Audience: []string{audience}, Keys: k.keys,
 		}}})
 		if err != nil {
