@@ -42,6 +42,8 @@ func Times(ratio float64) string {
 		return fmt.Sprintf("%.0f×", ratio)
 	case ratio >= 10:
 		return fmt.Sprintf("%.1f×", ratio)
+	case ratio < 0.01:
+		return fmt.Sprintf("%.3f×", ratio)
 	}
 	return fmt.Sprintf("%.2f×", ratio)
 }

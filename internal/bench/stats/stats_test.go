@@ -28,8 +28,9 @@ func TestRatios(t *testing.T) {
 
 func TestSpread(t *testing.T) {
 	for s, want := range map[Summary]string{
-		{0.5, 1.256, 2}:    "1.26× (0.50–2.00)",
-		{9.99, 10.26, 100}: "10.3× (9.99–100)",
+		{0.5, 1.256, 2}:        "1.26× (0.50–2.00)",
+		{9.99, 10.26, 100}:     "10.3× (9.99–100)",
+		{0.0044, 0.0052, 0.01}: "0.005× (0.004–0.01)",
 	} {
 		if got := s.Spread(); got != want {
 			t.Errorf("%v: %s, want %s", s, got, want)
