@@ -674,30 +674,52 @@ func TestTheReadmesExampleRuns(t *testing.T) {
 	t.Parallel()
 	_, rest, _ := strings.Cut(readme(t), "```js\n")
 	example, _, _ := strings.Cut(rest, "```")
-	ctx := testclient.Context(t)
-	received := make(chan string, 1)
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /wsauth.js", ServeScript)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html")
-		fmt.Fprintf(w, `<!doctype html><link rel="icon" href="data:,"><script type="module">%s</script>`, example)
-	})
-	mux.HandleFunc("POST /token", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, `{"access_token":%q}`, good(1))
-	})
-	mux.HandleFunc("GET /ws", accepts(func(conn *websocket.Conn) {
-		_, text, _ := conn.Read(ctx)
-		received <- string(text)
-		conn.Read(ctx)
-	}))
-	browsertest.Open(t, testclient.Serve(t, mux))
-	select {
-	case text := <-received:
-		if text != "hello" {
-			t.Errorf("received %q", text)
-		}
-	case <-ctx.Done():
-		t.Error("nothing was received")
+	for _, row := range []struct {
+		name    string
+		answers []int // of /token; the last one stays
+		want    string
+		asked   int32
+	}{
+		{"logged in", []int{200}, "sent hello", 1},
+		{"the first answer is an error", []int{500, 200}, "sent hello", 2},
+		{"logged out", []int{401}, "alert Please log in again (0 no token)", 1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			ctx := testclient.Context(t)
+			happened := make(chan string, 1)
+			var asked atomic.Int32
+			mux := http.NewServeMux()
+			mux.HandleFunc("GET /wsauth.js", ServeScript)
+			mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "text/html")
+				fmt.Fprintf(w, `<!doctype html><link rel="icon" href="data:,">
+					<script>alert = (text) => fetch("/alert", { method: "POST", body: text })</script>
+					<script type="module">%s</script>`, example)
+			})
+			mux.HandleFunc("POST /token", func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(row.answers[min(int(asked.Add(1)), len(row.answers))-1])
+				fmt.Fprintf(w, `{"access_token":%q}`, good(1))
+			})
+			mux.HandleFunc("POST /alert", func(_ http.ResponseWriter, r *http.Request) {
+				text, _ := io.ReadAll(r.Body)
+				happened <- "alert " + string(text)
+			})
+			mux.HandleFunc("GET /ws", accepts(func(conn *websocket.Conn) {
+				_, text, _ := conn.Read(ctx)
+				happened <- "sent " + string(text)
+				conn.Read(ctx)
+			}))
+			browsertest.Open(t, testclient.Serve(t, mux))
+			select {
+			case what := <-happened:
+				if what != row.want || asked.Load() != row.asked {
+					t.Errorf("%q after %d tokens, want %q after %d", what, asked.Load(), row.want, row.asked)
+				}
+			case <-ctx.Done():
+				t.Error("nothing happened")
+			}
+		})
 	}
 }
 
