@@ -48,7 +48,7 @@ func Query(token string) DialOption {
 }
 
 // Cookie sends the token as the cookie access_token, for [wsauth.FromCookie], and the server's own Origin, if there is
-// no other. With another name, use [SetHeader].
+// no other. With another name, use [SetHeader], and set Origin to the server's URL.
 func Cookie(token string) DialOption {
 	return func(h *handshake) {
 		h.header.Add("Cookie", "access_token="+token)
@@ -113,7 +113,7 @@ func ExpectRefused(t testing.TB, url string, status int, opts ...DialOption) *ht
 	switch {
 	case err == nil:
 		conn.CloseNow()
-		t.Fatalf("wsauthtest: connected, want status %d", status)
+		t.Fatalf("wsauthtest: connected, want status %d (with CloseOnRefusal: Dial, then ExpectClose)", status)
 	case resp == nil:
 		t.Fatalf("wsauthtest: %v, want status %d", err, status)
 	case resp.StatusCode != status:

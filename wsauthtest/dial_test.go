@@ -171,7 +171,7 @@ func TestARefusalFailsTheTestThatDials(t *testing.T) {
 		"Dial, no URL":       {func(t testing.TB) { wsauthtest.Dial(t, ":") }, []string{"missing protocol scheme"}},
 		"ExpectRefused, connected": {func(t testing.TB) {
 			wsauthtest.ExpectRefused(t, url, 401, wsauthtest.Header(issuer.Token()))
-		}, []string{"connected", "401"}},
+		}, []string{"connected", "401", "CloseOnRefusal: Dial, then ExpectClose"}},
 		"ExpectRefused, otherwise": {func(t testing.TB) { wsauthtest.ExpectRefused(t, url, 403) }, []string{"401 Unauthorized", "403"}},
 		"ExpectRefused, nobody":    {func(t testing.TB) { wsauthtest.ExpectRefused(t, nobody, 401) }, []string{"refused", "401"}},
 	} {

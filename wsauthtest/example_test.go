@@ -2,6 +2,7 @@ package wsauthtest_test
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -37,7 +38,13 @@ func chat(ctx context.Context, conn *websocket.Conn) {
 // The body of a func TestChat(t *testing.T).
 func Example() {
 	issuer := wsauthtest.NewIssuer(t)
-	url := wsauthtest.Serve(t, issuer.Authenticator().Upgrade(chat, nil))
+	opts := issuer.Options()
+	opts.Logger = slog.New(slog.NewTextHandler(t.Output(), nil)) // says why a token is refused
+	auth, err := wsauth.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := wsauthtest.Serve(t, auth.Upgrade(chat, nil))
 	conn := wsauthtest.Dial(t, url, wsauthtest.Header(issuer.Token()))
 	if _, message, err := conn.Read(t.Context()); string(message) != "hello alice" {
 		t.Errorf("got %q, %v", message, err)

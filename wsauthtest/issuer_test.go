@@ -423,6 +423,9 @@ func TestMisuseFailsTheTest(t *testing.T) {
 		"a key of another type": {func(t testing.TB) { hmacOf(t).TokenWith(wsauthtest.TokenOptions{Key: "secret"}) }, "string"},
 		"a key of another curve": {func(t testing.TB) { hmacOf(t).TokenWith(wsauthtest.TokenOptions{Key: p224}) },
 			"*ecdsa.PrivateKey"},
+		"a duration for a time": {func(t testing.TB) {
+			hmacOf(t).Token(wsauthtest.Claims{"exp": time.Minute})
+		}, `the claim "exp" is a time.Duration (1m0s), want a time.Time`},
 		"options with a fault": {func(t testing.TB) {
 			issuer := hmacOf(t)
 			issuer.Secret = []byte("short")

@@ -14,7 +14,8 @@ import (
 	"github.com/wsauth/wsauth/internal/mint"
 )
 
-// Claims are a token's. A nil takes a claim out, and a time.Time becomes a NumericDate, exact to the millisecond.
+// Claims are a token's. A nil takes a claim out, and a time.Time becomes a NumericDate, exact to the millisecond. A
+// time.Duration fails the test: a claim is a time, and not how long it is until then.
 type Claims map[string]any
 
 // TokenOptions are what [Issuer.TokenWith] does otherwise than [Issuer.Token].
@@ -115,6 +116,7 @@ func (i *Issuer) key(alg string) *mint.Key {
 }
 
 func (i *Issuer) sign(key *mint.Key, header map[string]any, claims ...Claims) string {
+	i.t.Helper()
 	h := key.Header()
 	maps.Copy(h, header)
 	return key.Sign(mint.JSON(withoutNil(h)), mint.JSON(i.claims(claims)))
@@ -122,6 +124,7 @@ func (i *Issuer) sign(key *mint.Key, header map[string]any, claims ...Claims) st
 
 // claims are those of a good token and, over them, the changes in their order.
 func (i *Issuer) claims(changes []Claims) map[string]any {
+	i.t.Helper()
 	now := time.Now().Truncate(time.Second) // most issuers' dates are whole
 	all := map[string]any{"sub": "alice", "exp": now.Add(time.Hour), "jti": rand.Text()}
 	if i.Name != "" {
@@ -134,8 +137,11 @@ func (i *Issuer) claims(changes []Claims) map[string]any {
 		maps.Copy(all, c)
 	}
 	for name, value := range all {
-		if at, ok := value.(time.Time); ok {
-			all[name] = float64(at.UnixMilli()) / 1000
+		switch value := value.(type) {
+		case time.Time:
+			all[name] = float64(value.UnixMilli()) / 1000
+		case time.Duration: // as a number it would be nanoseconds
+			i.t.Fatalf("wsauthtest: the claim %q is a time.Duration (%v), want a time.Time: time.Now().Add(…)", name, value)
 		}
 	}
 	if _, ok := all["iat"]; !ok {
