@@ -71,28 +71,6 @@ func ExampleAuthenticator_Ready() {
 	// Output: 200 ready
 }
 
-// A refusal in the form of the rest of an API. Refuse still sets the headers of RFC 6750.
-func ExampleAuthenticator_Refuse() {
-	var auth *wsauth.Authenticator
-	auth, _ = wsauth.New(wsauth.Options{
-		Issuers: []wsauth.Issuer{{Keys: wsauth.HMAC(exampleSecret)}},
-		OnRefuse: func(w http.ResponseWriter, r *http.Request, err error) {
-			standard := httptest.NewRecorder()
-			auth.Refuse(standard, r, err)
-			for _, name := range []string{"WWW-Authenticate", "Retry-After", "Cache-Control"} {
-				if value := standard.Header().Get(name); value != "" {
-					w.Header().Set(name, value)
-				}
-			}
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(standard.Code)
-			fmt.Fprintf(w, `{"error":%q}`, strings.TrimSpace(standard.Body.String()))
-		},
-	})
-	ask(auth.Middleware(http.HandlerFunc(whoami)), get())
-	// Output: 401 {"error":"a token is needed"}
-}
-
 // The client sends a new token before the old one ends, and the connection goes on.
 func ExampleRenew() {
 	auth := exampleAuth()
