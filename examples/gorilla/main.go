@@ -79,7 +79,7 @@ func newServer(secret []byte) (http.Handler, error) {
 
 var upgrader = websocket.Upgrader{
 	CheckOrigin: checkOrigin,
-	// A browser that carries its token in a subprotocol gives the connection up if none is selected. The entry with the
+	// A browser that carries its token in a subprotocol closes the connection if none is selected. The entry with the
 	// token is not there any more, so the client offers another one: ["chat.v1", "bearer." + token], or ["wsauth", …] if
 	// the application has none of its own. The server's order counts.
 	Subprotocols: []string{"chat.v1", "wsauth"},

@@ -94,7 +94,7 @@ func exchange(ctx context.Context, auth *wsauth.Authenticator, conn *websocket.C
 	}
 	claims, err := auth.Verify(ctx, in.Token)
 	switch {
-	case errors.Is(err, wsauth.ErrUnavailable): // the keys are not to be had: not the token's fault
+	case errors.Is(err, wsauth.ErrUnavailable): // the keys are unavailable: not the token's fault
 		return wsjson.Write(ctx, conn, response{Error: "temporarily_unavailable"})
 	case err != nil:
 		return wsjson.Write(ctx, conn, response{Error: "invalid_token"})
