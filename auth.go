@@ -3,8 +3,8 @@
 // [New] makes an [Authenticator] of [Options]: who may sign tokens, and where a request carries them.
 // [Authenticator.Upgrade] makes a WebSocket handler of a function, and ends each connection with its token.
 // [Authenticator.Middleware] is for all other handlers; [Require] and [RequireScopes], inside it, look at the claims.
-// Handlers find those with [ClaimsFromContext]. On a live connection, [Renew] takes a new token;
-// [Authenticator.Shutdown] ends all connections.
+// Handlers find those with [ClaimsFromContext]. On a live connection, [Renew] takes a new token; [Authenticator.Revoke]
+// ends some of them, [Authenticator.Shutdown] all.
 //
 // What is refused is one of the errors beginning with Err; [Authenticator.Refuse] says which HTTP response each
 // becomes, and [UpgradeOptions].CloseOnRefusal which close code.
@@ -187,6 +187,7 @@ func (a *Authenticator) identify(r *http.Request) (*identity, source, error) {
 		}
 		return id, fromNowhere, nil
 	}
+	revocations := a.live.revocations.Load() // before any Require is asked
 	cred, err := a.policy.extract(r)
 	trail := trail{source: cred.from}
 	var room jose.Claims
@@ -199,7 +200,7 @@ func (a *Authenticator) identify(r *http.Request) (*identity, source, error) {
 		return nil, cred.from, trail.on(err)
 	}
 	a.logSuccess(r.Context(), EventAuthenticated, trail)
-	return newIdentity(r.Context(), a, claims), cred.from, nil
+	return newIdentity(r.Context(), a, cred.from, revocations, claims), cred.from, nil
 }
 
 // Verify verifies a bare token, e.g. one that came in a message. It returns its claims, or an error as
@@ -415,7 +416,7 @@ func Require(check func(context.Context, *Claims) error) func(http.Handler) http
 		return wrapped{next, func(w http.ResponseWriter, r *http.Request) {
 			id := identityOf(r.Context())
 			if err := id.pass(r.Context(), check); err != nil {
-				id.authenticator().refuse(w, r, err, next)
+				id.authenticator().refuse(w, r, id.trail().on(err), next)
 				return
 			}
 			next.ServeHTTP(w, r.WithContext(id.admittedBy(r.Context(), check)))

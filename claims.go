@@ -19,15 +19,17 @@ type identity struct {
 	claims *Claims        // nil: no token, behind Optional
 	checks []func(context.Context, *Claims) error
 	conn   *connection // has the claims, once there is a connection
+	source source      // of the token
+	seen   uint32      // how often Revoke was called before
 }
 
 // newIdentity makes one with the claims in the same piece of memory.
-func newIdentity(ctx context.Context, a *Authenticator, c *jose.Claims) *identity {
+func newIdentity(ctx context.Context, a *Authenticator, from source, revocations uint32, c *jose.Claims) *identity {
 	id := new(struct {
 		identity
 		set claimSet
 	})
-	id.identity = identity{Context: ctx, auth: a, claims: id.set.fill(c)}
+	id.identity = identity{Context: ctx, auth: a, claims: id.set.fill(c), source: from, seen: revocations}
 	return &id.identity
 }
 
@@ -76,7 +78,17 @@ func (id *identity) pass(ctx context.Context, check func(context.Context, *Claim
 
 func (id *identity) admittedBy(ctx context.Context, check func(context.Context, *Claims) error) *identity {
 	// Clipped: what two handlers append must not share memory.
-	return &identity{Context: ctx, auth: id.auth, claims: id.claims, checks: append(slices.Clip(id.checks), check)}
+	next := *id
+	next.Context, next.checks = ctx, append(slices.Clip(id.checks), check)
+	return &next
+}
+
+// trail is what may be logged of the token.
+func (id *identity) trail() trail {
+	if id == nil || id.auth == nil || id.claims == nil {
+		return trail{}
+	}
+	return trail{source: id.source, issuer: id.auth.policy.nameOf(id.claims)}
 }
 
 // authenticator may return nil, which answers with the defaults.

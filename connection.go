@@ -23,6 +23,7 @@ type connection struct {
 	gate   *gate.Conn
 	grace  time.Duration
 	checks []func(context.Context, *Claims) error // of every Require that admitted it
+	seen   uint32                                 // how often Revoke was called before they did
 	seat   seat
 	claims atomic.Pointer[Claims] // nil until the first message has brought them
 
@@ -37,6 +38,7 @@ type connection struct {
 	lifetime deadline // zero: no bound
 	over     bool     // the end has come; no renewal comes after it
 	late     bool     // it is that of the time; it stays so, whatever a clock says later
+	revoked  bool     // it is that of Revoke
 	renewals time.Time
 }
 
@@ -67,6 +69,7 @@ func (c *connection) run(ctx context.Context, u *upgrader) {
 		c.close(shutDown)
 	case c.ranOut(): // already: the handshake took longer than the token had to live
 		c.close(c.ending())
+	case !c.isStillAdmitted(ctx):
 	case c.claims.Load() != nil || c.awaitToken(ctx):
 		c.observeOpened(ctx)
 		u.serve(ctx, c.ws)
@@ -244,6 +247,9 @@ func (c *connection) close(why closeError) {
 	c.closing.Do(func() {
 		c.mu.Lock()
 		c.over = true
+		if c.revoked { // which is perhaps why serve has returned, and closes
+			why = revoked
+		}
 		c.mu.Unlock()
 		c.closedFor = why
 		c.gate.Shut(why, time.Now().Add(c.grace))
@@ -253,6 +259,15 @@ func (c *connection) close(why closeError) {
 		}
 		c.ws.Close(why.Code, why.Reason)
 	})
+}
+
+// revoke shuts the gate at once and closes in its own time.
+func (c *connection) revoke() {
+	c.mu.Lock()
+	c.over, c.revoked = true, true
+	c.mu.Unlock()
+	c.gate.Shut(revoked, time.Now().Add(c.grace))
+	go c.close(revoked)
 }
 
 // A closeError is what Read returns once this side has closed: errors.Is finds the cause in it, and
@@ -266,7 +281,10 @@ func closeFor(code websocket.StatusCode, reason string, cause error) closeError 
 	return closeError{websocket.CloseError{Code: code, Reason: reason}, cause}
 }
 
-var shutDown = closeFor(websocket.StatusGoingAway, "server shutting down", http.ErrServerClosed)
+var (
+	revoked  = closeFor(StatusUnauthorized, "token revoked", ErrRevoked)
+	shutDown = closeFor(websocket.StatusGoingAway, "server shutting down", http.ErrServerClosed)
+)
 
 func (e closeError) Error() string   { return e.cause.Error() }
 func (e closeError) Unwrap() []error { return []error{e.CloseError, e.cause} }
@@ -316,10 +334,8 @@ func (c *connection) renew(ctx context.Context, token string, trail *trail) (*Cl
 		if err := current.samePerson(claims); err != nil {
 			return nil, refuse(ErrInvalidToken, err)
 		}
-		for _, check := range c.checks {
-			if err := check(ctx, claims); err != nil {
-				return nil, refuseChecked(err)
-			}
+		if err := c.check(ctx, claims); err != nil {
+			return nil, err
 		}
 		switch c.prolong(current, claims, time.Now()) {
 		case prolonged:
@@ -330,6 +346,29 @@ func (c *connection) renew(ctx context.Context, token string, trail *trail) (*Cl
 		}
 		// Another renewal came first, perhaps with a later token.
 	}
+}
+
+// check asks every Require that admitted the connection.
+func (c *connection) check(ctx context.Context, claims *Claims) error {
+	for _, check := range c.checks {
+		if err := check(ctx, claims); err != nil {
+			return refuseChecked(err)
+		}
+	}
+	return nil
+}
+
+// isStillAdmitted asks them again where Revoke was called since, which did not know the connection yet; false: it is
+// closed.
+func (c *connection) isStillAdmitted(ctx context.Context) bool {
+	if c.seen == c.auth.live.revocations.Load() {
+		return true
+	}
+	err := c.check(ctx, c.claims.Load())
+	if err != nil {
+		c.refuse(ctx, err)
+	}
+	return err == nil
 }
 
 // mayRenew counts an attempt, unless there were too many.

@@ -337,7 +337,9 @@ func TestEachRefusalIsOneLineInTheLog(t *testing.T) {
 			request: "GET /\nAuthorization: Bearer " + outage.Token(testClaims(nil)),
 			reason:  "wsauth: not available", source: "header", issuer: testIssuer, kid: "outage", level: "WARN",
 		},
-		"a Require": {request: "GET /\nAuthorization: Bearer " + good, reason: "wsauth: forbidden"},
+		"a Require": {
+			request: "GET /\nAuthorization: Bearer " + good, reason: "wsauth: forbidden", source: "header", issuer: testIssuer,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if row.level == "" {

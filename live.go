@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // A registry knows the live connections of an Authenticator, to end them: http.Server does not know connections that
@@ -14,6 +17,8 @@ type registry struct {
 	live map[*connection]struct{}
 	down bool
 	none chan struct{} // closed when down and no connection lives
+
+	revocations atomic.Uint32 // how often Revoke was called
 }
 
 func newRegistry() *registry {
@@ -56,11 +61,13 @@ func (g *registry) shutDown() []*connection {
 		close(g.none)
 	}
 	g.down = true
-	all := make([]*connection, 0, len(g.live))
-	for c := range g.live {
-		all = append(all, c)
-	}
-	return all
+	return slices.Collect(maps.Keys(g.live))
+}
+
+func (g *registry) all() []*connection {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Collect(maps.Keys(g.live))
 }
 
 // Shutdown ends the Authenticator's WebSocket connections, which http.Server.Shutdown does not know: it refuses new
@@ -85,6 +92,30 @@ func (a *Authenticator) Shutdown(ctx context.Context) error {
 		defer a.live.mu.Unlock()
 		return fmt.Errorf("wsauth: %d connections have not ended: %w", len(a.live.live), context.Cause(ctx))
 	}
+}
+
+// Revoke ends the Authenticator's live WebSocket connections with claims that match, and returns how many: no message
+// reaches their serve functions from then on, they are closed with [StatusUnauthorized] and the reason "token revoked",
+// and their contexts are cancelled with the cause [ErrRevoked]. Revoke does not wait for that. match is called for one
+// connection after the other, and must not change the claims.
+//
+// Revoke remembers nothing: a token that is still good opens the next connection. So first put what is revoked where a
+// [Require] asks for it, or the issuer does, then call Revoke. A connection that is being made at that moment is asked
+// again by each Require that has admitted it. One that waits for its first message has no claims yet, and had no
+// Require: its serve must ask when it begins.
+func (a *Authenticator) Revoke(match func(*Claims) bool) int {
+	if a.isZero() {
+		return 0
+	}
+	a.live.revocations.Add(1)
+	n := 0
+	for _, c := range a.live.all() {
+		if claims := c.claims.Load(); claims != nil && match(claims) {
+			c.revoke()
+			n++
+		}
+	}
+	return n
 }
 
 // seats counts the connections of one handler.

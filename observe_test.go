@@ -71,7 +71,7 @@ func TestWhatHappensToRequestsIsObserved(t *testing.T) {
 		"a foreign token":      {"GET /\nAuthorization: Bearer " + mint.New("HS256", "").Token(testClaims(nil)), "refused https://id.example.com/ header invalid_token ErrInvalidToken"},
 		"an expired one":       {"GET /\nAuthorization: Bearer " + testToken(map[string]any{"exp": 1}), "refused https://id.example.com/ header invalid_token ErrExpired"},
 		"rubbish":              {"GET /\nAuthorization: Bearer %", "refused header invalid_request ErrMalformedRequest"},
-		"too little":           {"GET /admin\nAuthorization: Bearer " + testToken(nil), "authenticated https://id.example.com/ header; refused insufficient_scope ErrForbidden"},
+		"too little":           {"GET /admin\nAuthorization: Bearer " + testToken(nil), "authenticated https://id.example.com/ header; refused https://id.example.com/ header insufficient_scope ErrForbidden"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var d diary

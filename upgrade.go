@@ -157,7 +157,7 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	seat, err := u.seats.take(id.claims)
 	if err != nil {
-		u.auth.refuse(w, r, err, u)
+		u.auth.refuse(w, r, id.trail().on(err), u)
 		return
 	}
 	c, ctx := u.connect(w, r, id, seat)
@@ -217,7 +217,7 @@ func (u *upgrader) connect(w http.ResponseWriter, r *http.Request, id *identity,
 		cancel(nil)
 		return nil, nil
 	}
-	c = &connection{auth: u.auth, ws: ws, gate: gated, grace: u.opts.Grace, checks: id.checks, seat: taken}
+	c = &connection{auth: u.auth, ws: ws, gate: gated, grace: u.opts.Grace, checks: id.checks, seen: id.seen, seat: taken}
 	c.claims.Store(id.claims)
 	return c, &identity{Context: ctx, auth: u.auth, conn: c}
 }

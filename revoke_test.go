@@ -1,0 +1,214 @@
+package wsauth_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsauth/wsauth"
+)
+
+func isOf(subject string) func(*wsauth.Claims) bool {
+	return func(c *wsauth.Claims) bool { return c.Subject == subject }
+}
+
+func wantRevoked(t *testing.T, err error) {
+	t.Helper()
+	var closed websocket.CloseError
+	if !errors.As(err, &closed) || closed.Code != wsauth.StatusUnauthorized || closed.Reason != "token revoked" {
+		t.Errorf("the client sees %v", err)
+	}
+}
+
+func TestRevokeEndsTheConnectionsThatMatch(t *testing.T) {
+	for name, opts := range map[string]*wsauth.UpgradeOptions{"in the handler": nil, "detached": {Detach: true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				causes := make(chan error, 3)
+				auth := newUpgradeAuth(t)
+				srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+					echo(ctx, conn)
+					<-ctx.Done()
+					causes <- context.Cause(ctx)
+				}, opts))
+				dial := func(subject string) *websocket.Conn {
+					token := tokenWith(map[string]any{"sub": subject}, time.Hour)
+					return srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(token)})
+				}
+				alice, again, bob := dial("alice"), dial("alice"), dial("bob")
+				synctest.Wait()
+				if n := auth.Revoke(isOf("alice")); n != 2 {
+					t.Errorf("%d connections", n)
+				}
+				for _, conn := range []*websocket.Conn{alice, again} {
+					_, _, err := conn.Read(t.Context())
+					wantRevoked(t, err)
+					if cause := <-causes; cause != wsauth.ErrRevoked {
+						t.Errorf("cause %v", cause)
+					}
+				}
+				if got := exchange(t, bob, "still here"); got != "still here" {
+					t.Errorf("the other one gets %q", got)
+				}
+				synctest.Wait()
+				if n := auth.Revoke(isOf("alice")); n != 0 {
+					t.Errorf("%d connections are left", n)
+				}
+				bob.Close(websocket.StatusNormalClosure, "")
+				<-causes
+			})
+		})
+	}
+}
+
+func TestOnceRevokeHasReturnedNoMessageReachesServe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var revoked atomic.Bool
+		ended := make(chan error, 1)
+		auth := newUpgradeAuth(t)
+		srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			for {
+				if _, _, err := conn.Read(ctx); err != nil {
+					<-ctx.Done()
+					ended <- context.Cause(ctx)
+					return
+				}
+				if revoked.Load() {
+					t.Error("a message")
+				}
+			}
+		}, nil))
+		start := time.Now()
+		conn, r := srv.handshake(t, tokenFor(time.Hour)) // a peer that goes on sending, and answers nothing
+		go func() {
+			for range 10_000 {
+				if _, err := conn.Write(clientFrame(1, []byte("hello"))); err != nil {
+					return
+				}
+			}
+		}()
+		go io.Copy(io.Discard, r)
+		for auth.Revoke(func(*wsauth.Claims) bool { return true }) == 0 {
+			runtime.Gosched() // the handshake's answer is out before serve runs
+		}
+		revoked.Store(true)
+		if cause := <-ended; cause != wsauth.ErrRevoked || time.Since(start) > time.Second {
+			t.Errorf("cause %v, after %v", cause, time.Since(start))
+		}
+	})
+}
+
+// Revoke and serve meet again and again: whichever closes first, the peer is told why.
+func TestServeThatReturnsAsItIsRevokedClosesWith3000(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth := newUpgradeAuth(t)
+		returns := make(chan struct{})
+		srv := newMemoryServer(t, auth.Upgrade(func(context.Context, *websocket.Conn) { <-returns }, nil))
+		for range 50 {
+			conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+			synctest.Wait()
+			if n := auth.Revoke(func(*wsauth.Claims) bool { return true }); n != 1 {
+				t.Errorf("%d connections", n)
+			}
+			returns <- struct{}{}
+			_, _, err := conn.Read(t.Context())
+			wantRevoked(t, err)
+		}
+	})
+}
+
+func TestAConnectionThatIsRevokedIsNotRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth := newUpgradeAuth(t)
+		renewed := make(chan error, 1)
+		srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			auth.Revoke(func(*wsauth.Claims) bool { return true })
+			_, err := wsauth.Renew(ctx, tokenWith(nil, 2*time.Hour))
+			renewed <- err
+		}, nil))
+		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+		_, _, err := conn.Read(t.Context())
+		wantRevoked(t, err)
+		wantKind(t, <-renewed, wsauth.ErrExpired)
+	})
+}
+
+// Between the checks of Require and the moment when Revoke knows the connection, the list changes.
+func TestAConnectionThatIsMadeWhileItIsRevokedIsCheckedAgain(t *testing.T) {
+	for name, row := range map[string]struct {
+		list, detach bool
+		want         string
+	}{
+		"revoked":           {list: true, want: "invalid_token"},
+		"revoked, detached": {list: true, detach: true, want: "invalid_token"},
+		"another one":       {want: "served"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var listed atomic.Bool
+				auth := newUpgradeAuth(t)
+				require := wsauth.Require(func(context.Context, *wsauth.Claims) error {
+					if listed.Load() {
+						return wsauth.ErrRevoked
+					}
+					return nil
+				})
+				h := auth.Middleware(require(auth.Upgrade(func(_ context.Context, conn *websocket.Conn) {
+					conn.Close(4000, "served")
+				}, &wsauth.UpgradeOptions{Detach: row.detach})))
+				srv := newMemoryServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					h.ServeHTTP(slowHijacker{w, time.Minute}, r)
+				}))
+				time.AfterFunc(30*time.Second, func() {
+					listed.Store(row.list)
+					if n := auth.Revoke(isOf("alice")); n != 0 {
+						t.Errorf("%d connections", n)
+					}
+				})
+				conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+				_, _, err := conn.Read(t.Context())
+				var closed websocket.CloseError
+				if !errors.As(err, &closed) || closed.Reason != row.want {
+					t.Errorf("the client sees %v, want %s", err, row.want)
+				}
+			})
+		})
+	}
+}
+
+func TestRevokeWithoutConnectionsFindsNone(t *testing.T) {
+	for _, auth := range []*wsauth.Authenticator{newUpgradeAuth(t), new(wsauth.Authenticator), nil} {
+		if n := auth.Revoke(func(*wsauth.Claims) bool { t.Error("asked"); return true }); n != 0 {
+			t.Errorf("%d connections", n)
+		}
+	}
+}
+
+func TestAConnectionThatWaitsForItsFirstMessageIsNotAskedAbout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth := newUpgradeAuth(t)
+		srv := newMemoryServer(t, auth.Upgrade(echo, &wsauth.UpgradeOptions{FirstMessage: time.Minute}))
+		conn := srv.dial(t, &websocket.DialOptions{})
+		synctest.Wait()
+		if n := auth.Revoke(func(*wsauth.Claims) bool { return true }); n != 0 {
+			t.Errorf("%d connections", n)
+		}
+		conn.Write(t.Context(), websocket.MessageText, []byte(tokenFor(time.Hour)))
+		if got := exchange(t, conn, "hello"); got != "hello" {
+			t.Errorf("%q", got)
+		}
+		if n := auth.Revoke(isOf("alice")); n != 1 {
+			t.Errorf("then %d connections", n)
+		}
+		_, _, err := conn.Read(t.Context())
+		wantRevoked(t, err)
+	})
+}
