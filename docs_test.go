@@ -176,6 +176,8 @@ func TestDocsQuoteWhatTheCodeWrites(t *testing.T) {
 				ok = slices.Contains(written, text)
 			case inFirst && heading == "## 401 token not valid":
 				ok = docsWritten(written, "wsauth: invalid token: "+text)
+			case inFirst && heading == "## New returns an error":
+				ok = docsCaused(written, text)
 			default:
 				continue
 			}
