@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -111,6 +112,48 @@ func ExampleRenew() {
 	// Output:
 	// still until 2100-01-01 <nil>
 	// renewed until 2101-01-01 <nil>
+}
+
+// The end of all of a user's connections. Revoke remembers nothing, so the list comes first: whoever connects again is
+// refused by the Require that asks it, and so is a new token for Renew.
+func ExampleAuthenticator_Revoke() {
+	auth := exampleAuth()
+	var blocked sync.Map // of subjects; with several servers, what they have in common
+	notBlocked := wsauth.Require(func(_ context.Context, c *wsauth.Claims) error {
+		if _, ok := blocked.Load(c.Subject); ok {
+			return wsauth.ErrRevoked
+		}
+		return nil
+	})
+	srv := httptest.NewServer(auth.Middleware(notBlocked(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+		conn.Write(ctx, websocket.MessageText, []byte("hello"))
+		conn.Read(ctx)
+	}, nil))))
+	defer srv.Close()
+
+	ctx := context.Background()
+	url := srv.URL + "?access_token=" + exampleToken(`{"sub":"alice","exp":4102444800}`)
+	conn, _, err := websocket.Dial(ctx, url, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, message, err := conn.Read(ctx)
+	fmt.Println(string(message), err)
+
+	blocked.Store("alice", true)
+	n := auth.Revoke(func(c *wsauth.Claims) bool { return c.Subject == "alice" })
+	fmt.Println("closed:", n)
+
+	_, _, err = conn.Read(ctx)
+	fmt.Println(websocket.CloseStatus(err) == wsauth.StatusUnauthorized, strings.Contains(err.Error(), "token revoked"))
+	_, resp, err := websocket.Dial(ctx, url, nil)
+	fmt.Println(resp.Status, err != nil)
+	// Output:
+	// hello <nil>
+	// closed: 1
+	// true true
+	// 401 Unauthorized true
 }
 
 // Both are needed: http.Server does not know WebSockets.
