@@ -26,7 +26,8 @@ type Event struct {
 	// Reason is a word for Err, of those that [UpgradeOptions].CloseOnRefusal sends. Only EventRefused has one.
 	Reason string
 
-	// Code is the code that this side closed a connection with. Only EventClosed has one.
+	// Code is that of the close frame which was sent to the peer, be it by serve, and 1006 if there was none: the peer
+	// had gone without a word, or could not be told. Only EventClosed has one.
 	Code websocket.StatusCode
 
 	// Duration is how long a connection was open, or how long a fetch took.
@@ -74,8 +75,11 @@ func (c *connection) observeClosed(ctx context.Context) {
 		return
 	}
 	e := Event{
-		Kind: EventClosed, Issuer: c.auth.policy.nameOf(c.claims.Load()), Code: c.closedFor.Code, Duration: time.Since(c.opened),
+		Kind: EventClosed, Issuer: c.auth.policy.nameOf(c.claims.Load()), Code: websocket.StatusAbnormalClosure, Duration: time.Since(c.opened),
 		Err: c.closedFor.cause,
+	}
+	if code := c.gate.Code(); code != 0 {
+		e.Code = websocket.StatusCode(code)
 	}
 	if e.Err == context.Canceled {
 		e.Err = nil

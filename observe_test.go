@@ -92,10 +92,19 @@ func TestTheLifeOfAConnectionIsObserved(t *testing.T) {
 		token string
 		serve func(context.Context, *websocket.Conn)
 		want  []string
+		leave func(*websocket.Conn) // default: reads
 	}{
 		"serve returns": {want: []string{"authenticated header", "opened", "closed 1000 1m0s"}, serve: leave},
-		"serve returns, detached": {wsauth.UpgradeOptions{Detach: true}, "", leave,
-			[]string{"authenticated header", "opened", "closed 1000 1m0s"}},
+		"serve returns, detached": {opts: wsauth.UpgradeOptions{Detach: true}, serve: leave,
+			want: []string{"authenticated header", "opened", "closed 1000 1m0s"}},
+		"serve closes": {want: []string{"authenticated header", "opened", "closed 4001"},
+			serve: func(_ context.Context, conn *websocket.Conn) { conn.Close(4001, "enough") }},
+		"serve drops it": {want: []string{"authenticated header", "opened", "closed 1006"},
+			serve: func(_ context.Context, conn *websocket.Conn) { conn.CloseNow() }},
+		"the client closes": {want: []string{"authenticated header", "opened", "closed 1001"}, serve: echo,
+			leave: func(conn *websocket.Conn) { conn.Close(websocket.StatusGoingAway, "") }},
+		"the client is gone": {want: []string{"authenticated header", "opened", "closed 1006"}, serve: echo,
+			leave: func(conn *websocket.Conn) { conn.CloseNow() }},
 		"the token ends": {want: []string{"authenticated header", "opened", "closed 3000 1h0m0s ErrExpired"}, serve: echo},
 		"a renewal, and one that fails": {
 			want: []string{"authenticated header", "opened", "renewed", "refused invalid_token ErrInvalidToken",
@@ -109,8 +118,8 @@ func TestTheLifeOfAConnectionIsObserved(t *testing.T) {
 		},
 		"serve panics": {want: []string{"authenticated header", "opened", "closed 1011 1m0s"},
 			serve: func(context.Context, *websocket.Conn) { time.Sleep(time.Minute); panic(http.ErrAbortHandler) }},
-		"a refused handshake": {wsauth.UpgradeOptions{CloseOnRefusal: true}, "x", echo,
-			[]string{"refused header invalid_token ErrInvalidToken"}},
+		"a refused handshake": {opts: wsauth.UpgradeOptions{CloseOnRefusal: true}, token: "x", serve: echo,
+			want: []string{"refused header invalid_token ErrInvalidToken"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -121,7 +130,11 @@ func TestTheLifeOfAConnectionIsObserved(t *testing.T) {
 					row.token = tokenWith(map[string]any{"iss": "https://anyone.example.com/"}, time.Hour)
 				}
 				conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(row.token)})
-				conn.Read(t.Context())
+				if row.leave != nil {
+					row.leave(conn)
+				} else {
+					conn.Read(t.Context())
+				}
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
 				d.want(t, row.want...)

@@ -37,8 +37,9 @@ type Conn struct {
 	in       *bufio.Reader
 	left     int64 // of the frame that is being read
 	drained  bool
-	answered atomic.Bool // the peer has sent a close frame after the gate was shut
-	gone     atomic.Bool // see Gone
+	answered atomic.Bool   // the peer has sent a close frame after the gate was shut
+	gone     atomic.Bool   // see Gone
+	code     atomic.Uint32 // see Code
 
 	out  *bufio.Writer // into the gate
 	sent frame         // what is being written
@@ -197,7 +198,11 @@ func (c *Conn) Write(p []byte) (int, error) {
 		if c.sent.opcode == opClose && c.grace > 0 {
 			c.SetDeadline(time.Now().Add(c.grace))
 		}
-		return c.Conn.Write(p)
+		n, err := c.Conn.Write(p)
+		if err == nil {
+			c.code.Store(c.sent.closeCode())
+		}
+		return n, err
 	}
 	for rest := p; len(rest) > 0; {
 		n, drop := c.sent.advance(rest, true)
@@ -205,11 +210,15 @@ func (c *Conn) Write(p []byte) (int, error) {
 			if _, err := c.Conn.Write(rest[:n]); err != nil {
 				return 0, err
 			}
+			c.code.Store(c.sent.closeCode())
 		}
 		rest = rest[n:]
 	}
 	return len(p), nil
 }
+
+// Code returns the code of the close frame that was sent to the peer; 0: there was none, or it had no code.
+func (c *Conn) Code() int { return int(c.code.Load()) }
 
 // Close closes the connection. A peer that was told to go and has not answered by the deadline is reset, so that
 // nothing which still waits to be sent reaches it later.
@@ -285,6 +294,9 @@ type frame struct {
 	left   int64 // bytes of the payload
 	opcode byte
 	drop   bool
+
+	code      uint16 // of a close frame, as far as it was seen
+	codeBytes int
 }
 
 // advance takes bytes that belong to one frame from the beginning of p, and returns how many and whether they
@@ -293,6 +305,9 @@ func (f *frame) advance(p []byte, shut bool) (n int, drop bool) {
 	if f.left > 0 {
 		n = int(min(int64(len(p)), f.left))
 		f.left -= int64(n)
+		if f.opcode == opClose {
+			f.readCode(p[:n])
+		}
 		return n, f.drop
 	}
 	if f.have == 0 {
@@ -308,4 +323,18 @@ func (f *frame) advance(p []byte, shut bool) (n int, drop bool) {
 		f.left, f.have = h.payload(), 0
 	}
 	return n, f.drop
+}
+
+func (f *frame) readCode(payload []byte) {
+	for _, b := range payload[:min(len(payload), 2-f.codeBytes)] {
+		f.code = f.code<<8 | uint16(b)
+		f.codeBytes++
+	}
+}
+
+func (f *frame) closeCode() uint32 {
+	if f.codeBytes < 2 {
+		return 0
+	}
+	return uint32(f.code)
 }

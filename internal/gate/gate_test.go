@@ -217,6 +217,9 @@ func TestOnceShutOnlyControlFramesAndBegunFramesAreWritten(t *testing.T) {
 					if !bytes.Equal(got.Bytes(), row.want) {
 						t.Errorf("%d bytes were written, want %d", got.Len(), len(row.want))
 					}
+					if code := c.Code(); (code == 3000) != bytes.HasSuffix(row.want, closing) {
+						t.Errorf("the code that was sent: %d", code)
+					}
 				})
 			})
 		}
