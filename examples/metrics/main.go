@@ -62,13 +62,13 @@ func newServer(secret []byte, traces trace.TracerProvider) (http.Handler, error)
 // observer returns a function for wsauth.Options.Observe. Several Authenticators share one: a Registerer takes it once.
 //
 // Nothing here is of a client's choice, or it could have Prometheus keep as many series as it likes: kinds and reasons
-// are words of wsauth, issuers are those of Options, and codes are what this side closes with. Nor is there the text of
-// Err, which may be the application's own (of a check for wsauth.Require) and have a subject in it.
+// are words of wsauth, issuers are those of Options, and codes are those of closeCode. Nor is there the text of Err,
+// which may be the application's own (of a check for wsauth.Require) and have a subject in it.
 func observer(reg prometheus.Registerer) func(context.Context, wsauth.Event) {
 	factory := promauto.With(reg)
 	events := factory.NewCounterVec(prometheus.CounterOpts{
 		Name: "wsauth_events_total",
-		Help: "What happened: kind is a wsauth.EventKind, reason why it was refused, or the code it was closed with.",
+		Help: "What happened: kind is a wsauth.EventKind, reason why it was refused, or the close code sent to the peer.",
 	}, []string{"kind", "issuer", "reason"})
 	open := factory.NewGauge(prometheus.GaugeOpts{
 		Name: "wsauth_connections_open",
@@ -108,11 +108,20 @@ func observer(reg prometheus.Registerer) func(context.Context, wsauth.Event) {
 func reasonOf(e wsauth.Event) string {
 	switch {
 	case e.Kind == wsauth.EventClosed:
-		return strconv.Itoa(int(e.Code))
+		return closeCode(e.Code)
 	case e.Kind == wsauth.EventRefused && errors.Is(e.Err, wsauth.ErrExpired):
 		return "expired" // a client learns no more than invalid_token, but old tokens are everyday, and forged ones are not
 	}
 	return e.Reason
+}
+
+// closeCode is the code of the close frame that was sent to the peer, or 1006 where none was. A client that closes is
+// sent its own code back, so the many that are free for applications are one here.
+func closeCode(code websocket.StatusCode) string {
+	if code >= 3000 && code != wsauth.StatusUnauthorized {
+		return "other"
+	}
+	return strconv.Itoa(int(code))
 }
 
 // traced gives each request a span, as otelhttp does, which for a WebSocket lasts as long as the connection. Its name is

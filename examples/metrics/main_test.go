@@ -174,8 +174,13 @@ func TestClientsCannotAddSeries(t *testing.T) {
 		wsauthtest.ExpectRefused(t, base+"/ws", 401,
 			wsauthtest.Header(issuer.TokenWith(wsauthtest.TokenOptions{Claims: claims, Header: map[string]any{"kid": mine}})))
 	}
+	for i := range 5 {
+		connect(t, base+"/ws", wsauthtest.Header(issuer.Token())).Close(websocket.StatusCode(4000+i), "series-")
+	}
+	want := []string{",refused,invalid_token 5", "id,authenticated, 5", "id,closed,other 5", "id,opened, 5"}
+	eventually(t, func() bool { return slices.Contains(events(scrape(t, base)), "id,closed,other 5") })
 	text := scrape(t, base)
-	if got := events(text); !slices.Equal(got, []string{",refused,invalid_token 5"}) {
+	if got := events(text); !slices.Equal(got, want) {
 		t.Errorf("events\n%s", strings.Join(got, "\n"))
 	}
 	if strings.Contains(text, "series-") {
