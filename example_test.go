@@ -56,7 +56,7 @@ func ExampleNew_faults() {
 	_, err := wsauth.New(wsauth.Options{
 		Issuers: []wsauth.Issuer{
 			{Name: "https://id.example.com/", Keys: wsauth.JWKS{URL: "http://id.example.com/jwks"}},
-			{Name: "https://other.example.com/", Keys: wsauth.HMAC([]byte("short"))},
+			{Name: "https://other.example.com/", Keys: wsauth.HMAC(exampleSecret), Algorithms: []string{"RS256"}},
 		},
 		Origins: []string{"https://*"},
 	})
@@ -65,7 +65,7 @@ func ExampleNew_faults() {
 	fmt.Println(errors.As(err, &fault), fault.Field)
 	// Output:
 	// wsauth: Issuers[0].Keys: URL: neither https nor on loopback
-	// wsauth: Issuers[1].Keys: secret 0: an HMAC secret shorter than 32 bytes
+	// wsauth: Issuers[1].Algorithms: none fits the keys
 	// wsauth: Origins[0]: "*" may only stand for whole labels before the rest of a host name, as in https://*.example.com
 	// true Issuers[0].Keys
 }
