@@ -3,6 +3,7 @@ package wsauth
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -63,7 +64,8 @@ func FromCookie(name string) Extractor { return Extractor{from: fromCookie, name
 func FromSubprotocol(prefix string) Extractor { return Extractor{from: fromSubprotocol, name: prefix} }
 
 // FromFunc takes the token that f finds. An empty token is none; an error refuses the request with 400, and its
-// text goes nowhere. What f finds is explicit: other sites must not be able to make a browser send it.
+// text goes nowhere. What f finds is explicit: other sites must not be able to make a browser send it. It stays where it
+// was in the request that is handed on.
 func FromFunc(f func(*http.Request) (token string, err error)) Extractor {
 	return Extractor{from: fromFunc, f: f}
 }
@@ -359,17 +361,22 @@ func (p *policy) checkCookieOrigin(r *http.Request) error {
 	if mayUpgrade(r) {
 		switch {
 		case !ok:
-			return refuse(ErrOrigin, errNoOrigin)
+			return foreign(r, errNoOrigin)
 		case !o.IsAt(r.Host, r.TLS != nil):
-			return refuse(ErrOrigin, errForeign)
+			return foreign(r, errForeign)
 		}
 		return nil
 	}
 	var standard http.CrossOriginProtection
 	if err := standard.Check(r); err != nil {
-		return refuse(ErrOrigin, err)
+		return foreign(r, err)
 	}
 	return nil
+}
+
+// foreign is a refusal that says what there was, so that whoever reads the log can tell an attack from a missing option.
+func foreign(r *http.Request, why error) error {
+	return refuse(ErrOrigin, fmt.Errorf("%w: Origin %.200q, Host %.200q", why, r.Header["Origin"], r.Host))
 }
 
 // checkOrigin refuses a handshake from a foreign origin, whatever carries its token. No Origin is no browser.
@@ -380,7 +387,7 @@ func (p *policy) checkOrigin(r *http.Request) error {
 	if o, ok := originOf(r); ok && (o.IsAt(r.Host, r.TLS != nil) || p.lists(o)) {
 		return nil
 	}
-	return refuse(ErrOrigin, errForeign)
+	return foreign(r, errForeign)
 }
 
 // originOf reads the Origin header; "null" and two of them are none.

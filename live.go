@@ -94,10 +94,10 @@ func (a *Authenticator) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Revoke ends the Authenticator's live WebSocket connections with claims that match, and returns how many: no message
-// reaches their serve functions from then on, they are closed with [StatusUnauthorized] and the reason "token revoked",
-// and their contexts are cancelled with the cause [ErrRevoked]. Revoke does not wait for that. match is called for one
-// connection after the other, and must not change the claims.
+// Revoke ends the Authenticator's live WebSocket connections with claims that match, and returns how many: from then on
+// no message reaches serve, but one that a Read is about to return, and none leaves; they are closed with
+// [StatusUnauthorized] and the reason "token revoked", and then their contexts are cancelled with the cause [ErrRevoked].
+// Revoke does not wait for that. match is called for one connection after the other, and must not change the claims.
 //
 // Revoke remembers nothing: a token that is still good opens the next connection. So first put what is revoked where a
 // [Require] asks for it, or the issuer does, then call Revoke. A connection that is being made at that moment is asked

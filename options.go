@@ -24,8 +24,8 @@ type Options struct {
 	// by no other.
 	Issuers []Issuer
 
-	// Extractors says where a request may carry its token. Default: FromHeader(), FromQuery("access_token"),
-	// FromCookie("access_token").
+	// Extractors says where a request may carry its token. They replace the default: name every place. Default:
+	// FromHeader(), FromQuery("access_token"), FromCookie("access_token").
 	Extractors []Extractor
 
 	// Origins are further origins, besides the server's own, that may open WebSockets and send requests with a
@@ -46,11 +46,12 @@ type Options struct {
 	Realm string
 
 	// OnRefuse writes the response to every request that is refused. Default: [Authenticator.Refuse]. It must
-	// write one; the request has no token in its URL.
+	// write one. An extractor's token is no longer in the request's URL, but for one of [FromFunc].
 	OnRefuse func(w http.ResponseWriter, r *http.Request, err error)
 
 	// Logger gets one record for each refusal (at info; at warn if it is ErrUnavailable), with reason, and as far as
-	// they are known source, issuer and key ID; and one for each success at debug. No token is ever logged, and no
+	// they are known source, issuer and key ID, and for a foreign origin what Origin and Host were; and one for each
+	// success at debug. Its handler gets the context of the request or connection. No token is ever logged, and no
 	// other claim. Default: nothing is logged.
 	Logger *slog.Logger
 
@@ -399,7 +400,9 @@ func (c *checker) issuer(field string, in *Issuer, o *Options) issuer {
 	if v := reflect.ValueOf(in.Keys); in.Keys == nil || v.Kind() == reflect.Pointer && v.IsNil() { // (*JWKS)(nil)
 		c.fault(field+".Keys", "missing")
 	} else if source, algs, err := in.Keys.source(setting{in.Name, narrow, o.Logger, o.Observe}); err != nil {
-		c.fault(field+".Keys", "%v", err)
+		for _, fault := range unjoin(err) {
+			c.fault(field+".Keys", "%v", fault)
+		}
 	} else {
 		out.keys, out.algs = source, algs&narrow
 		_, asked := source.(called)
@@ -421,6 +424,14 @@ func (c *checker) issuer(field string, in *Issuer, o *Options) issuer {
 	return out
 }
 
+// unjoin is errors.Join the other way round.
+func unjoin(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
 func (c *checker) notEmpty(field string, values []string) {
 	for i, v := range values {
 		if v == "" {
@@ -437,7 +448,7 @@ func (c *checker) algorithms(field string, names []string) jose.Algs {
 	for i, name := range names {
 		alg, ok := jose.ParseAlg(name)
 		if !ok {
-			c.fault(fmt.Sprintf("%s[%d]", field, i), "%q is not supported", name)
+			c.fault(fmt.Sprintf("%s[%d]", field, i), "%q is not supported; names are case-sensitive, as RS256 or EdDSA", name)
 			algs = jose.AllAlgs
 			continue
 		}

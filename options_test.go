@@ -116,6 +116,14 @@ var faultyOptions = map[string]struct {
 		oneIssuer(func(i *wsauth.Issuer) { i.Audience, i.ClientIDs, i.AnyAudience = nil, []string{"app"}, true }),
 		[]string{"Issuers[0].AnyAudience"},
 	},
+	"two faults of one key source": {
+		withKeys(wsauth.JWKS{URL: "https://id.example.com/keys", Refresh: -1, MaxStale: -1}),
+		[]string{"Issuers[0].Keys", "Issuers[0].Keys"},
+	},
+	"an origin with the scheme of a WebSocket": {
+		wsauth.Options{Issuers: oneIssuer(func(*wsauth.Issuer) {}).Issuers, Origins: []string{"wss://*.example.com"}},
+		[]string{"Origins[0]"},
+	},
 	"no PEM":                {withKeys(wsauth.PublicKeysPEM(nil)), keysFault},
 	"a file that is no PEM": {withKeys(wsauth.PublicKeysPEM(secretOf(testKey))), keysFault},
 	"half a PEM":            {withKeys(pemOf(es256)[:100]), keysFault},

@@ -28,6 +28,9 @@ func ParsePEM(text []byte) ([]crypto.PublicKey, error) {
 	if strings.Count(string(text), "-----BEGIN") != blocks { // pem.Decode passes over them
 		return nil, errors.New("a PEM block that is malformed")
 	}
+	if blocks == 0 {
+		return nil, errors.New("no PEM block: this is the text of the keys, not the name of a file")
+	}
 	return keys, nil
 }
 
@@ -43,6 +46,9 @@ func parseBlock(block *pem.Block) (key crypto.PublicKey, err error) {
 			key = cert.PublicKey
 		}
 	default:
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			return nil, errors.New("a private key: give the public one")
+		}
 		return nil, errors.New("neither PUBLIC KEY, RSA PUBLIC KEY nor CERTIFICATE")
 	}
 	if err != nil {

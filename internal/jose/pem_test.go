@@ -65,7 +65,6 @@ func TestPublicKeysAreReadFromPEM(t *testing.T) {
 		"text around":           {"the key:\n" + pkix(t, ed.Public()) + "\nthat was it\n", []*mint.Key{ed}},
 		"line ends of Windows":  {strings.ReplaceAll(pkix(t, ed.Public()), "\n", "\r\n"), []*mint.Key{ed}},
 		"no newline at the end": {strings.TrimSpace(pkix(t, ed.Public())), []*mint.Key{ed}},
-		"nothing":               {"", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			keys, err := ParsePEM([]byte(row.text))
@@ -89,6 +88,8 @@ func TestWhatIsNoPublicKeyInPEMIsRefusedWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
+		"nothing":                     "",
+		"the name of a file":          "/etc/keys/public.pem",
 		"a private key":               pkcs8(t, ed.Private),
 		"a private key among others":  good + pkcs8(t, ed.Private),
 		"a private key called public": strings.ReplaceAll(pkcs8(t, ed.Private), "PRIVATE", "PUBLIC"),

@@ -171,7 +171,7 @@ func splitSet(data []byte) ([]string, error) {
 		})
 	})
 	if err == nil && !found {
-		err = errors.New("keys: missing")
+		err = errors.New(`keys: missing: a set is {"keys":[…]}`)
 	}
 	return keys, err
 }

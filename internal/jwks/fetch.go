@@ -204,7 +204,7 @@ func CheckURL(raw string) error {
 	}
 	switch {
 	case u.Host == "" || u.Hostname() == "":
-		return errors.New("not an absolute URL with a host")
+		return errors.New("not an absolute URL with a host, as https://id.example.com/")
 	case u.User != nil:
 		return errors.New("has user information in it")
 	case u.Fragment != "":

@@ -22,7 +22,11 @@ func Parse(text string) (Origin, error) {
 	}
 	for _, b := range []byte(scheme + rest) {
 		if !('a' <= b && b <= 'z' || '0' <= b && b <= '9' || strings.IndexByte("+-._:[]*", b) >= 0) {
-			return Origin{}, errors.New("has more than scheme, host and port, or a character that none of them has")
+			hint := ""
+			if b == '/' {
+				hint = ": leave out the slash, and what is behind it"
+			}
+			return Origin{}, errors.New("has more than scheme, host and port, or a character that none of them has" + hint)
 		}
 	}
 	host, port, ok := splitPort(rest)
@@ -43,6 +47,9 @@ func ParsePattern(text string) (Origin, error) {
 			return o, errors.New("an IP address has no subdomains")
 		}
 		o.host, o.subdomains = "."+rest, true
+	}
+	if o.scheme == "ws" || o.scheme == "wss" {
+		return o, errors.New("the origin of a page is https:// or http://, also where it opens a WebSocket")
 	}
 	if strings.Contains(o.scheme+o.host, "*") || strings.Contains(o.host, "..") || strings.HasSuffix(o.host, ".") {
 		return o, errors.New(`"*" may only stand for whole labels before the rest of a host name, as in https://*.example.com`)
