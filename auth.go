@@ -94,7 +94,7 @@ func (a *Authenticator) Middleware(next http.Handler) http.Handler {
 }
 
 // Optional is [Authenticator.Middleware], but lets requests without any token through, without claims. A request
-// with a token that is malformed or not valid is refused.
+// with a token that is malformed or not valid is refused. [Authenticator.Upgrade] needs a token behind Optional, too.
 func (a *Authenticator) Optional(next http.Handler) http.Handler {
 	return a.middleware(next, true)
 }

@@ -72,7 +72,7 @@ func (t trail) on(err error) error {
 }
 
 func (r *refusal) Error() string {
-	if r.cause == nil {
+	if r.cause == nil || r.cause == r.kind {
 		return r.kind.Error()
 	}
 	return r.kind.Error() + ": " + r.cause.Error()

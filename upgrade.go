@@ -71,7 +71,9 @@ type UpgradeOptions struct {
 
 	// Detach runs serve in a goroutine of its own and lets the handler return at once, which frees what net/http holds
 	// for a request: several KB for each connection. Middleware outside sees a request that is over: do not set it
-	// behind one that needs to know when the connection ends. Panics of serve are logged as net/http does.
+	// behind one that needs to know when the connection ends. Routers that use again what they have put into a request's
+	// context do so while serve runs: chi.URLParam in serve, or in a [Require] that [Renew] asks, would be that of
+	// another request, so a middleware of yours must copy it first. Panics of serve are logged as net/http does.
 	Detach bool
 }
 
@@ -81,12 +83,16 @@ type UpgradeOptions struct {
 // subprotocols in Accept it selects the first that the client offers, else "wsauth" if that is offered.
 //
 // The context given to serve has the claims ([ClaimsFromContext]) and the values of the request's context, but not
-// its deadline; it ends with the connection, also where a Read finds that the peer has gone. At the end of the token (exp + Leeway), unless [Renew] has put it off,
-// the connection is closed with [StatusUnauthorized] and the reason "token expired": from then on no message reaches
-// serve and none leaves, a Read under way returns an error that is [ErrExpired], the peer has Grace to answer, then the
-// context is cancelled with the cause ErrExpired. A Write, and a Read that begins later, may fail with another error;
-// after <-ctx.Done(), [context.Cause] says why. When serve returns, the connection is closed with 1000; when it panics,
-// with 1011, and the panic goes on to net/http.
+// its deadline; it ends with the connection, also where a Read finds that the peer has gone. What serve needs of the
+// request itself, a path value for one, a middleware of yours puts into that context. Call Upgrade once for a route, not
+// for each request: the bounds in opts are those of one handler.
+//
+// At the end of the token (exp + Leeway), unless [Renew] has put it off, the connection is closed with
+// [StatusUnauthorized] and the reason "token expired": from then on no message reaches serve and none leaves, a Read
+// under way returns an error that is [ErrExpired], the peer has Grace to answer, then the context is cancelled with the
+// cause ErrExpired. A Write, and a Read that begins later, may fail with another error; after <-ctx.Done(),
+// [context.Cause] says why. When serve returns, the connection is closed with 1000; when it panics, with 1011, and the
+// panic goes on to net/http.
 //
 // A request that is no WebSocket handshake of HTTP/1.1 gets 426, once it is authenticated, and one whose ResponseWriter
 // cannot be taken over (behind [http.TimeoutHandler]) gets 501.
