@@ -160,6 +160,7 @@ func ExampleAuthenticator_Revoke() {
 func ExampleAuthenticator_Shutdown() {
 	auth := exampleAuth()
 	srv := httptest.NewServer(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+		conn.Write(ctx, websocket.MessageText, []byte("hello"))
 		conn.Read(ctx)
 		fmt.Println("serve returns:", context.Cause(ctx) == nil || context.Cause(ctx) == http.ErrServerClosed)
 	}, nil))
@@ -169,6 +170,8 @@ func ExampleAuthenticator_Shutdown() {
 		fmt.Println(err)
 		return
 	}
+	_, message, err := conn.Read(context.Background())
+	fmt.Println(string(message), err)
 	closed := make(chan error, 1)
 	go func() {
 		_, _, err := conn.Read(context.Background())
@@ -182,6 +185,7 @@ func ExampleAuthenticator_Shutdown() {
 	fmt.Println(auth.Shutdown(ctx), <-stopped)
 	fmt.Println(websocket.CloseStatus(<-closed))
 	// Output:
+	// hello <nil>
 	// serve returns: true
 	// <nil> <nil>
 	// StatusGoingAway
