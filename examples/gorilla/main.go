@@ -9,7 +9,7 @@
 //   - the Origin rule for tokens that are in no cookie, and Options.Origins there: see checkOrigin;
 //   - a subprotocol for clients that carry the token in one: see Upgrader.Subprotocols;
 //   - wsauth.Renew, a token in the first message, refusals that a browser can read, bounds on connections, and
-//     auth.Shutdown, which does not know this connection.
+//     auth.Revoke and auth.Shutdown, which do not know this connection.
 package main
 
 import (
