@@ -179,7 +179,7 @@ var responses = []struct {
 	{ErrTooMany, response{429, false, "", "too many connections", websocket.StatusTryAgainLater, "too_many_connections"}},
 	{ErrUnavailable, response{503, false, "", "not available now", websocket.StatusTryAgainLater, "temporarily_unavailable"}},
 	{ErrNoToken, response{401, true, "", "a token is needed", StatusUnauthorized, "token_required"}},
-	{ErrMalformedRequest, response{400, true, "invalid_request", "more than one token, or a malformed one",
+	{ErrMalformedRequest, response{400, true, "invalid_request", "more than one token, or one that is malformed or misplaced",
 		StatusUnauthorized, "invalid_request"}},
 	{ErrExpired, response{401, true, "invalid_token", "token expired", StatusUnauthorized, "invalid_token"}},
 	{ErrRevoked, response{401, true, "invalid_token", "token revoked", StatusUnauthorized, "invalid_token"}},

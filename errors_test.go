@@ -36,8 +36,8 @@ func TestRefuseWritesTheResponseOfRFC6750(t *testing.T) {
 		"ErrNoToken": {wsauth.ErrNoToken, 401, challenge, "", "a token is needed"},
 		"ErrMalformedRequest": {
 			wsauth.ErrMalformedRequest, 400,
-			challenge + `, error="invalid_request", error_description="more than one token, or a malformed one"`, "",
-			"more than one token, or a malformed one",
+			challenge + `, error="invalid_request", error_description="more than one token, or one that is malformed or misplaced"`, "",
+			"more than one token, or one that is malformed or misplaced",
 		},
 		"ErrInvalidToken": {
 			wsauth.ErrInvalidToken, 401,

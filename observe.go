@@ -27,7 +27,8 @@ type Event struct {
 	Reason string
 
 	// Code is that of the close frame which was sent to the peer, be it by serve, and 1006 if there was none: the peer
-	// had gone without a word, or could not be told. Only EventClosed has one.
+	// had gone without a word, or could not be told. A client that closes first has chosen it: it is no good label for a
+	// metric. Only EventClosed has one.
 	Code websocket.StatusCode
 
 	// Duration is how long a connection was open, or how long a fetch took.

@@ -95,7 +95,7 @@ func attempts(ctx context.Context, base string, idp *idp) ([]attempt, error) {
 		challenge = `Bearer realm="wsauth"`
 		tooOld    = challenge + `, error="invalid_token", error_description="token expired"`
 		invalid   = challenge + `, error="invalid_token", error_description="token not valid"`
-		malformed = challenge + `, error="invalid_request", error_description="more than one token, or a malformed one"`
+		malformed = challenge + `, error="invalid_request", error_description="more than one token, or one that is malformed or misplaced"`
 	)
 	query := func(token string) string { return "?access_token=" + url.QueryEscape(token) }
 	bearer := func(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }

@@ -113,7 +113,7 @@ func NewSecret(secret []byte) (*Key, error) {
 	}
 	if k.Algs == 0 {
 		if len(secret) == 0 {
-			return nil, errors.New("an HMAC secret that is empty")
+			return nil, errors.New("an HMAC secret that is empty: it needs at least 32 bytes")
 		}
 		return nil, errors.New("an HMAC secret shorter than 32 bytes")
 	}
