@@ -181,7 +181,8 @@ func (a *Authenticator) identify(r *http.Request) (*identity, source, error) {
 	if a.isZero() {
 		return nil, fromNowhere, refuse(ErrUnavailable, errZero)
 	}
-	if id := identityOf(r.Context()); id != nil && id.auth == a && id.claims != nil {
+	outer := identityOf(r.Context())
+	if id := outer; id != nil && id.auth == a && id.claims != nil {
 		if !time.Now().Before(a.end(id.claims)) {
 			return nil, fromNowhere, refuse(ErrExpired, nil)
 		}
@@ -200,7 +201,14 @@ func (a *Authenticator) identify(r *http.Request) (*identity, source, error) {
 		return nil, cred.from, trail.on(err)
 	}
 	a.logSuccess(r.Context(), EventAuthenticated, trail)
-	return newIdentity(r.Context(), a, cred.from, revocations, claims), cred.from, nil
+	id := newIdentity(r.Context(), a, cred.from, revocations, claims)
+	for ; outer != nil; outer = identityOf(outer.Context) {
+		if outer.auth == a { // with another Authenticator's in between: what has admitted the request is asked again by Renew
+			id.checks, id.seen = outer.checks, outer.seen
+			break
+		}
+	}
+	return id, cred.from, nil
 }
 
 // Verify verifies a bare token, e.g. one that came in a message. It returns its claims, or an error as

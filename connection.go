@@ -25,6 +25,7 @@ type connection struct {
 	checks []func(context.Context, *Claims) error // of every Require that admitted it
 	seen   uint32                                 // how often Revoke was called before they did
 	seat   seat
+	cancel context.CancelCauseFunc
 	claims atomic.Pointer[Claims] // nil until the first message has brought them
 
 	closing   sync.Once  // whoever comes first closes, and the others wait for it
@@ -91,7 +92,7 @@ func (c *connection) start(opts UpgradeOptions) bool {
 	}
 	c.end = deadlineIn(life, now)
 	c.timer = time.AfterFunc(min(life, clockCheck), c.tick)
-	c.gate.Guard(c.guard, c.grace)
+	c.gate.Guard(c.guard, c.gone, c.grace)
 	return c.auth.live.add(c)
 }
 
@@ -141,23 +142,33 @@ func (c *connection) guard() {
 	}
 }
 
+// gone cancels the context of a connection that has broken, for whoever waits for its end without reading. First the
+// Read that found out must be back with its error, which would otherwise be the context's: coder/websocket has the
+// next one wait for it.
+func (c *connection) gone() {
+	c.ws.Reader(context.Background())
+	c.cancel(nil)
+}
+
 type outcome int
 
 const (
 	prolonged outcome = iota
 	tooLate           // the end has come
-	overtaken         // the claims are no longer what they were
+	overtaken         // the claims are no longer what they were, or Revoke was called
 )
 
 // prolong gives the connection new claims in place of the current ones, and a new end, unless its end has come: of the
-// two, exactly one happens.
-func (c *connection) prolong(current, claims *Claims, now time.Time) outcome {
+// two, exactly one happens. revocations are those that the checks of the new claims have seen.
+func (c *connection) prolong(current, claims *Claims, revocations uint32, now time.Time) outcome {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.late = c.late || c.end.left(now) <= 0
+	c.over = c.over || c.late
 	switch {
-	case c.over || c.end.left(now) <= 0:
+	case c.over:
 		return tooLate
-	case c.claims.Load() != current:
+	case c.claims.Load() != current, c.auth.live.revocations.Load() != revocations:
 		return overtaken
 	}
 	life := c.lifeOf(claims, now)
@@ -188,7 +199,11 @@ func (c *connection) awaitToken(ctx context.Context) bool {
 		c.refuse(ctx, trail.on(err))
 		return false
 	}
-	if c.prolong(nil, claims, time.Now()) != prolonged {
+	done := overtaken
+	for done == overtaken { // by a Revoke; to ask whether it concerns this one is up to serve
+		done = c.prolong(nil, claims, c.auth.live.revocations.Load(), time.Now())
+	}
+	if done == tooLate {
 		c.auth.logRefusal(ctx, trail.on(refuse(ErrNoToken, errors.New("the first message came too late"))))
 		c.close(c.ending())
 		return false
@@ -253,13 +268,33 @@ func (c *connection) close(why closeError) {
 		c.mu.Unlock()
 		c.closedFor = why
 		c.gate.Shut(why, time.Now().Add(c.grace))
-		if c.gate.Gone() {
-			c.ws.CloseNow() // there is nobody to tell; to find that out once more costs as much as the handshake's answer
-			return
-		}
-		c.ws.Close(why.Code, why.Reason)
+		c.sayWhy(why)
 	})
 }
+
+// sayWhy tells the peer, waits for its answer, and closes the connection. It does not wait for all that coder/websocket
+// waits for: up to 5 s for a callback for pings, and 15 s for a CloseRead that is closing by itself.
+func (c *connection) sayWhy(why closeError) {
+	if c.gate.Gone() { // nobody is there; to find that out once more costs as much as the answer to the handshake
+		c.gate.Close()
+		go c.ws.CloseNow()
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.ws.Close(why.Code, why.Reason)
+	}()
+	cut := time.AfterFunc(c.grace+graceForCallbacks, func() { c.gate.Close() })
+	defer cut.Stop()
+	select {
+	case <-done:
+	case <-c.gate.Closed():
+	}
+}
+
+// graceForCallbacks is when the connection is cut where its deadline, at the grace, does not: nobody reads from it.
+const graceForCallbacks = 200 * time.Millisecond
 
 // revoke shuts the gate at once and closes in its own time.
 func (c *connection) revoke() {
@@ -322,14 +357,18 @@ func Renew(ctx context.Context, token string) (*Claims, error) {
 }
 
 func (c *connection) renew(ctx context.Context, token string, trail *trail) (*Claims, error) {
+	if c.gate.Gone() {
+		return nil, refuse(ErrExpired, errors.New("the connection has ended"))
+	}
 	if !c.mayRenew(time.Now()) {
 		return nil, refuse(ErrTooMany, errors.New("too many renewals"))
 	}
+	revocations := c.auth.live.revocations.Load()
 	claims, err := c.auth.verify(ctx, token, trail)
 	if err != nil {
 		return nil, err
 	}
-	for {
+	for ; ; revocations = c.auth.live.revocations.Load() {
 		current := c.claims.Load()
 		if err := current.samePerson(claims); err != nil {
 			return nil, refuse(ErrInvalidToken, err)
@@ -337,19 +376,21 @@ func (c *connection) renew(ctx context.Context, token string, trail *trail) (*Cl
 		if err := c.check(ctx, claims); err != nil {
 			return nil, err
 		}
-		switch c.prolong(current, claims, time.Now()) {
+		switch c.prolong(current, claims, revocations, time.Now()) {
 		case prolonged:
 			return claims, nil
 		case tooLate:
-			c.close(c.ending()) // the timer is about to, and serve may return first
+			go c.close(c.ending()) // the timer may be late; a callback for pings must not wait for the peer
 			return nil, refuse(ErrExpired, errors.New("the connection has ended"))
 		}
-		// Another renewal came first, perhaps with a later token.
+		// Another renewal came first, perhaps with a later token; or what the checks have seen is no longer true.
 	}
 }
 
-// check asks every Require that admitted the connection.
+// check asks every Require that admitted the connection. Their context has the claims that are in question, as at the
+// handshake.
 func (c *connection) check(ctx context.Context, claims *Claims) error {
+	ctx = &identity{Context: ctx, auth: c.auth, claims: claims}
 	for _, check := range c.checks {
 		if err := check(ctx, claims); err != nil {
 			return refuseChecked(err)
@@ -369,6 +410,13 @@ func (c *connection) isStillAdmitted(ctx context.Context) bool {
 		c.refuse(ctx, err)
 	}
 	return err == nil
+}
+
+// current returns the claims, once a renewal that has not seen the latest revocation is through or knows of it.
+func (c *connection) current() *Claims {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.claims.Load()
 }
 
 // mayRenew counts an attempt, unless there were too many.

@@ -142,6 +142,52 @@ func TestRenewRefuses(t *testing.T) {
 	}
 }
 
+// A check may look at its context, as handlers do.
+func TestARequireThatRenewAsksFindsTheNewClaimsInItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth := newUpgradeAuth(t)
+		admin := wsauth.Require(func(ctx context.Context, _ *wsauth.Claims) error {
+			if c, ok := wsauth.ClaimsFromContext(ctx); !ok || !c.HasScope("admin") {
+				return errors.New("no admin")
+			}
+			return nil
+		})
+		done := make(chan struct{})
+		srv := newMemoryServer(t, auth.Middleware(admin(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			defer close(done)
+			_, err := wsauth.Renew(ctx, tokenWith(map[string]any{"scope": "guest"}, 2*time.Hour))
+			wantKind(t, err, wsauth.ErrForbidden)
+			if c, _ := wsauth.ClaimsFromContext(ctx); !c.HasScope("admin") {
+				t.Error("the claims have changed")
+			}
+			_, err = wsauth.Renew(ctx, tokenWith(map[string]any{"scope": "admin guest"}, 2*time.Hour))
+			wantKind(t, err, nil)
+		}, nil))))
+		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(map[string]any{"scope": "admin"}, time.Hour))})
+		conn.Read(t.Context())
+		<-done
+	})
+}
+
+func TestRenewAsksARequireThatIsOutsideOfAnotherAuthenticator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		users := newUpgradeAuth(t)
+		partners := newUpgradeAuth(t, func(o *wsauth.Options) {
+			o.Extractors = []wsauth.Extractor{wsauth.FromCookie("partner")}
+		})
+		done := make(chan struct{})
+		h := users.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			defer close(done)
+			_, err := wsauth.Renew(ctx, tokenWith(map[string]any{"scope": "guest"}, 2*time.Hour))
+			wantKind(t, err, wsauth.ErrForbidden)
+		}, nil)
+		srv := newMemoryServer(t, users.Middleware(wsauth.RequireScopes("admin")(partners.Optional(h))))
+		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(map[string]any{"scope": "admin"}, time.Hour))})
+		conn.Read(t.Context())
+		<-done
+	})
+}
+
 func TestRenewNeedsAConnection(t *testing.T) {
 	auth := newUpgradeAuth(t)
 	for name, ctx := range map[string]context.Context{

@@ -110,7 +110,7 @@ func (a *Authenticator) Revoke(match func(*Claims) bool) int {
 	a.live.revocations.Add(1)
 	n := 0
 	for _, c := range a.live.all() {
-		if claims := c.claims.Load(); claims != nil && match(claims) {
+		if claims := c.current(); claims != nil && match(claims) {
 			c.revoke()
 			n++
 		}

@@ -145,6 +145,38 @@ func TestAConnectionThatIsRevokedIsNotRenewed(t *testing.T) {
 	})
 }
 
+// A renewal is under way, with a token that is put on the list before the renewal is through and after it was looked up.
+func TestARenewalThatMeetsRevokeIsCheckedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth := newUpgradeAuth(t)
+		var listed atomic.Bool
+		asked := make(chan struct{}, 10)
+		require := wsauth.Require(func(_ context.Context, c *wsauth.Claims) error {
+			isListed := listed.Load() && c.ID == "next"
+			asked <- struct{}{}
+			time.Sleep(time.Second) // the list's answer is on its way
+			if isListed {
+				return wsauth.ErrRevoked
+			}
+			return nil
+		})
+		renewed := make(chan error, 1)
+		srv := newMemoryServer(t, auth.Middleware(require(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			_, err := wsauth.Renew(ctx, tokenWith(map[string]any{"jti": "next"}, 2*time.Hour))
+			renewed <- err
+		}, nil))))
+		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+		<-asked // at the handshake
+		<-asked
+		listed.Store(true)
+		if n := auth.Revoke(func(c *wsauth.Claims) bool { return c.ID == "next" }); n != 0 {
+			t.Errorf("%d connections", n)
+		}
+		conn.Read(t.Context())
+		wantKind(t, <-renewed, wsauth.ErrRevoked)
+	})
+}
+
 // Between the checks of Require and the moment when Revoke knows the connection, the list changes.
 func TestAConnectionThatIsMadeWhileItIsRevokedIsCheckedAgain(t *testing.T) {
 	for name, row := range map[string]struct {

@@ -223,7 +223,7 @@ func (u *upgrader) connect(w http.ResponseWriter, r *http.Request, id *identity,
 		cancel(nil)
 		return nil, nil
 	}
-	c = &connection{auth: u.auth, ws: ws, gate: gated, grace: u.opts.Grace, checks: id.checks, seen: id.seen, seat: taken}
+	c = &connection{auth: u.auth, ws: ws, gate: gated, grace: u.opts.Grace, checks: id.checks, seen: id.seen, seat: taken, cancel: cancel}
 	c.claims.Store(id.claims)
 	return c, &identity{Context: ctx, auth: u.auth, conn: c}
 }

@@ -9,6 +9,7 @@ package gate
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -32,10 +33,14 @@ type Conn struct {
 	net.Conn
 	onClose func(cause error)
 	check   func()        // see Guard
+	onGone  func()        // see Guard
 	grace   time.Duration // for the peer to answer a close frame
 
 	in       *bufio.Reader
 	left     int64 // of the frame that is being read
+	reading  byte  // its opcode
+	inflates bool  // a compressed message is being read, between two of its frames
+	broken   error // set before gone
 	drained  bool
 	answered atomic.Bool   // the peer has sent a close frame after the gate was shut
 	gone     atomic.Bool   // see Gone
@@ -48,11 +53,14 @@ type Conn struct {
 	shut     atomic.Bool
 	cause    error     // set before shut
 	deadline time.Time // set before shut
+
+	closing sync.Once
+	closed  chan struct{}
 }
 
 // New puts a gate in front of a connection that was just hijacked; rw may hold what the client has sent already.
 // onClose is called whenever the connection is closed, from whichever side of the gate, with the cause it was shut
-// for, if it was, and when a Read finds that the peer has gone.
+// for, if it was.
 //
 // The buffers of rw are replaced within their structs, since net/http holds on to those for as long as its handler
 // runs. After a Hijack it does not use them.
@@ -68,7 +76,7 @@ func New(conn net.Conn, rw *bufio.ReadWriter, onClose func(cause error)) (*Conn,
 	if len(early) > 0 {
 		src = io.MultiReader(bytes.NewReader(early), conn)
 	}
-	c := &Conn{Conn: conn, in: rw.Reader, out: rw.Writer, onClose: onClose}
+	c := &Conn{Conn: conn, in: rw.Reader, out: rw.Writer, onClose: onClose, closed: make(chan struct{})}
 	*c.in = *bufio.NewReaderSize(src, readBuffer)
 	*c.out = *bufio.NewWriterSize(c, writeBuffer)
 	return c, nil
@@ -83,8 +91,11 @@ func (c *Conn) ReadWriter() *bufio.ReadWriter {
 // Guard has check called before anything passes in either direction, which may call Shut: a timer alone would let
 // messages through for as long as a busy machine does not come to run it. It also gives the peer no longer than grace
 // to answer a close frame, whoever sends one: a peer that stalls within a frame would hold up the application's own
-// Close. Guard is called before the connection is used.
-func (c *Conn) Guard(check func(), grace time.Duration) { c.check, c.grace = check, grace }
+// Close. onGone is called once, in a goroutine of its own, when a Read finds that the connection is broken. Guard is
+// called before the connection is used.
+func (c *Conn) Guard(check, onGone func(), grace time.Duration) {
+	c.check, c.onGone, c.grace = check, onGone, grace
+}
 
 func (c *Conn) isShut() bool {
 	if c.check != nil {
@@ -109,37 +120,65 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if c.shut.Load() {
 		return 0, c.drain()
 	}
+	if c.gone.Load() {
+		return 0, c.broken
+	}
 	if c.left == 0 {
 		h, err := c.readHeader()
 		if c.shut.Load() {
 			return 0, c.drain()
 		}
-		if err != nil {
-			c.fail()
-			return 0, err
+		if err == nil {
+			err = c.follow(h)
 		}
-		c.left = h.total()
+		if err != nil {
+			return 0, c.fail(err)
+		}
 	}
 	n, err := c.in.Read(p[:min(int64(len(p)), c.left)])
-	if err != nil {
-		c.fail()
-	}
 	c.left -= int64(n)
 	if c.isShut() {
 		return 0, c.drain()
 	}
-	return n, err
+	if n > 0 {
+		return n, nil // an error beside it comes again alone
+	}
+	return 0, c.fail(err)
+}
+
+var errWithin = errors.New("a close frame within a compressed message")
+
+// follow takes note of a frame that begins. A close frame between those of a compressed message makes coder/websocket
+// 1.8.15 give the decompressor back to its pool while it is in use, and panic: it is taken for the end.
+func (c *Conn) follow(h header) error {
+	c.left, c.reading = h.total(), h.opcode()
+	switch {
+	case c.reading < opClose:
+		c.inflates = !h.final() && (c.inflates || h.compressed())
+	case c.reading == opClose && c.inflates:
+		return errWithin
+	}
+	return nil
 }
 
 // Gone reports whether a Read has failed before the gate was shut: the peer has ended the connection, or it broke.
 func (c *Conn) Gone() bool { return c.gone.Load() }
 
-// fail notes that the connection is broken: who waits for its end and reads nothing must hear of it, too. Not at once,
-// or the error that is about to be returned would become that of a context which onClose cancels.
-func (c *Conn) fail() {
-	if c.gone.CompareAndSwap(false, true) {
-		go c.onClose(nil)
+// Closed returns a channel that is closed when the connection is.
+func (c *Conn) Closed() <-chan struct{} { return c.closed }
+
+// fail notes that the connection is broken, and returns why. A timeout is somebody's deadline: the peer is there.
+func (c *Conn) fail(err error) error {
+	var timeout net.Error
+	if err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+		return err
 	}
+	c.broken = err
+	c.gone.Store(true)
+	if c.onGone != nil {
+		go c.onGone()
+	}
+	return err
 }
 
 // readHeader waits for the header of the next frame and leaves it in the buffer.
@@ -171,7 +210,9 @@ func (c *Conn) drain() error {
 				return c.cause
 			}
 		}
-		if c.drained = c.answered.Load(); c.drained {
+		if c.reading == opClose {
+			c.answered.Store(true)
+			c.drained = true
 			break
 		}
 		h, err := c.readHeader()
@@ -179,10 +220,7 @@ func (c *Conn) drain() error {
 			c.drained = true
 			break
 		}
-		c.left = h.total()
-		if h.opcode() == opClose {
-			c.answered.Store(true)
-		}
+		c.left, c.reading = h.total(), h.opcode()
 	}
 	return c.cause
 }
@@ -223,24 +261,35 @@ func (c *Conn) Code() int { return int(c.code.Load()) }
 // Close closes the connection. A peer that was told to go and has not answered by the deadline is reset, so that
 // nothing which still waits to be sent reaches it later.
 func (c *Conn) Close() error {
+	defer c.closing.Do(func() { close(c.closed) })
 	if !c.shut.Load() {
 		defer c.onClose(nil)
 		return c.Conn.Close()
 	}
 	defer c.onClose(c.cause)
-	// Not through TLS: its close_notify waits up to 5 seconds for a peer that does not read.
 	raw := c.Conn
-	for {
-		t, ok := raw.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		raw = t.NetConn()
+	if t, ok := raw.(*tls.Conn); ok {
+		raw = t.NetConn() // its close_notify would wait up to 5 seconds for a peer that does not read
 	}
-	if tcp, ok := raw.(interface{ SetLinger(int) error }); ok && !c.answered.Load() && !time.Now().Before(c.deadline) {
-		tcp.SetLinger(0)
+	if !c.answered.Load() && !time.Now().Before(c.deadline) {
+		resetOnClose(raw)
 	}
 	return raw.Close()
+}
+
+// resetOnClose looks for the TCP connection, which a listener of the application may have wrapped.
+func resetOnClose(conn net.Conn) {
+	for {
+		switch c := conn.(type) {
+		case interface{ SetLinger(int) error }:
+			c.SetLinger(0)
+			return
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		default:
+			return
+		}
+	}
 }
 
 // The frame header of RFC 6455 section 5.2.
@@ -252,7 +301,9 @@ const (
 	opClose   = 8 // opcodes from here on are control frames
 )
 
-func (h header) opcode() byte { return h[0] & 0xf }
+func (h header) opcode() byte     { return h[0] & 0xf }
+func (h header) final() bool      { return h[0]&0x80 != 0 }
+func (h header) compressed() bool { return h[0]&0x40 != 0 } // RFC 7692 section 6
 
 // len is how long the header is, as far as its first bytes tell.
 func (h header) len() int {

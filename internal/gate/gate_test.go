@@ -3,10 +3,12 @@ package gate
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -118,6 +120,8 @@ func TestOnceShutReadGivesNoDataAndWaitsForTheCloseFrame(t *testing.T) {
 		"frames wait unread":             {append(bytes.Clone(data), data...), 0, closing, true},
 		"a frame is half read":           {data, 300, closing, true},
 		"a frame's header is read":       {data, 8, closing, true},
+		"the close frame is half read":   {closing, 6, nil, true},
+		"the close frame is read":        {closing, 8, nil, true},
 		"more data comes":                {data, 300, append(append(bytes.Clone(data), ping...), closing...), true},
 		"half a frame and then silence":  {data[:100], 50, nil, false},
 		"half a header and then silence": {data[:3], 0, nil, false},
@@ -236,7 +240,7 @@ func TestTheGuardIsAskedBeforeAnythingPasses(t *testing.T) {
 			if !time.Now().Before(end) {
 				c.Shut(errShut, end.Add(time.Second))
 			}
-		}, time.Second)
+		}, nil, time.Second)
 		var got bytes.Buffer
 		done := make(chan struct{})
 		go func() { defer close(done); io.Copy(&got, peer) }()
@@ -267,7 +271,7 @@ func TestTheGuardIsAskedBeforeAnythingPasses(t *testing.T) {
 func TestAPeerHasTheGraceToAnswerACloseFrameWhoeverSendsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer, _ := pipe(t, "")
-		c.Guard(func() {}, time.Second)
+		c.Guard(nil, nil, time.Second)
 		go io.Copy(io.Discard, peer)
 		c.Write(append(frameOf(1, false, []byte("data")), frameOf(8, false, nil)...))
 		start := time.Now()
@@ -287,13 +291,17 @@ func (l *lingerer) SetLinger(int) error         { l.how = append(l.how, "reset")
 func (l *lingerer) Close() error                { l.how = append(l.how, "close"); return nil }
 func (l *lingerer) SetDeadline(time.Time) error { return nil }
 
-// An overTLS is a connection with another one beneath, as tls.Conn is.
-type overTLS struct {
-	*lingerer
-	beneath net.Conn
+// A counted is what a listener of an application has made of a connection, and must hear of its end.
+type counted struct {
+	net.Conn
+	beneath *lingerer
 }
 
-func (o overTLS) NetConn() net.Conn { return o.beneath }
+func (c counted) NetConn() net.Conn { return c.beneath }
+func (c counted) Close() error {
+	c.beneath.how = append(c.beneath.how, "counted")
+	return c.beneath.Close()
+}
 
 func TestCloseResetsAPeerThatHasNotAnsweredInTime(t *testing.T) {
 	for name, row := range map[string]struct {
@@ -306,17 +314,18 @@ func TestCloseResetsAPeerThatHasNotAnsweredInTime(t *testing.T) {
 		"late, answered":      {true, true, true, "close"},
 		"late, unanswered":    {true, false, true, "reset close"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				for _, tls := range []bool{false, true} {
+		for over, wrap := range map[string]func(*lingerer) net.Conn{
+			"TCP":                          func(l *lingerer) net.Conn { return l },
+			"TLS":                          func(l *lingerer) net.Conn { return tls.Server(l, nil) },
+			"TCP of a listener":            func(l *lingerer) net.Conn { return counted{l, l} },
+			"TLS over TCP of a listener's": func(l *lingerer) net.Conn { return tls.Server(counted{l, l}, nil) },
+		} {
+			t.Run(name+", "+over, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
 					tcp := &lingerer{}
-					var conn net.Conn = tcp
-					upper := &lingerer{}
-					if tls {
-						conn = overTLS{upper, tcp}
-					}
 					var causes []error
-					c, err := New(conn, bufio.NewReadWriter(bufio.NewReader(tcp), bufio.NewWriter(tcp)), func(e error) { causes = append(causes, e) })
+					rw := bufio.NewReadWriter(bufio.NewReader(tcp), bufio.NewWriter(tcp))
+					c, err := New(wrap(tcp), rw, func(e error) { causes = append(causes, e) })
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -330,16 +339,70 @@ func TestCloseResetsAPeerThatHasNotAnsweredInTime(t *testing.T) {
 						time.Sleep(time.Second)
 					}
 					c.Close()
-					closed := tcp
-					if tls && !row.shut {
-						closed = upper // TLS says goodbye to a peer that may be listening
+					want := row.want
+					if strings.Contains(over, "listener") {
+						want = strings.Replace(want, "close", "counted close", 1)
 					}
-					if got := strings.Join(closed.how, " "); got != row.want {
-						t.Errorf("TLS %v: %q, want %q", tls, got, row.want)
+					if got := strings.Join(tcp.how, " "); got != want {
+						t.Errorf("%q, want %q", got, want)
 					}
 					if len(causes) != 1 || causes[0] != cause {
 						t.Errorf("onClose was given %v", causes)
 					}
+					<-c.Closed()
+				})
+			})
+		}
+	}
+}
+
+func TestAPeerThatHasGoneIsReportedOnceTheReadHasFailed(t *testing.T) {
+	closing := frameOf(8, true, []byte{3, 232})
+	compressed := frameOf(1, true, []byte("data"))
+	compressed[0] = 0x41 // compressed, and not the last frame
+	rest := frameOf(0, true, []byte("rest"))
+	more := bytes.Clone(rest)
+	more[0] = 0
+	for name, row := range map[string]struct {
+		sent  []byte
+		stays bool
+		want  bool
+	}{
+		"between frames":  {frameOf(1, true, []byte("data")), false, true},
+		"within a frame":  {frameOf(1, true, []byte("data"))[:8], false, true},
+		"within a header": {frameOf(1, true, make([]byte, 300))[:3], false, true},
+		"at a deadline of somebody, between frames":   {frameOf(1, true, []byte("data")), true, false},
+		"at a deadline of somebody, within a frame":   {frameOf(1, true, []byte("data"))[:8], true, false},
+		"a close frame within a compressed message":   {append(bytes.Clone(compressed), closing...), true, true},
+		"the same, further on":                        {slices.Concat(compressed, more, closing), true, true},
+		"a close frame behind a compressed message":   {slices.Concat(compressed, more, rest, closing), true, false},
+		"a close frame within a message as it stands": {slices.Concat(frameOf(1, true, nil)[:0], []byte{1, 0x80, 0, 0, 0, 0}, closing), true, false},
+		"a ping within a compressed message":          {slices.Concat(compressed, frameOf(9, true, nil), rest), true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, peer, _ := pipe(t, "")
+				told := 0
+				c.Guard(nil, func() { told++ }, time.Second)
+				go func() {
+					peer.Write(row.sent)
+					if !row.stays {
+						peer.Close()
+					}
+				}()
+				c.SetReadDeadline(time.Now().Add(time.Minute))
+				if _, err := io.Copy(io.Discard, c); c.Gone() != row.want {
+					t.Errorf("gone: %v, after %v", c.Gone(), err)
+				}
+				_, again := c.Read(make([]byte, 1))
+				synctest.Wait()
+				if (told == 1) != row.want || again == nil {
+					t.Errorf("told %d times, then %v", told, again)
+				}
+				c.SetReadDeadline(time.Time{})
+				go peer.Write(frameOf(1, true, []byte("data"))[:8])
+				if n, _ := c.Read(make([]byte, 1)); (n == 0) != row.want {
+					t.Errorf("then %d bytes", n)
 				}
 			})
 		})
