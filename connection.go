@@ -144,10 +144,12 @@ func (c *connection) guard() {
 
 // gone cancels the context of a connection that has broken, for whoever waits for its end without reading. First the
 // Read that found out must be back with its error, which would otherwise be the context's: coder/websocket has the
-// next one wait for it.
+// next one wait for it. Once serve has returned, it releases what coder/websocket holds.
 func (c *connection) gone() {
 	c.ws.Reader(context.Background())
 	c.cancel(nil)
+	<-c.gate.Closed()
+	c.ws.CloseNow()
 }
 
 type outcome int
@@ -277,7 +279,6 @@ func (c *connection) close(why closeError) {
 func (c *connection) sayWhy(why closeError) {
 	if c.gate.Gone() { // nobody is there; to find that out once more costs as much as the answer to the handshake
 		c.gate.Close()
-		go c.ws.CloseNow()
 		return
 	}
 	done := make(chan struct{})
