@@ -28,10 +28,8 @@ type connection struct {
 	cancel context.CancelCauseFunc
 	claims atomic.Pointer[Claims] // nil until the first message has brought them
 
-	closing   sync.Once  // whoever comes first closes, and the others wait for it
-	closedFor closeError // set by closing
-	ended     bool       // serve has returned, or never ran; otherwise it panics
-	opened    time.Time  // zero: serve does not run, or nobody observes
+	ended  bool      // serve has returned, or never ran; otherwise it panics
+	opened time.Time // zero: serve does not run, or nobody observes
 
 	mu       sync.Mutex // of all that follows: it decides between the end and a renewal
 	timer    *time.Timer
@@ -40,6 +38,8 @@ type connection struct {
 	over     bool     // the end has come; no renewal comes after it
 	late     bool     // it is that of the time; it stays so, whatever a clock says later
 	revoked  bool     // it is that of Revoke
+	closing  bool     // whoever comes first closes, and the others wait for it
+	why      closeError
 	renewals time.Time
 }
 
@@ -247,51 +247,56 @@ func (c *connection) refuse(ctx context.Context, err error) {
 func (c *connection) finish(ctx context.Context) {
 	defer c.observeClosed(ctx)
 	c.timer.Stop()
+	why := closeFor(websocket.StatusNormalClosure, "", context.Canceled)
 	switch {
 	case !c.ended:
-		c.close(closeFor(websocket.StatusInternalError, "", context.Canceled))
+		why.Code = websocket.StatusInternalError
 	case c.ranOut(): // which is perhaps why serve has returned, before the timer came
-		c.close(c.ending())
-	default:
-		c.close(closeFor(websocket.StatusNormalClosure, "", context.Canceled))
+		why = c.ending()
 	}
+	switch begun := c.beginClose(why); {
+	case begun && c.gate.Gone():
+		c.sayWhy()
+	case begun:
+		go c.sayWhy()
+	}
+	// Not all that coder/websocket's Close waits for: up to 5 s for a callback for pings, and 15 s for a CloseRead that is
+	// closing by itself.
+	<-c.gate.Closed()
 }
 
 // close shuts the gate, says why to the peer and waits at most for the grace. The gate's deadline bounds all of it:
 // Close alone waits 5 s for a silent peer and without end for one that announces a frame and stalls. The context is
 // cancelled when the connection is closed, not before: that would drop it without a close frame.
 func (c *connection) close(why closeError) {
-	c.closing.Do(func() {
-		c.mu.Lock()
-		c.over = true
-		if c.revoked { // which is perhaps why serve has returned, and closes
-			why = revoked
-		}
-		c.mu.Unlock()
-		c.closedFor = why
-		c.gate.Shut(why, time.Now().Add(c.grace))
-		c.sayWhy(why)
-	})
+	if c.beginClose(why) {
+		c.sayWhy()
+	}
 }
 
-// sayWhy tells the peer, waits for its answer, and closes the connection. It does not wait for all that coder/websocket
-// waits for: up to 5 s for a callback for pings, and 15 s for a CloseRead that is closing by itself.
-func (c *connection) sayWhy(why closeError) {
+// beginClose reports whether nobody has begun before.
+func (c *connection) beginClose(why closeError) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return false
+	}
+	if c.revoked { // which is perhaps why serve has returned, and closes
+		why = revoked
+	}
+	c.closing, c.over, c.why = true, true, why
+	return true
+}
+
+func (c *connection) sayWhy() {
+	c.gate.Shut(c.why, time.Now().Add(c.grace))
 	if c.gate.Gone() { // nobody is there; to find that out once more costs as much as the answer to the handshake
 		c.gate.Close()
 		return
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.ws.Close(why.Code, why.Reason)
-	}()
 	cut := time.AfterFunc(c.grace+graceForCallbacks, func() { c.gate.Close() })
 	defer cut.Stop()
-	select {
-	case <-done:
-	case <-c.gate.Closed():
-	}
+	c.ws.Close(c.why.Code, c.why.Reason)
 }
 
 // graceForCallbacks is when the connection is cut where its deadline, at the grace, does not: nobody reads from it.

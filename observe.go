@@ -77,7 +77,7 @@ func (c *connection) observeClosed(ctx context.Context) {
 	}
 	e := Event{
 		Kind: EventClosed, Issuer: c.auth.policy.nameOf(c.claims.Load()), Code: websocket.StatusAbnormalClosure, Duration: time.Since(c.opened),
-		Err: c.closedFor.cause,
+		Err: c.why.cause,
 	}
 	if code := c.gate.Code(); code != 0 {
 		e.Code = websocket.StatusCode(code)
