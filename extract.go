@@ -271,12 +271,14 @@ func names(pair, name string) bool {
 		return false
 	}
 	key, _, _ := strings.Cut(pair, "=")
-	if escapes := strings.Count(key, "%"); len(key)-2*escapes == len(name) && (escapes > 0 || strings.Contains(key, "+")) {
-		if unescaped, err := url.QueryUnescape(key); err == nil {
-			key = unescaped
-		}
+	if !strings.ContainsAny(key, "%+") {
+		return key == name
 	}
-	return key == name
+	if len(key)-2*strings.Count(key, "%") != len(name) {
+		return false
+	}
+	unescaped, err := url.QueryUnescape(key)
+	return err == nil && unescaped == name
 }
 
 // subprotocolToken finds the entry with the prefix among the protocols that a client offers.

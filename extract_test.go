@@ -212,6 +212,7 @@ var extractions = map[string]extraction{
 	},
 	"query: a space behind the name":  {request: "GET /ws?access_token+=x.y.z\nHANDSHAKE", want: none},
 	"query: an array":                 {request: "GET /ws?access_token[]=x.y.z\nHANDSHAKE", want: none},
+	"query: a bad escape in the name": {request: "GET /ws?access_token%=x.y.z&access%zztoken=x.y.z\nHANDSHAKE", want: none},
 	"query: escaped twice":            {request: "GET /ws?access%255Ftoken=x.y.z\nHANDSHAKE", want: none},
 	"query: a value that looks like":  {request: "GET /ws?a=access_token=x.y.z\nHANDSHAKE", want: none},
 	"query: in the fragment's place":  {request: "GET /ws?a=b#access_token=x.y.z\nHANDSHAKE", want: none},
@@ -1047,6 +1048,7 @@ func seed(f *testing.F, add func(*http.Request)) {
 
 func FuzzQueryToken(f *testing.F) {
 	seed(f, func(r *http.Request) { f.Add(r.URL.RawQuery, "access_token") })
+	f.Add("%=x.y.z&100%=x.y.z", "%") // an escape that is none does not stand for itself
 	f.Fuzz(func(t *testing.T, query, name string) {
 		if name == "" {
 			return // an error of New
