@@ -2,10 +2,12 @@ package wsauth
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"strings"
 
@@ -199,23 +201,19 @@ func bearer(values []string) (string, error) {
 	return v[1:], nil
 }
 
-// judge says of a token that was refused if it is no b64token at all, which makes the request malformed. A token that
-// is accepted is one: what a JWS is made of is part of it.
+// judge says of a token that was refused if it is no b64token at all, which makes the request malformed. One that was
+// read is a b64token, and one that is too long is not looked at: the answer is not worth reading a megabyte.
 func (c credential) judge(err error) error {
-	if c.from == fromHeader && errors.Is(err, ErrInvalidToken) && !isB64Token(c.token) {
+	if c.from == fromHeader && errors.Is(err, jose.ErrForm) && !isB64Token(c.token) {
 		return refuse(ErrMalformedRequest, errMalformed)
 	}
 	return err
 }
 
-// isB64Token does not look at what is longer than any token: the answer is not worth reading a megabyte.
 func isB64Token(s string) bool {
 	for i := range len(s) {
 		if !b64TokenByte[s[i]] {
 			return false
-		}
-		if i == jose.MaxLength {
-			break
 		}
 	}
 	return true
@@ -271,14 +269,30 @@ func names(pair, name string) bool {
 		return false
 	}
 	key, _, _ := strings.Cut(pair, "=")
-	if !strings.ContainsAny(key, "%+") {
-		return key == name
+	return len(key)-2*strings.Count(key, "%") == len(name) && unescapesTo(key, name)
+}
+
+// unescapesTo reports whether url.QueryUnescape would make name of key, without the memory that it takes. Where that
+// says that key is malformed, url.ParseQuery drops the pair.
+func unescapesTo(key, name string) bool {
+	for i := range len(name) {
+		c := key[0]
+		key = key[1:]
+		switch c {
+		case '+':
+			c = ' '
+		case '%':
+			var decoded [1]byte
+			if _, err := hex.Decode(decoded[:], []byte(key[:2])); err != nil {
+				return false
+			}
+			c, key = decoded[0], key[2:]
+		}
+		if c != name[i] {
+			return false
+		}
 	}
-	if len(key)-2*strings.Count(key, "%") != len(name) {
-		return false
-	}
-	unescaped, err := url.QueryUnescape(key)
-	return err == nil && unescaped == name
+	return key == ""
 }
 
 // subprotocolToken finds the entry with the prefix among the protocols that a client offers.
@@ -315,8 +329,8 @@ func cookie(r *http.Request, name string) (string, error) {
 		for line != "" {
 			var part string
 			part, line, _ = strings.Cut(line, ";")
-			key, v, _ := strings.Cut(strings.Trim(part, " \t"), "=")
-			if strings.Trim(key, " \t") != name {
+			key, v, _ := strings.Cut(textproto.TrimString(part), "=")
+			if textproto.TrimString(key) != name {
 				continue
 			}
 			if found {

@@ -119,6 +119,7 @@ var extractions = map[string]extraction{
 	"header: a comma":                 {request: "GET /\nAuthorization: Bearer ALICE,", want: malformed},
 	"header: two challenges":          {request: "GET /\nAuthorization: Bearer ALICE, Bearer BOB", want: malformed},
 	"header: a semicolon":             {request: "GET /\nAuthorization: Bearer ALICE; a=b", want: malformed},
+	"header: rubbish beyond 8 KiB":    {request: "GET /\nAuthorization: Bearer " + strings.Repeat("\"", 8193), want: invalid},
 	"header: quotes":                  {request: "GET /\nAuthorization: Bearer \"ALICE\"", want: malformed},
 	"header: a colon":                 {request: "GET /\nAuthorization: Bearer: ALICE", want: malformed},
 	"header: an equals sign":          {request: "GET /\nAuthorization: Bearer=ALICE", want: malformed},
@@ -1048,7 +1049,10 @@ func seed(f *testing.F, add func(*http.Request)) {
 
 func FuzzQueryToken(f *testing.F) {
 	seed(f, func(r *http.Request) { f.Add(r.URL.RawQuery, "access_token") })
-	f.Add("%=x.y.z&100%=x.y.z", "%") // an escape that is none does not stand for itself
+	for _, query := range []string{"%=x.y.z", "100%=x.y.z", "%%=x.y.z", "name0%=x.y.z", "name%zz=x.y.z", "%6=x.y.z"} {
+		f.Add(query, "%") // an escape that is none does not stand for itself
+		f.Add(query, "name")
+	}
 	f.Fuzz(func(t *testing.T, query, name string) {
 		if name == "" {
 			return // an error of New

@@ -1,6 +1,9 @@
 package jose
 
-import "errors"
+import (
+	"errors"
+	"sync"
+)
 
 // maxDepth is how deep objects and arrays may nest; the outermost object is 1.
 const maxDepth = 32
@@ -117,10 +120,17 @@ func (sc *scanner) object(i int, visit func(member) error) (end int, err error) 
 		return i, errDepth
 	}
 	seen := names{begin: sc.n}
+	end, err = sc.members(i+1, &seen, visit)
+	seen.forget()
+	sc.n = seen.begin
+	sc.depth--
+	return end, err
+}
+
+func (sc *scanner) members(i int, seen *names, visit func(member) error) (end int, err error) {
 	s := sc.s
-	i = skipSpace(s, i+1)
+	i = skipSpace(s, i)
 	if byteAt(s, i) == '}' {
-		sc.depth--
 		return i + 1, nil
 	}
 	for {
@@ -128,7 +138,7 @@ func (sc *scanner) object(i int, visit func(member) error) (end int, err error) 
 		if m.name, m.folded, i, err = scanName(s, i); err != nil {
 			return i, err
 		}
-		if !sc.add(&seen, m.folded) {
+		if !sc.add(seen, m.folded) {
 			return i, errDuplicate
 		}
 		i = skipSpace(s, i)
@@ -155,8 +165,6 @@ func (sc *scanner) object(i int, visit func(member) error) (end int, err error) 
 		case ',':
 			i = skipSpace(s, i+1)
 		case '}':
-			sc.n = seen.begin
-			sc.depth--
 			return i + 1, nil
 		default:
 			return i, errSyntax
@@ -170,6 +178,9 @@ type names struct {
 	bits  uint64          // a bit for each of them: where a name's is not set, it was not there before
 	many  map[string]bool // once there are too many to compare each with each
 }
+
+// nameMaps is a pool: to grow a map takes longer than to fill it, and anybody can send tokens that need one.
+var nameMaps = sync.Pool{New: func() any { return make(map[string]bool, 2*fewNames) }}
 
 // add remembers the name of a member; false: it is there already.
 func (sc *scanner) add(seen *names, name string) bool {
@@ -188,16 +199,22 @@ func (sc *scanner) add(seen *names, name string) bool {
 		return true
 	}
 	if seen.many == nil {
-		seen.many = make(map[string]bool, 2*fewNames)
+		seen.many = nameMaps.Get().(map[string]bool)
 		for i := seen.begin; i < sc.n; i++ {
 			seen.many[sc.name(i)] = true
 		}
 	}
-	if seen.many[name] {
-		return false
-	}
+	before := len(seen.many)
 	seen.many[name] = true
-	return true
+	return len(seen.many) > before
+}
+
+// forget ends with an object. A map that a whole key set has made large is not kept.
+func (seen *names) forget() {
+	if seen.many != nil && len(seen.many) <= MaxLength/8 {
+		clear(seen.many)
+		nameMaps.Put(seen.many)
+	}
 }
 
 func (sc *scanner) has(seen *names, name string) bool {

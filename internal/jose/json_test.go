@@ -379,17 +379,24 @@ func TestNamesOfOtherObjectsAndHashesAreNoDuplicates(t *testing.T) {
 }
 
 // Claims are read before their signature is checked: what anybody can send must cost little.
-func TestManySmallObjectsCostLittle(t *testing.T) {
-	text := "{"
-	for i := range 2 * fewNames {
-		text += fmt.Sprintf(`"%d":0,`, i)
-	}
-	text += `"z":[` + strings.Repeat(`{"":0},`, 700) + `0]}`
-	if got := testing.AllocsPerRun(10, func() {
-		if err := CheckObject([]byte(text)); err != nil {
-			t.Fatal(err)
+func TestManyNamesCostLittle(t *testing.T) {
+	names := func(n int) string {
+		text := ""
+		for i := range n {
+			text += fmt.Sprintf(`"%d":0,`, i)
 		}
-	}); got > 20 {
-		t.Errorf("%v allocations", got)
+		return text
+	}
+	for name, text := range map[string]string{
+		"small objects in a large one":  `{` + names(2*fewNames) + `"z":[` + strings.Repeat(`{"":0},`, 700) + `0]}`,
+		"one object":                    `{` + names(700) + `"z":0}`,
+		"one object, its last twice":    `{` + names(700) + `"699":0}`,
+		"large objects in a large one":  `{` + names(2*fewNames) + `"z":[` + strings.Repeat(`{`+names(2*fewNames)+`"z":0},`, 10) + `0]}`,
+		"large objects, the last ill":   `{` + names(2*fewNames) + `"z":[` + strings.Repeat(`{`+names(2*fewNames)+`"z":0},`, 10) + `{` + names(100),
+		"large objects, one in another": strings.Repeat(`{`+names(2*fewNames)+`"z":`, 16) + `0` + strings.Repeat(`}`, 16),
+	} {
+		if got := testing.AllocsPerRun(100, func() { _ = CheckObject([]byte(text)) }); got > 40 {
+			t.Errorf("%s: %v allocations", name, got)
+		}
 	}
 }

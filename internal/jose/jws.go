@@ -18,10 +18,11 @@ const MaxLength = 8192
 
 const maxKeyID = 256
 
-var (
-	errLength  = errors.New("longer than 8192 bytes")
-	errCompact = errors.New("not three base64url segments with two dots")
-)
+var errLength = errors.New("longer than 8192 bytes")
+
+// ErrForm is the error of what is no compact JWS by its characters. All others have none but those of base64url and
+// dots, or are too long to be looked at.
+var ErrForm = errors.New("not three canonical base64url segments with two dots")
 
 // A Header is what the protected header of a token says, as far as it matters here. Members that would bring a
 // key along (jwk, jku, x5u, x5c) are ignored: the key comes from the issuer's set, never from the token.
@@ -52,11 +53,11 @@ func (h *Headers) Parse(token string) (Token, error) {
 	}
 	header, rest, ok := strings.Cut(token, ".")
 	if !ok {
-		return Token{}, errCompact
+		return Token{}, ErrForm
 	}
 	payload, signature, ok := strings.Cut(rest, ".")
 	if !ok || payload == "" || !isBase64url(signature) {
-		return Token{}, errCompact
+		return Token{}, ErrForm
 	}
 	t := Token{header: header, signed: token[:len(header)+1+len(payload)], signature: signature}
 
@@ -116,7 +117,7 @@ func (h *Headers) Remember(t *Token) {
 func decodeSegment(buf *scratch, segment string) (string, error) {
 	n, ok := decodeBase64url(buf.raw[:], segment)
 	if !ok {
-		return "", errors.New("a segment is not canonical base64url")
+		return "", ErrForm
 	}
 	return string(buf.raw[:n]), nil
 }
