@@ -3,6 +3,8 @@
 //
 //	go -C internal/bench run ./ratios -svg ratios.svg
 //
+// With -base, it is a multiple of another variant.
+//
 // The variants are those of package verify. They take turns, a few milliseconds each, in an order that changes from
 // round to round, and what counts is the ratio within a round: whatever else the machine does meets all of them alike.
 package main
@@ -23,23 +25,27 @@ import (
 func main() {
 	rounds := flag.Int("rounds", 90, "`rounds`, of about 0.7 seconds each")
 	turn := flag.Duration("turn", 20*time.Millisecond, "how `long` a variant runs in each round")
-	svg := flag.String("svg", "", "a `file` for a chart")
+	base := flag.String("base", verify.Limit, "the `variant` that the others are compared to")
+	svg := flag.String("svg", "", "a `file` for a chart, which needs the default base")
 	flag.Parse()
-	if err := run(os.Stdout, *rounds, *turn, *svg); err != nil {
+	if err := run(os.Stdout, *rounds, *turn, *base, *svg); err != nil {
 		fmt.Fprintln(os.Stderr, "ratios:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out io.Writer, rounds int, turn time.Duration, svg string) error {
+func run(out io.Writer, rounds int, turn time.Duration, base, svg string) error {
 	if rounds < 1 || turn <= 0 {
 		return fmt.Errorf("-rounds must be at least 1, and -turn more than 0")
 	}
-	groups, err := measure(rounds, turn)
+	if svg != "" && base != verify.Limit {
+		return fmt.Errorf("-svg needs -base %s", verify.Limit)
+	}
+	groups, err := measure(rounds, turn, base)
 	if err != nil {
 		return err
 	}
-	printTable(out, groups)
+	printTable(out, groups, base)
 	fmt.Fprintf(out, "\n%d rounds on %s.\n", rounds, stats.Machine())
 	fmt.Fprintf(out, "%s.\n", strings.Join(modules(groups), ", "))
 	if svg == "" {
@@ -49,23 +55,23 @@ func run(out io.Writer, rounds int, turn time.Duration, svg string) error {
 }
 
 // printTable has a row for each variant and a column for each algorithm.
-func printTable(out io.Writer, groups []group) {
+func printTable(out io.Writer, groups []group, base string) {
 	fmt.Fprint(out, stats.Header(append([]string{""}, verify.Algorithms...)...))
 	for _, name := range names(groups) {
 		cells := []string{name}
 		for _, g := range groups {
-			cells = append(cells, g.cell(name))
+			cells = append(cells, g.cell(name, base))
 		}
 		fmt.Fprint(out, stats.Row(cells...))
 	}
 }
 
-func (g group) cell(name string) string {
+func (g group) cell(name, base string) string {
 	i := slices.IndexFunc(g.results, func(r result) bool { return r.name == name })
 	if i < 0 {
 		return "–"
 	}
-	if name == verify.Limit {
+	if name == base {
 		return fmt.Sprintf("1 (%.1f µs)", stats.Sum(g.results[i].nanos).Median/1e3)
 	}
 	return g.results[i].ratio.Spread()

@@ -21,7 +21,7 @@ type group struct {
 type result struct {
 	name, module string
 	nanos        []float64     // for one call, in each round
-	ratio        stats.Summary // to the limit of the same round
+	ratio        stats.Summary // to the base of the same round
 }
 
 // A runner runs one variant.
@@ -32,7 +32,7 @@ type runner struct {
 	nanos   []float64
 }
 
-func measure(rounds int, turn time.Duration) ([]group, error) {
+func measure(rounds int, turn time.Duration, base string) ([]group, error) {
 	var all [][]*runner
 	for _, alg := range verify.Algorithms {
 		s, err := verify.New(alg)
@@ -48,6 +48,9 @@ func measure(rounds int, turn time.Duration) ([]group, error) {
 			}
 			runners = append(runners, r)
 		}
+		if named(base, runners) == nil {
+			return nil, fmt.Errorf("%s has no variant %q", alg, base)
+		}
 		all = append(all, runners)
 	}
 	for range rounds {
@@ -59,17 +62,25 @@ func measure(rounds int, turn time.Duration) ([]group, error) {
 	}
 	var groups []group
 	for i, runners := range all {
-		groups = append(groups, newGroup(verify.Algorithms[i], runners))
+		groups = append(groups, newGroup(verify.Algorithms[i], runners, named(base, runners)))
 	}
 	return groups, nil
 }
 
-func newGroup(alg string, runners []*runner) group {
+func named(name string, runners []*runner) *runner {
+	for _, r := range runners {
+		if r.Name == name {
+			return r
+		}
+	}
+	return nil
+}
+
+func newGroup(alg string, runners []*runner, base *runner) group {
 	g := group{alg: alg}
-	limit := runners[0] // verify.Limit
 	for _, r := range runners {
 		g.results = append(g.results, result{
-			name: r.Name, module: r.Module, nanos: r.nanos, ratio: stats.Sum(stats.Ratios(r.nanos, limit.nanos)),
+			name: r.Name, module: r.Module, nanos: r.nanos, ratio: stats.Sum(stats.Ratios(r.nanos, base.nanos)),
 		})
 	}
 	return g

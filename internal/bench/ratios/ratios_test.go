@@ -17,7 +17,7 @@ import (
 func TestRun(t *testing.T) {
 	svg := filepath.Join(t.TempDir(), "chart.svg")
 	var out strings.Builder
-	if err := run(&out, 2, time.Microsecond, svg); err != nil {
+	if err := run(&out, 2, time.Microsecond, verify.Limit, svg); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(svg)
@@ -51,7 +51,15 @@ func TestRun(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	if run(io.Discard, 0, time.Second, "") == nil || run(io.Discard, 1, 0, "") == nil {
-		t.Error("nothing to measure is no error")
+	for name, err := range map[string]error{
+		"no rounds":               run(io.Discard, 0, time.Second, verify.Limit, ""),
+		"no time":                 run(io.Discard, 1, 0, verify.Limit, ""),
+		"no variant":              run(io.Discard, 1, time.Microsecond, "fastest", ""),
+		"one of some algorithms":  run(io.Discard, 1, time.Microsecond, "go-oidc", ""),
+		"a chart of another base": run(io.Discard, 1, time.Microsecond, "by-hand", filepath.Join(t.TempDir(), "chart.svg")),
+	} {
+		if err == nil {
+			t.Errorf("%s is no error", name)
+		}
 	}
 }

@@ -40,6 +40,7 @@ var variants = []struct {
 	check func(*mint.Key) (Check, error)
 }{
 	{Variant{Name: Limit, Blind: true}, limit},
+	{Variant{Name: "by-hand", Blind: true}, byHand},
 	{Variant{Name: "limit+json"}, limitWithJSON},
 	{Variant{Name: "wsauth", Module: "github.com/wsauth/wsauth"}, withWsauth},
 	{Variant{Name: "wsauth-remembered", Module: "github.com/wsauth/wsauth"}, withWsauthRemembered},
