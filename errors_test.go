@@ -392,6 +392,30 @@ func TestARefusalByVerifyIsOneLineInTheLog(t *testing.T) {
 	}
 }
 
+// Who is refused must not choose how much of a disk that takes.
+func TestARefusalIsAShortLine(t *testing.T) {
+	auth, key, log := logAuth(t, slog.LevelInfo)
+	good := key.Token(testClaims(nil))
+	many := func(line string) string { return "\n" + strings.Repeat(line+"\n", 1000) }
+	for name, request := range map[string]string{
+		"a long Origin":              handshake + "Cookie: session=" + good + "\nOrigin: " + strings.Repeat("\xff", 10_000),
+		"many Origins":               handshake + "Cookie: session=" + good + many("Origin: https://blog.example.com/\xff"),
+		"a long Host":                handshake + "Cookie: session=" + good + "\nHost: " + strings.Repeat("h", 10_000) + "\nOrigin: null",
+		"many Authorization headers": "GET /" + many("Authorization: Bearer "+good),
+		"a long token":               "GET /\nAuthorization: Bearer " + strings.Repeat("x", 10_000),
+		"a long kid": "GET /\nAuthorization: Bearer " +
+			(&mint.Key{Alg: "HS256", ID: strings.Repeat("\x01", 256), Private: mint.New("HS256", "").Private}).Token(testClaims(nil)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			log.Reset()
+			serve(auth.Middleware(new(recorder)), readRequest(t, request))
+			if log.Len() == 0 || log.Len() > 2500 {
+				t.Errorf("%d bytes", log.Len())
+			}
+		})
+	}
+}
+
 func TestSuccessIsLoggedAtDebugOnly(t *testing.T) {
 	for _, row := range []struct {
 		level slog.Level

@@ -392,7 +392,8 @@ func (p *policy) checkCookieOrigin(r *http.Request) error {
 
 // foreign is a refusal that says what there was, so that whoever reads the log can tell an attack from a missing option.
 func foreign(r *http.Request, why error) error {
-	return refuse(ErrOrigin, fmt.Errorf("%w: Origin %.200q, Host %.200q", why, r.Header["Origin"], r.Host))
+	origins := r.Header["Origin"]
+	return refuse(ErrOrigin, fmt.Errorf("%w: Origin %.200q, Host %.200q", why, origins[:min(len(origins), 2)], r.Host))
 }
 
 // checkOrigin refuses a handshake from a foreign origin, whatever carries its token. No Origin is no browser.

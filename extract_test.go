@@ -115,6 +115,7 @@ var extractions = map[string]extraction{
 	"header: a tab":                   {request: "GET /\nAuthorization: Bearer\tALICE", want: malformed},
 	"header: a space and a tab":       {request: "GET /\nAuthorization: Bearer \tALICE", want: malformed},
 	"header: a word behind":           {request: "GET /\nAuthorization: Bearer ALICE x", want: malformed},
+	"header: a space in the payload":  {request: "GET /\nAuthorization: Bearer e30.e 30.AA", want: malformed},
 	"header: two tokens":              {request: "GET /\nAuthorization: Bearer ALICE BOB", want: malformed},
 	"header: a comma":                 {request: "GET /\nAuthorization: Bearer ALICE,", want: malformed},
 	"header: two challenges":          {request: "GET /\nAuthorization: Bearer ALICE, Bearer BOB", want: malformed},

@@ -33,6 +33,12 @@ func hostileRequests(t testing.TB, s *verify.Suite) []hostile {
 		members = append(members, fmt.Sprintf(`"%d":%[1]d`, i))
 	}
 	many := strings.Join(members, ",")
+	// Of these numbers, strconv.ParseFloat would take 12 and 26 µs for each.
+	subnormal := `"x":[0` + strings.Repeat(",1e-310", 750) + `]`
+	midway := `"x":[0` + strings.Repeat(",8.9884656743362191851e307", 200) + `]`
+	exponents := `"x":[0` + strings.Repeat(",1e9", 1300) + `]`
+	escapes := `"x":"` + strings.Repeat(`\n`, 2700) + `"`
+	foreign := `"` + strings.Repeat("é", 1000) + `":"` + strings.Repeat("é", 1700) + `"`
 
 	long := s.Sign(header, with(claims, `"x":"`+strings.Repeat("x", 5600)+`"`))
 	if len(long) > maxToken || len(long) < maxToken-512 {
@@ -62,6 +68,12 @@ func hostileRequests(t testing.TB, s *verify.Suite) []hostile {
 		{name: "nested-header", request: verify.Request(s.Sign(with(header, nested), claims))},
 		{name: "long-kid", request: verify.Request(s.Sign(with(header, `"kid":"`+strings.Repeat("k", 4096)+`"`), claims))},
 		{name: "many-claims", request: wrong(s.Sign(header, with(claims, many)))},
+		{name: "subnormal-numbers", request: wrong(s.Sign(header, with(claims, subnormal)))},
+		{name: "numbers-midway", request: wrong(s.Sign(header, with(claims, midway)))},
+		{name: "exponents", request: wrong(s.Sign(header, with(claims, exponents)))},
+		{name: "numbers-in-the-header", request: wrong(s.Sign(with(header, subnormal), claims))},
+		{name: "escapes", request: wrong(s.Sign(header, with(claims, escapes)))},
+		{name: "names-beyond-ascii", request: wrong(s.Sign(header, with(claims, foreign)))},
 		{name: "long-wrong-signature", request: wrong(long)},
 		{name: "long-good", request: verify.Request(long), good: true},
 		{name: "huge-base64", request: verify.Request(base64 + "." + base64 + "." + base64)},

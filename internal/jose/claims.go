@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -226,65 +225,16 @@ func refuseLogout(events string) error {
 // time.Time's own JSON form ends there.
 const maxDate = 253402300799
 
-// numericDate reads a NumericDate (RFC 7519 section 2) exactly, to the nanosecond. A float64 would round:
-// 1.8000006e9 and 1800000600 are the same instant.
+// numericDate reads a NumericDate (RFC 7519 section 2) exactly, to the nanosecond.
 func numericDate(name, value string) (time.Time, error) {
 	if c := value[0]; c == '-' {
 		return time.Time{}, fmt.Errorf("%s: before 1970", name)
 	} else if c < '0' || c > '9' {
 		return time.Time{}, fmt.Errorf("%s: not a number", name)
 	}
-	seconds, nanos, ok := decimal(value)
-	if !ok || seconds > maxDate {
+	whole, nanos, ok := seconds(value)
+	if !ok || whole > maxDate {
 		return time.Time{}, fmt.Errorf("%s: beyond the year 9999", name)
 	}
-	return time.Unix(seconds, nanos).UTC(), nil
-}
-
-// decimal takes a JSON number that is not negative apart into seconds and nanoseconds, cutting what is finer.
-// ok is false from 10^12 on.
-func decimal(number string) (seconds, nanos int64, ok bool) {
-	for i := range len(number) { // whole seconds are what nearly all have
-		c := number[i]
-		if i == 12 || c < '0' || c > '9' {
-			break
-		}
-		if seconds = seconds*10 + int64(c-'0'); i == len(number)-1 {
-			return seconds, 0, true
-		}
-	}
-	seconds = 0
-	mantissa, exponent := number, 0
-	if i := strings.IndexAny(number, "eE"); i >= 0 {
-		mantissa = number[:i]
-		e, err := strconv.Atoi(number[i+1:])
-		if err != nil || e < -2*MaxLength || e > 2*MaxLength {
-			// No mantissa is longer than a token, and the scanner has refused what a float64 cannot hold:
-			// this is a zero, or next to one.
-			return 0, 0, true
-		}
-		exponent = e
-	}
-	whole, fraction, _ := strings.Cut(mantissa, ".")
-	digits := strings.TrimLeft(whole+fraction, "0")
-	if digits == "" {
-		return 0, 0, true
-	}
-	// The value is 0.digits times ten to the power of point.
-	point := len(digits) - len(fraction) + exponent
-	if point > 12 {
-		return 0, 0, false
-	}
-	for i := range 12 + 9 {
-		d := int64(0)
-		if at := i - 12 + point; 0 <= at && at < len(digits) {
-			d = int64(digits[at] - '0')
-		}
-		if i < 12 {
-			seconds = seconds*10 + d
-		} else {
-			nanos = nanos*10 + d
-		}
-	}
-	return seconds, nanos, true
+	return time.Unix(whole, nanos).UTC(), nil
 }

@@ -5,8 +5,14 @@ import (
 	"sync"
 )
 
-// maxDepth is how deep objects and arrays may nest; the outermost object is 1.
-const maxDepth = 32
+const (
+	// maxDepth is how deep objects and arrays may nest; the outermost object is 1.
+	maxDepth = 32
+
+	// maxFolded is how many bytes the names that are not ASCII may have in all. To find a letter's other cases takes
+	// 50 ns, and a token that anybody can send has room for thousands of letters.
+	maxFolded = 2048
+)
 
 var (
 	errSyntax    = errors.New("not a JSON object, or malformed JSON")
@@ -14,6 +20,7 @@ var (
 	errNumber    = errors.New("a number beyond what a float64 holds")
 	errDepth     = errors.New("nested deeper than 32")
 	errDuplicate = errors.New("two members of one object have the same name, letter case aside")
+	errNames     = errors.New("more than 2048 bytes of names that are not ASCII")
 )
 
 // A member is one of an object.
@@ -83,8 +90,9 @@ func walkArray(s string, visit func(value string) error) error {
 // A scanner reads one JSON text. Its methods are told where to begin and return where they ended: the compiler keeps
 // that in a register, and in a field it would not.
 type scanner struct {
-	s     string
-	depth int
+	s      string
+	depth  int
+	folded int // bytes of names that are not ASCII
 	// The n folded names seen so far in each object being read, the innermost object's last. The first of them are in
 	// an array, and not in a slice, so that they stay on the stack.
 	first [fewNames]string
@@ -135,7 +143,7 @@ func (sc *scanner) members(i int, seen *names, visit func(member) error) (end in
 	}
 	for {
 		var m member
-		if m.name, m.folded, i, err = scanName(s, i); err != nil {
+		if m.name, m.folded, i, err = sc.name(i); err != nil {
 			return i, err
 		}
 		if !sc.add(seen, m.folded) {
@@ -201,7 +209,7 @@ func (sc *scanner) add(seen *names, name string) bool {
 	if seen.many == nil {
 		seen.many = nameMaps.Get().(map[string]bool)
 		for i := seen.begin; i < sc.n; i++ {
-			seen.many[sc.name(i)] = true
+			seen.many[sc.seen(i)] = true
 		}
 	}
 	before := len(seen.many)
@@ -219,14 +227,14 @@ func (seen *names) forget() {
 
 func (sc *scanner) has(seen *names, name string) bool {
 	for i := seen.begin; i < sc.n; i++ {
-		if sc.name(i) == name {
+		if sc.seen(i) == name {
 			return true
 		}
 	}
 	return false
 }
 
-func (sc *scanner) name(i int) string {
+func (sc *scanner) seen(i int) string {
 	if i < fewNames {
 		return sc.first[i]
 	}

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -152,6 +154,22 @@ var objectRows = []struct {
 	{"a surrogate pair in UTF-8", "{\"a\":\"\xed\xa0\xbd\xed\xb8\x80\"}", errUnicode},
 	{"beyond U+10FFFF", "{\"a\":\"\xf4\x90\x80\x80\"}", errUnicode},
 
+	{"the largest that rounds to it", `{"a":1.797693134862315807e308}`, nil},
+	{"the same with its exponent elsewhere", `{"a":0.0001797693134862315807e+312}`, nil},
+	{"one less than what rounds to infinity", `{"a":` + lessThanTooLarge + `}`, nil},
+	{"the same and a fraction", `{"a":` + lessThanTooLarge + `.99e0}`, nil},
+	{"a subnormal number", `{"a":4.9e-324}`, nil},
+	{"what rounds to zero", `{"a":-1e-99999999999999999999}`, nil},
+	{"zero with an exponent that no int holds", `{"a":0.00e99999999999999999999}`, nil},
+	{"many zeros before the point", `{"a":1` + strings.Repeat("0", 308) + `}`, nil},
+	{"many zeros behind the point", `{"a":0.` + strings.Repeat("0", 400) + `1e708}`, nil},
+
+	{"what rounds to infinity", `{"a":` + tooLarge + `}`, errNumber},
+	{"the same with an exponent", `{"a":0.` + tooLarge + `e309}`, errNumber},
+	{"the same, negative, in two parts", `{"a":-` + tooLarge[:200] + `.` + tooLarge[200:] + `0e109}`, errNumber},
+	{"many digits and an exponent of two", `{"a":` + strings.Repeat("1", 250) + `e99}`, errNumber},
+	{"one more digit", `{"a":1` + strings.Repeat("0", 309) + `}`, errNumber},
+	{"many zeros behind the point and a large exponent", `{"a":0.` + strings.Repeat("0", 400) + `1e710}`, errNumber},
 	{"1e400", `{"a":1e400}`, errNumber},
 	{"-1e400", `{"a":-1e400}`, errNumber},
 	{"1.8e308", `{"a":1.8e308}`, errNumber},
@@ -163,6 +181,10 @@ var objectRows = []struct {
 	{"arrays nested 33 deep", `{"a":` + nest(32, `[`, ``, `]`) + `}`, errDepth},
 	{"objects and arrays nested 33 deep", nest(16, `{"a":[`, `{}`, `]}`), errDepth},
 	{"arrays that never end", `{"a":` + strings.Repeat(`[`, 10_000), errDepth},
+
+	{"2048 bytes of names beyond ASCII", `{"` + strings.Repeat("é", 512) + `":{"` + strings.Repeat("É", 512) + `":1}}`, nil},
+	{"and one more", `{"` + strings.Repeat("é", 512) + `":{"` + strings.Repeat("É", 512) + `":1},"ç":1}`, errNames},
+	{"long names of ASCII and long values", `{"` + strings.Repeat("A", 4096) + `":"` + strings.Repeat("é", 4096) + `"}`, nil},
 
 	{"a name twice", `{"a":1,"a":2}`, errDuplicate},
 	{"a name twice with the same value", `{"a":1,"a":1}`, errDuplicate},
@@ -188,6 +210,8 @@ var objectRows = []struct {
 	{"a name twice inside the last of 30 members", `{` + membersOf(29, `"z":{"b":1,"b":2}`) + `}`, errDuplicate},
 	{"a name twice around 30 members inside", `{"b":{` + membersOf(29, `"z":1`) + `},"b":1}`, errDuplicate},
 }
+
+var lessThanTooLarge = tooLarge[:len(tooLarge)-1] + string(tooLarge[len(tooLarge)-1]-1)
 
 func TestTheScannerAcceptsOnlyWhatEveryParserReadsTheSameWay(t *testing.T) {
 	for _, row := range objectRows {
@@ -276,6 +300,22 @@ func TestFoldMapsEachRuneAndItsOtherCasesToOneName(t *testing.T) {
 	}
 }
 
+func TestFitsFloat64AgreesWithParseFloat(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		digits := []byte(tooLarge[:r.IntN(len(tooLarge)+1)]) // often the beginning of what is just too large
+		for range r.IntN(4) {
+			digits = append(digits, byte('0'+r.IntN(10)))
+		}
+		digits = append(digits, strings.Repeat("0", r.IntN(3)*r.IntN(200))...)
+		point := r.IntN(len(digits) + 1)
+		number := fmt.Sprintf("0%s.%s0e%+d", digits[:point], digits[point:], 309-point+r.IntN(3)-1)
+		if _, err := strconv.ParseFloat(number, 64); (err == nil) != parseDecimal(number).fitsFloat64() {
+			t.Errorf("%s: %v", number, err)
+		}
+	}
+}
+
 // securityFields are what an application might decode by encoding/json, which folds letter case.
 type securityFields struct {
 	Sub any `json:"sub"`
@@ -305,7 +345,7 @@ func FuzzObjectAgainstEncodingJSON(f *testing.F) {
 		theirErr := json.Unmarshal([]byte(text), &theirs)
 		if err != nil {
 			// Stricter for the reasons that have a name, and for no other.
-			named := err == errUnicode || err == errDepth || err == errDuplicate
+			named := err == errUnicode || err == errDepth || err == errDuplicate || err == errNames
 			if !named && theirErr == nil && theirs != nil {
 				t.Fatalf("%q: refused with %v, but encoding/json accepts it", text, err)
 			}

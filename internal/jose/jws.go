@@ -63,18 +63,20 @@ func (h *Headers) Parse(token string) (Token, error) {
 
 	buf := getScratch()
 	defer putScratch(buf)
+	var err error
+	text := ""
 	if t.Header, t.known = h.find(header); !t.known {
-		text, err := decodeSegment(buf, header)
-		if err != nil {
-			return Token{}, err
-		}
-		if t.Header, err = parseHeader(text); err != nil {
+		if text, err = decodeSegment(buf, header); err != nil {
 			return Token{}, err
 		}
 	}
-	var err error
 	if t.Payload, err = decodeSegment(buf, payload); err != nil {
 		return Token{}, err
+	}
+	if !t.known {
+		if t.Header, err = parseHeader(text); err != nil {
+			return Token{}, err
+		}
 	}
 	return t, nil
 }

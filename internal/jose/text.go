@@ -2,7 +2,6 @@ package jose
 
 import (
 	"math/bits"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -31,8 +30,9 @@ func scanLiteral(s string, i int, word string) (end int, err error) {
 	return i + len(word), nil
 }
 
-// scanName reads the name of a member. It returns it decoded, and in folded letter case.
-func scanName(s string, i int) (name, folded string, end int, err error) {
+// name reads the name of a member. It returns it decoded, and in folded letter case.
+func (sc *scanner) name(i int) (name, folded string, end int, err error) {
+	s := sc.s
 	if byteAt(s, i) != '"' {
 		return "", "", i, errSyntax
 	}
@@ -45,6 +45,12 @@ func scanName(s string, i int) (name, folded string, end int, err error) {
 		return "", "", end, err
 	}
 	name = decode(s[i+1:end-1], plain)
+	if isASCII(name) {
+		return name, strings.ToLower(name), end, nil
+	}
+	if sc.folded += len(name); sc.folded > maxFolded {
+		return "", "", end, errNames
+	}
 	return name, fold(name), end, nil
 }
 
@@ -75,7 +81,8 @@ func scanString(s string, i int) (end int, plain bool, err error) {
 			return i, false, errSyntax
 		default:
 			ascii = false
-			i++
+			for i++; i < len(s) && s[i] >= utf8.RuneSelf; i++ {
+			}
 		}
 	}
 }
@@ -141,10 +148,8 @@ func scanEscape(s string) (int, error) {
 	if len(s) < 2 {
 		return 0, errSyntax
 	}
-	if s[1] != 'u' {
-		if strings.IndexByte(`"\/bfnrt`, s[1]) < 0 {
-			return 0, errSyntax
-		}
+	switch s[1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 		return 2, nil
 	}
 	r, ok := codeUnit(s)
@@ -232,64 +237,27 @@ func stringValue(value string) (s string, ok bool) {
 	return decode(raw, strings.IndexByte(raw, '\\') < 0), true
 }
 
-// fold maps all names that encoding/json takes for the same struct field to one string. That is Unicode's
-// simple folding: the long s (U+017F) is an s, the Kelvin sign (U+212A) a k.
-func fold(name string) string {
-	for i := range len(name) {
-		if c := name[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
-			return strings.Map(foldRune, name)
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
 		}
 	}
-	return name
+	return true
 }
 
+// fold maps all names that encoding/json takes for the same struct field to one string. That is Unicode's
+// simple folding: the long s (U+017F) is an s, the Kelvin sign (U+212A) a k.
+func fold(name string) string { return strings.Map(foldRune, name) }
+
+// foldRune returns the least of all runes that are the same but for case; of letters A to Z, the lower case.
 func foldRune(r rune) rune {
 	least := r
 	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
 		least = min(least, f)
 	}
-	return unicode.ToLower(least)
-}
-
-// scanNumber reads a number of RFC 8259 section 6 that a float64 can hold.
-func scanNumber(s string, i int) (end int, err error) {
-	start := i
-	if byteAt(s, i) == '-' {
-		i++
+	if 'A' <= least && least <= 'Z' {
+		least += 'a' - 'A'
 	}
-	digits := i
-	if i = skipDigits(s, i); i == digits || s[digits] == '0' && i > digits+1 {
-		return i, errSyntax
-	}
-	if byteAt(s, i) == '.' {
-		digits = i + 1
-		if i = skipDigits(s, digits); i == digits {
-			return i, errSyntax
-		}
-	}
-	exponent := byteAt(s, i) == 'e' || byteAt(s, i) == 'E'
-	if exponent {
-		i++
-		if c := byteAt(s, i); c == '+' || c == '-' {
-			i++
-		}
-		digits = i
-		if i = skipDigits(s, digits); i == digits {
-			return i, errSyntax
-		}
-	}
-	// Below 10^308 there is nothing to check: the largest float64 is about 1.8e308.
-	if text := s[start:i]; exponent || len(text) > 300 {
-		if _, err := strconv.ParseFloat(text, 64); err != nil {
-			return i, errNumber
-		}
-	}
-	return i, nil
-}
-
-func skipDigits(s string, i int) int {
-	for i < len(s) && '0' <= s[i] && s[i] <= '9' {
-		i++
-	}
-	return i
+	return least
 }
