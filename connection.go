@@ -1,6 +1,7 @@
 package wsauth
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,11 +35,11 @@ type connection struct {
 	mu       sync.Mutex // of all that follows: it decides between the end and a renewal
 	timer    *time.Timer
 	end      deadline
-	lifetime deadline // zero: no bound
-	over     bool     // the end has come; no renewal comes after it
-	late     bool     // it is that of the time; it stays so, whatever a clock says later
-	revoked  bool     // it is that of Revoke
-	closing  bool     // whoever comes first closes, and the others wait for it
+	lifetime deadline    // zero: no bound
+	over     bool        // the end has come; no renewal comes after it
+	late     bool        // it is that of the time; it stays so, whatever a clock says later
+	shutFor  *closeError // by shutOut: whoever closes, this is why
+	closing  bool        // whoever comes first closes, and the others wait for it
 	why      closeError
 	renewals time.Time
 }
@@ -157,12 +158,12 @@ type outcome int
 const (
 	prolonged outcome = iota
 	tooLate           // the end has come
-	overtaken         // the claims are no longer what they were, or Revoke was called
+	overtaken         // the claims are no longer what they were
 )
 
 // prolong gives the connection new claims in place of the current ones, and a new end, unless its end has come: of the
-// two, exactly one happens. revocations are those that the checks of the new claims have seen.
-func (c *connection) prolong(current, claims *Claims, revocations uint32, now time.Time) outcome {
+// two, exactly one happens.
+func (c *connection) prolong(current, claims *Claims, now time.Time) outcome {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.late = c.late || c.end.left(now) <= 0
@@ -170,7 +171,7 @@ func (c *connection) prolong(current, claims *Claims, revocations uint32, now ti
 	switch {
 	case c.over:
 		return tooLate
-	case c.claims.Load() != current, c.auth.live.revocations.Load() != revocations:
+	case c.claims.Load() != current:
 		return overtaken
 	}
 	life := c.lifeOf(claims, now)
@@ -201,11 +202,7 @@ func (c *connection) awaitToken(ctx context.Context) bool {
 		c.refuse(ctx, trail.on(err))
 		return false
 	}
-	done := overtaken
-	for done == overtaken { // by a Revoke; to ask whether it concerns this one is up to serve
-		done = c.prolong(nil, claims, c.auth.live.revocations.Load(), time.Now())
-	}
-	if done == tooLate {
+	if c.prolong(nil, claims, time.Now()) != prolonged {
 		c.auth.logRefusal(ctx, trail.on(refuse(ErrNoToken, errors.New("the first message came too late"))))
 		c.close(c.ending())
 		return false
@@ -226,7 +223,7 @@ func (c *connection) readFirst(ctx context.Context) (string, error) {
 	if kind != websocket.MessageText || len(message) > maxFirstMessage {
 		return "", refuse(ErrMalformedRequest, errors.New("the first message is not text, or too long"))
 	}
-	if len(message) == 0 || message[0] != '{' {
+	if !bytes.HasPrefix(bytes.TrimLeft(message, " \t\r\n"), []byte("{")) {
 		return string(message), nil
 	}
 	token, err := jose.StringMember(message, "access_token")
@@ -281,8 +278,8 @@ func (c *connection) beginClose(why closeError) bool {
 	if c.closing {
 		return false
 	}
-	if c.revoked { // which is perhaps why serve has returned, and closes
-		why = revoked
+	if c.shutFor != nil { // which is perhaps why serve has returned, and closes
+		why = *c.shutFor
 	}
 	c.closing, c.over, c.why = true, true, why
 	return true
@@ -302,13 +299,16 @@ func (c *connection) sayWhy() {
 // graceForCallbacks is when the connection is cut where its deadline, at the grace, does not: nobody reads from it.
 const graceForCallbacks = 200 * time.Millisecond
 
-// revoke shuts the gate at once and closes in its own time.
-func (c *connection) revoke() {
+// shutOut shuts the gate at once and closes in its own time.
+func (c *connection) shutOut(why closeError) {
 	c.mu.Lock()
-	c.over, c.revoked = true, true
+	c.over = true
+	if c.shutFor == nil {
+		c.shutFor = &why
+	}
 	c.mu.Unlock()
-	c.gate.Shut(revoked, time.Now().Add(c.grace))
-	go c.close(revoked)
+	c.gate.Shut(why, time.Now().Add(c.grace))
+	go c.close(why)
 }
 
 // A closeError is what Read returns once this side has closed: errors.Is finds the cause in it, and
@@ -343,9 +343,10 @@ const (
 // no new one. Then the connection lives on to the new token's end, but not past MaxLifetime, and [ClaimsFromContext]
 // returns the new claims, which Renew returns, too.
 //
-// An error leaves the connection as it was. It is [ErrExpired] if the connection has ended; of an end and a renewal
-// that meet, exactly one happens. It is [ErrTooMany] if there were too many attempts, good or bad: a connection has
-// five, and regains one in a second. It is [ErrForbidden] if ctx belongs to no connection.
+// An error leaves the connection as it was, but where [Authenticator.Revoke] was called meanwhile: then the new token is
+// judged once more, and if that fails, the connection is closed. The error is [ErrExpired] if the connection has ended;
+// of an end and a renewal that meet, exactly one happens. It is [ErrTooMany] if there were too many attempts, good or
+// bad: a connection has five, and regains one in a second. It is [ErrForbidden] if ctx belongs to no connection.
 func Renew(ctx context.Context, token string) (*Claims, error) {
 	id := identityOf(ctx)
 	if id == nil || id.conn == nil {
@@ -363,8 +364,8 @@ func Renew(ctx context.Context, token string) (*Claims, error) {
 }
 
 func (c *connection) renew(ctx context.Context, token string, trail *trail) (*Claims, error) {
-	if c.gate.Gone() {
-		return nil, refuse(ErrExpired, errors.New("the connection has ended"))
+	if c.hasEnded() {
+		return nil, c.tooLate()
 	}
 	if !c.mayRenew(time.Now()) {
 		return nil, refuse(ErrTooMany, errors.New("too many renewals"))
@@ -374,7 +375,7 @@ func (c *connection) renew(ctx context.Context, token string, trail *trail) (*Cl
 	if err != nil {
 		return nil, err
 	}
-	for ; ; revocations = c.auth.live.revocations.Load() {
+	for done := overtaken; done == overtaken; { // by another renewal, perhaps with a later token
 		current := c.claims.Load()
 		if err := current.samePerson(claims); err != nil {
 			return nil, refuse(ErrInvalidToken, err)
@@ -382,15 +383,40 @@ func (c *connection) renew(ctx context.Context, token string, trail *trail) (*Cl
 		if err := c.check(ctx, claims); err != nil {
 			return nil, err
 		}
-		switch c.prolong(current, claims, revocations, time.Now()) {
-		case prolonged:
-			return claims, nil
-		case tooLate:
-			go c.close(c.ending()) // the timer may be late; a callback for pings must not wait for the peer
-			return nil, refuse(ErrExpired, errors.New("the connection has ended"))
+		if done = c.prolong(current, claims, time.Now()); done == tooLate {
+			return nil, c.tooLate()
 		}
-		// Another renewal came first, perhaps with a later token; or what the checks have seen is no longer true.
 	}
+	if c.auth.live.revocations.Load() == revocations {
+		return claims, nil
+	}
+	// Revoke was called meanwhile, and may have looked at the claims before these. From now on it looks at these, so that
+	// it is enough to ask once more; to ask before they count would not end while others are revoked.
+	if _, err = c.auth.verify(ctx, token, trail); err == nil {
+		err = c.check(ctx, claims)
+	}
+	if err != nil {
+		answer := answerTo(err)
+		c.shutOut(closeFor(answer.close, answer.reason, err))
+		return nil, err
+	}
+	return claims, nil
+}
+
+// hasEnded reports whether it is too late for a renewal.
+func (c *connection) hasEnded() bool {
+	late := c.ranOut()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return late || c.over || c.gate.Gone()
+}
+
+// tooLate is the refusal of a renewal that comes after the end.
+func (c *connection) tooLate() error {
+	if c.ranOut() {
+		go c.close(c.ending()) // the timer may be late; a callback for pings must not wait for the peer
+	}
+	return refuse(ErrExpired, errors.New("the connection has ended"))
 }
 
 // check asks every Require that admitted the connection. Their context has the claims that are in question, as at the
@@ -418,7 +444,7 @@ func (c *connection) isStillAdmitted(ctx context.Context) bool {
 	return err == nil
 }
 
-// current returns the claims, once a renewal that has not seen the latest revocation is through or knows of it.
+// current returns the claims. A renewal that is under way comes before it, or sees that Revoke was called.
 func (c *connection) current() *Claims {
 	c.mu.Lock()
 	defer c.mu.Unlock()

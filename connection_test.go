@@ -329,6 +329,7 @@ func TestAClientMayBringItsTokenAsTheFirstMessage(t *testing.T) {
 	}{
 		"bare":                       {0, text, good, 0, ""},
 		"in JSON":                    {0, text, func() string { return `{"access_token":"` + good() + `"}` }, 0, ""},
+		"in JSON after white space":  {0, text, func() string { return "\n {\"access_token\":\"" + good() + "\"}\n" }, 0, ""},
 		"in JSON with other members": {0, text, func() string { return `{"type":"auth", "access_token":"` + good() + `"}` }, 0, ""},
 		"at the last moment":         {within - 1, text, good, 0, ""},
 		"too late":                   {within, text, good, 3008, "token_required"},
@@ -588,6 +589,66 @@ func TestShutdownClosesEveryConnectionAndWaits(t *testing.T) {
 	})
 }
 
+// The client has a connection as soon as it reads the answer: before main may return, it must be told.
+func TestShutdownWaitsForAConnectionThatIsBeingMade(t *testing.T) {
+	for name, row := range map[string]struct {
+		header http.Header
+		status int
+	}{
+		"and comes to be":         {http.Header{"Sec-Websocket-Version": {"13"}}, 101},
+		"and does not, after all": {http.Header{"Sec-Websocket-Version": {"12"}}, 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				auth := newUpgradeAuth(t)
+				h := auth.Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") }, nil)
+				srv := newMemoryServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					r.Header["Sec-Websocket-Version"] = row.header["Sec-Websocket-Version"]
+					h.ServeHTTP(slowWriter{slowHijacker{w, time.Minute}}, r)
+				}))
+				told := make(chan error, 1)
+				go func() {
+					conn, resp, err := websocket.Dial(context.Background(), "ws://server/",
+						&websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+					if resp == nil || resp.StatusCode != row.status {
+						t.Errorf("the answer is %v, %v", resp, err)
+					}
+					if err == nil {
+						_, _, err = conn.Read(context.Background())
+					}
+					told <- err
+				}()
+				time.Sleep(30 * time.Second)
+				short, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if err := auth.Shutdown(short); err == nil || !strings.Contains(err.Error(), "1 connections") {
+					t.Errorf("Shutdown with too little time: %v", err)
+				}
+				if err := auth.Shutdown(t.Context()); err != nil {
+					t.Error(err)
+				}
+				synctest.Wait()
+				select {
+				case err := <-told:
+					if code := websocket.CloseStatus(err); row.status == 101 && code != websocket.StatusGoingAway {
+						t.Errorf("the client sees %v", err)
+					}
+				default:
+					t.Error("Shutdown has returned, and the client knows nothing")
+				}
+			})
+		})
+	}
+}
+
+// A slowWriter takes its time for a refusal, too.
+type slowWriter struct{ slowHijacker }
+
+func (w slowWriter) WriteHeader(status int) {
+	time.Sleep(w.takes)
+	w.ResponseWriter.WriteHeader(status)
+}
+
 func TestShutdownWithoutConnectionsReturnsAtOnce(t *testing.T) {
 	if err := newUpgradeAuth(t).Shutdown(t.Context()); err != nil {
 		t.Error(err)
@@ -602,8 +663,10 @@ func TestAConnectionThatIsShutDownIsNotRenewed(t *testing.T) {
 		auth := newUpgradeAuth(t)
 		srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			<-ctx.Done()
-			if _, err := wsauth.Renew(ctx, tokenWith(nil, 2*time.Hour)); !errors.Is(err, wsauth.ErrExpired) {
-				t.Errorf("Renew: %v", err)
+			for _, lives := range []time.Duration{2 * time.Hour, time.Minute} { // the latter is no later than the first token
+				if _, err := wsauth.Renew(ctx, tokenWith(nil, lives)); !errors.Is(err, wsauth.ErrExpired) {
+					t.Errorf("Renew: %v", err)
+				}
 			}
 		}, nil))
 		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
@@ -615,6 +678,46 @@ func TestAConnectionThatIsShutDownIsNotRenewed(t *testing.T) {
 		}
 		reading.Wait()
 		synctest.Wait()
+	})
+}
+
+func TestASubjectIsThatOfItsIssuer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(echo, &wsauth.UpgradeOptions{MaxPerSubject: 1}))
+		for _, issuer := range []string{"https://a.example.com/", "https://b.example.com/"} {
+			conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(map[string]any{"iss": issuer}, time.Hour))})
+			defer conn.CloseNow()
+		}
+	})
+}
+
+func TestClientsThatWaitForTheirFirstMessageAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(echo, &wsauth.UpgradeOptions{FirstMessage: time.Minute}))
+		dial := func(header http.Header) (*websocket.Conn, int) {
+			conn, resp, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: header})
+			if err == nil {
+				t.Cleanup(func() { conn.CloseNow() })
+			}
+			return conn, resp.StatusCode
+		}
+		first, _ := dial(nil)
+		for range 1023 {
+			dial(nil)
+		}
+		if _, status := dial(nil); status != 503 {
+			t.Errorf("the 1025th gets %d", status)
+		}
+		if _, status := dial(bearerHeader(tokenFor(time.Hour))); status != 101 {
+			t.Errorf("one with a token gets %d", status)
+		}
+		if err := first.Write(t.Context(), websocket.MessageText, []byte(tokenFor(time.Hour))); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if _, status := dial(nil); status != 101 {
+			t.Errorf("after one has shown its token, the next gets %d", status)
+		}
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -171,4 +172,39 @@ func TestOfTwoRenewalsTheLaterTokenStays(t *testing.T) {
 		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(nil, time.Hour))})
 		conn.Read(t.Context())
 	})
+}
+
+// A timer may come late. What passes asks the clock itself.
+func TestNothingPassesAfterTheEndThoughTheTimerIsLate(t *testing.T) {
+	for name, late := range map[string]func(ctx context.Context, conn *websocket.Conn) error{
+		"a message to serve": func(ctx context.Context, conn *websocket.Conn) error {
+			_, message, err := conn.Read(ctx)
+			if err == nil {
+				err = fmt.Errorf("read %q", message)
+			}
+			return err
+		},
+		"a message of serve": func(ctx context.Context, conn *websocket.Conn) error {
+			conn.Write(ctx, websocket.MessageText, []byte("late"))
+			return wsauth.ErrExpired // the client sees that there was none
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+					wsauth.DelayTimer(ctx, time.Minute+time.Second/2)
+					time.Sleep(time.Minute)
+					if err := late(ctx, conn); !errors.Is(err, wsauth.ErrExpired) {
+						t.Error(err)
+					}
+				}, nil))
+				conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Minute))})
+				go conn.Write(t.Context(), websocket.MessageText, []byte("late"))
+				_, message, err := conn.Read(t.Context())
+				if code := websocket.CloseStatus(err); code != wsauth.StatusUnauthorized {
+					t.Errorf("the client reads %q and sees %v", message, err)
+				}
+			})
+		})
+	}
 }

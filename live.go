@@ -13,10 +13,11 @@ import (
 // A registry knows the live connections of an Authenticator, to end them: http.Server does not know connections that
 // were taken over.
 type registry struct {
-	mu   sync.Mutex
-	live map[*connection]struct{}
-	down bool
-	none chan struct{} // closed when down and no connection lives
+	mu     sync.Mutex
+	live   map[*connection]struct{}
+	making int // handshakes that are being answered, each of which may become one
+	down   bool
+	none   chan struct{} // closed when down and no connection lives or is being made
 
 	revocations atomic.Uint32 // how often Revoke was called
 }
@@ -31,24 +32,43 @@ func (g *registry) isDown() bool {
 	return g.down
 }
 
-func (g *registry) add(c *connection) bool {
+// begin counts a handshake in that is about to be answered; false: there are to be no more connections.
+func (g *registry) begin() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.down {
 		return false
 	}
-	g.live[c] = struct{}{}
+	g.making++
 	return true
+}
+
+// add makes a connection of a handshake; false: it has to be closed at once.
+func (g *registry) add(c *connection) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.making--
+	g.live[c] = struct{}{}
+	return !g.down
+}
+
+// fail counts a handshake out that has become no connection.
+func (g *registry) fail() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.making--
+	g.tellIfNone()
 }
 
 func (g *registry) remove(c *connection) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, ok := g.live[c]; !ok {
-		return
-	}
 	delete(g.live, c)
-	if g.down && len(g.live) == 0 {
+	g.tellIfNone()
+}
+
+func (g *registry) tellIfNone() {
+	if g.down && len(g.live) == 0 && g.making == 0 {
 		close(g.none)
 	}
 }
@@ -57,10 +77,10 @@ func (g *registry) remove(c *connection) {
 func (g *registry) shutDown() []*connection {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.down && len(g.live) == 0 {
-		close(g.none)
+	if !g.down {
+		g.down = true
+		g.tellIfNone()
 	}
-	g.down = true
 	return slices.Collect(maps.Keys(g.live))
 }
 
@@ -90,7 +110,7 @@ func (a *Authenticator) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		a.live.mu.Lock()
 		defer a.live.mu.Unlock()
-		return fmt.Errorf("wsauth: %d connections have not ended: %w", len(a.live.live), context.Cause(ctx))
+		return fmt.Errorf("wsauth: %d connections have not ended: %w", len(a.live.live)+a.live.making, context.Cause(ctx))
 	}
 }
 
@@ -100,9 +120,9 @@ func (a *Authenticator) Shutdown(ctx context.Context) error {
 // Revoke does not wait for that. match is called for one connection after the other, and must not change the claims.
 //
 // Revoke remembers nothing: a token that is still good opens the next connection. So first put what is revoked where a
-// [Require] asks for it, or the issuer does, then call Revoke. A connection that is being made at that moment is asked
-// again by each Require that has admitted it. One that waits for its first message has no claims yet, and had no
-// Require: its serve must ask when it begins.
+// [Require] asks for it, or the issuer does, then call Revoke. A [Renew] that is under way is judged again. A connection
+// that is being made at that moment is asked again by each Require that has admitted it, but by no [KeyFunc]; one that
+// waits for its first message has no claims yet, and had no Require: its serve must ask when it begins.
 func (a *Authenticator) Revoke(match func(*Claims) bool) int {
 	if a.isZero() {
 		return 0
@@ -111,7 +131,7 @@ func (a *Authenticator) Revoke(match func(*Claims) bool) int {
 	n := 0
 	for _, c := range a.live.all() {
 		if claims := c.current(); claims != nil && match(claims) {
-			c.revoke()
+			c.shutOut(revoked)
 			n++
 		}
 	}

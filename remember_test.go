@@ -83,8 +83,13 @@ func TestWhatOneCallerDoesToItsClaimsNoOtherSees(t *testing.T) {
 }
 
 func TestATokenIsForgottenWithItsKey(t *testing.T) {
+	for name, kid := range map[string]string{"for one with another kid": "next", "for one with its kid": "old"} {
+		t.Run(name, func(t *testing.T) { testForgottenWithItsKey(t, mint.New("ES256", "old"), mint.New("ES256", kid)) })
+	}
+}
+
+func testForgottenWithItsKey(t *testing.T, old, next *mint.Key) {
 	synctest.Test(t, func(t *testing.T) {
-		old, next := mint.New("ES256", "old"), mint.New("ES256", "next")
 		var published atomic.Pointer[mint.Key]
 		published.Store(old)
 		auth := newAuth(t, remembering, func(o *wsauth.Options) {

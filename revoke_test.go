@@ -3,6 +3,7 @@ package wsauth_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"runtime"
@@ -247,4 +248,125 @@ func TestAConnectionThatWaitsForItsFirstMessageIsNotAskedAbout(t *testing.T) {
 		_, _, err := conn.Read(t.Context())
 		wantRevoked(t, err)
 	})
+}
+
+// Others log out all the time, and the check takes longer than from one to the next.
+func TestRevokingOthersDoesNotHoldUpARenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth := newUpgradeAuth(t)
+		var asked atomic.Int32
+		slow := wsauth.Require(func(context.Context, *wsauth.Claims) error {
+			asked.Add(1)
+			time.Sleep(100 * time.Millisecond)
+			return nil
+		})
+		renewed := make(chan error)
+		srv := newMemoryServer(t, auth.Middleware(slow(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			asked.Store(0)
+			_, err := wsauth.Renew(ctx, tokenFor(2*time.Hour))
+			renewed <- err
+		}, nil))))
+		conn, r := srv.handshake(t, tokenFor(time.Minute))
+		defer conn.Close()
+		go io.Copy(io.Discard, r)
+		others := time.NewTicker(20 * time.Millisecond)
+		for {
+			select {
+			case <-others.C:
+				auth.Revoke(isOf("mallory"))
+				continue
+			case err := <-renewed:
+				if n := asked.Load(); err != nil || n != 2 {
+					t.Errorf("%v, the check was asked %d times, want 2", err, n)
+				}
+			}
+			break
+		}
+	})
+}
+
+// One session for each user: a check may call Revoke itself.
+func TestACheckMayRevokeOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth := newUpgradeAuth(t)
+		var asked atomic.Int32
+		single := wsauth.Require(func(_ context.Context, c *wsauth.Claims) error {
+			asked.Add(1)
+			auth.Revoke(func(other *wsauth.Claims) bool { return other.Subject == c.Subject && other.ID != c.ID })
+			return nil
+		})
+		session := func(id string, d time.Duration) string { return tokenWith(map[string]any{"jti": id}, d) }
+		srv := newMemoryServer(t, auth.Middleware(single(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			for {
+				_, token, err := conn.Read(ctx)
+				if err != nil {
+					return
+				}
+				asked.Store(0)
+				_, err = wsauth.Renew(ctx, string(token))
+				conn.Write(ctx, websocket.MessageText, fmt.Append(nil, err, " after ", asked.Load()))
+			}
+		}, nil))))
+		first := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(session("1", time.Hour))})
+		if got := exchange(t, first, session("1", 2*time.Hour)); got != "<nil> after 2" {
+			t.Errorf("the renewal: %s", got)
+		}
+		second := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(session("2", time.Hour))})
+		_, _, err := first.Read(t.Context())
+		wantRevoked(t, err)
+		if got := exchange(t, second, session("2", 2*time.Hour)); got != "<nil> after 2" {
+			t.Errorf("the renewal: %s", got)
+		}
+		second.CloseNow()
+	})
+}
+
+// What is revoked may be what the connection is about to be renewed with, and a key is all that says so.
+func TestARenewalIsJudgedAgainWhereRevokeMeetsIt(t *testing.T) {
+	for name, revokedBy := range map[string]string{"by a KeyFunc": "key", "by a Require": "check"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var listed, renewing atomic.Bool
+				wait := func(by string) error {
+					if listed.Load() && by == revokedBy {
+						return wsauth.ErrRevoked
+					}
+					if renewing.Load() {
+						time.Sleep(time.Second)
+					}
+					return nil
+				}
+				auth := newUpgradeAuth(t, func(o *wsauth.Options) {
+					keys := wsauth.KeyFunc(func(context.Context, string, string) (any, error) {
+						return upgradeKey.Private, wait("key")
+					})
+					o.Issuers = []wsauth.Issuer{{Name: testIssuer, Keys: keys, AnyAudience: true}}
+				})
+				token := func(id string, d time.Duration) string {
+					return tokenWith(map[string]any{"iss": testIssuer, "jti": id}, d)
+				}
+				require := wsauth.Require(func(context.Context, *wsauth.Claims) error { return wait("check") })
+				renewed := make(chan error, 1)
+				srv := newMemoryServer(t, auth.Middleware(require(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+					renewing.Store(true)
+					_, err := wsauth.Renew(ctx, token("next", 2*time.Hour))
+					renewed <- err
+					conn.Read(ctx)
+				}, nil))))
+				conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(token("first", time.Hour))})
+				time.Sleep(1500 * time.Millisecond)
+				listed.Store(true)
+				if n := auth.Revoke(func(c *wsauth.Claims) bool { return c.ID == "next" }); n != 0 {
+					t.Errorf("%d connections have it already", n)
+				}
+				_, _, err := conn.Read(t.Context())
+				if code := websocket.CloseStatus(err); code != wsauth.StatusUnauthorized {
+					t.Errorf("the client sees %v", err)
+				}
+				if err := <-renewed; !errors.Is(err, wsauth.ErrRevoked) {
+					t.Errorf("Renew: %v", err)
+				}
+			})
+		})
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -97,7 +98,8 @@ type UpgradeOptions struct {
 // A request that is no WebSocket handshake of HTTP/1.1 gets 426, once it is authenticated, and one whose ResponseWriter
 // cannot be taken over (behind [http.TimeoutHandler]) gets 501.
 //
-// Upgrade panics if serve is nil, if a number in opts is negative, or if opts say which origins may connect.
+// Upgrade panics if serve is nil, if a number in opts is negative, if opts say which origins may connect, or if a
+// subprotocol in Accept has the prefix of a FromSubprotocol.
 func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.Conn), opts *UpgradeOptions) http.Handler {
 	if serve == nil {
 		panic("wsauth: Upgrade with a nil serve")
@@ -118,6 +120,9 @@ func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.
 	if u.accept.InsecureSkipVerify || len(u.accept.OriginPatterns) > 0 {
 		panic("wsauth: UpgradeOptions.Accept with origins of its own; they belong into Options.Origins")
 	}
+	if slices.ContainsFunc(u.accept.Subprotocols, a.takesForToken) {
+		panic("wsauth: UpgradeOptions.Accept with a subprotocol that an Extractor takes for a token")
+	}
 	u.accept.InsecureSkipVerify = true // checkOrigin has checked it, scheme included
 	u.accept.Subprotocols = append(slices.Clone(u.accept.Subprotocols), markerProtocol)
 	if onPing := u.accept.OnPingReceived; onPing != nil {
@@ -134,6 +139,13 @@ func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.
 	}
 	u.seats = seats{max: u.opts.MaxConnections, maxPerSubject: u.opts.MaxPerSubject}
 	return u
+}
+
+// takesForToken reports whether an entry of Sec-WebSocket-Protocol would be read as a token: a token is never selected.
+func (a *Authenticator) takesForToken(protocol string) bool {
+	return !a.isZero() && slices.ContainsFunc(a.policy.extractors, func(x Extractor) bool {
+		return x.from == fromSubprotocol && strings.HasPrefix(protocol, x.name)
+	})
 }
 
 // awaitsToken reports whether ctx is that of a connection whose client has shown no token yet: nothing of the
@@ -161,7 +173,7 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		u.auth.refuse(w, r, err, u)
 		return
 	}
-	seat, err := u.seats.take(id.claims)
+	seat, err := u.admit(id)
 	if err != nil {
 		u.auth.refuse(w, r, id.trail().on(err), u)
 		return
@@ -200,12 +212,23 @@ func (u *upgrader) authenticate(r *http.Request) (*identity, error) {
 	return id, err
 }
 
+// admit counts a connection in, before the client can take it for one: Shutdown waits for it from here on.
+func (u *upgrader) admit(id *identity) (seat, error) {
+	taken, err := u.seats.take(id.claims)
+	if err == nil && !u.auth.live.begin() {
+		taken.leave()
+		err = refuse(ErrUnavailable, http.ErrServerClosed)
+	}
+	return taken, err
+}
+
 // connect turns an authenticated request into a connection, whose context it returns; nil: it was no handshake, the
-// response is written and the seat given back.
+// response is written and the connection counted out.
 func (u *upgrader) connect(w http.ResponseWriter, r *http.Request, id *identity, taken seat) (c *connection, _ context.Context) {
 	defer func() {
 		if c == nil { // also where a ResponseWriter panics
 			taken.leave()
+			u.auth.live.fail()
 		}
 	}()
 	around := r.Context()

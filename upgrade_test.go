@@ -768,6 +768,9 @@ func TestUpgradePanicsOnAMistakeAtSetUp(t *testing.T) {
 		"no check of origins": func() {
 			auth.Upgrade(echo, &wsauth.UpgradeOptions{Accept: &websocket.AcceptOptions{InsecureSkipVerify: true}})
 		},
+		"a subprotocol that looks like a token": func() {
+			auth.Upgrade(echo, &wsauth.UpgradeOptions{Accept: &websocket.AcceptOptions{Subprotocols: []string{"chat", "bearer.x"}}})
+		},
 		"a negative lifetime":  func() { auth.Upgrade(echo, &wsauth.UpgradeOptions{MaxLifetime: -1}) },
 		"a negative grace":     func() { auth.Upgrade(echo, &wsauth.UpgradeOptions{Grace: -1}) },
 		"Middleware(nil)":      func() { auth.Middleware(nil) },

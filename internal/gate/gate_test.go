@@ -10,7 +10,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -231,9 +230,10 @@ func TestOnceShutOnlyControlFramesAndBegunFramesAreWritten(t *testing.T) {
 }
 
 // However late the timer of a connection's end is, its guard is in time.
+// Reading alone, and writing alone: each asks for itself.
 func TestTheGuardIsAskedBeforeAnythingPasses(t *testing.T) {
 	data := frameOf(1, true, []byte("data"))
-	synctest.Test(t, func(t *testing.T) {
+	guarded := func(t *testing.T) (*Conn, net.Conn) {
 		c, peer, _ := pipe(t, "")
 		end := time.Now().Add(time.Minute)
 		c.Guard(func() {
@@ -241,30 +241,36 @@ func TestTheGuardIsAskedBeforeAnythingPasses(t *testing.T) {
 				c.Shut(errShut, end.Add(time.Second))
 			}
 		}, nil, time.Second)
-		var got bytes.Buffer
-		done := make(chan struct{})
-		go func() { defer close(done); io.Copy(&got, peer) }()
-		go func() { peer.Write(data); time.Sleep(time.Minute); peer.Write(data) }()
-
-		if n, err := io.ReadFull(c, make([]byte, len(data))); n != len(data) || err != nil {
-			t.Fatalf("before the end: read %d, %v", n, err)
-		}
-		c.Write(frameOf(1, false, []byte("before")))
-		var reading sync.WaitGroup
-		reading.Go(func() {
+		return c, peer
+	}
+	t.Run("in", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c, peer := guarded(t)
+			go func() { peer.Write(data); time.Sleep(time.Minute); peer.Write(data) }()
+			if n, err := io.ReadFull(c, make([]byte, len(data))); n != len(data) || err != nil {
+				t.Fatalf("before the end: read %d, %v", n, err)
+			}
 			if n, err := c.Read(make([]byte, 100)); n != 0 || err != errShut {
 				t.Errorf("after the end: read %d, %v", n, err)
 			}
 		})
-		time.Sleep(time.Minute)
-		c.Write(frameOf(1, false, []byte("after")))
-		c.Write(frameOf(8, false, nil))
-		reading.Wait()
-		c.Close()
-		<-done
-		if want := append(frameOf(1, false, []byte("before")), frameOf(8, false, nil)...); !bytes.Equal(got.Bytes(), want) {
-			t.Errorf("written: %q", got.Bytes())
-		}
+	})
+	t.Run("out", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c, peer := guarded(t)
+			var got bytes.Buffer
+			done := make(chan struct{})
+			go func() { defer close(done); io.Copy(&got, peer) }()
+			c.Write(frameOf(1, false, []byte("before")))
+			time.Sleep(time.Minute)
+			c.Write(frameOf(1, false, []byte("after")))
+			c.Write(frameOf(8, false, nil))
+			c.Close()
+			<-done
+			if want := append(frameOf(1, false, []byte("before")), frameOf(8, false, nil)...); !bytes.Equal(got.Bytes(), want) {
+				t.Errorf("written: %q", got.Bytes())
+			}
+		})
 	})
 }
 

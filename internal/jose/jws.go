@@ -41,6 +41,7 @@ type Token struct {
 	known     bool   // the header was remembered
 	signed    string // header and payload with the dot between them, as they came
 	signature string // as it came, in base64url
+	verified  bool   // by some key
 }
 
 // Parse takes a token apart. Errors never contain any part of it.
@@ -86,7 +87,9 @@ func (t *Token) VerifiedBy(k *Key) bool {
 	buf := getScratch()
 	defer putScratch(buf)
 	n, ok := decodeBase64url(buf.raw[:], t.signature)
-	return ok && k.verify(t.Header.Alg, append(buf.text[:0], t.signed...), buf.raw[:n])
+	ok = ok && k.verify(t.Header.Alg, append(buf.text[:0], t.signed...), buf.raw[:n])
+	t.verified = t.verified || ok
+	return ok
 }
 
 // Headers remembers what the header segments of verified tokens say: an issuer's tokens have a few different ones, and
@@ -106,9 +109,9 @@ func (h *Headers) find(segment string) (Header, bool) {
 	return Header{}, false
 }
 
-// Remember remembers the header of t, which must be verified: nobody else may fill the memory.
+// Remember remembers the header of t, if it is verified: nobody else may fill the memory.
 func (h *Headers) Remember(t *Token) {
-	if t.known {
+	if t.known || !t.verified {
 		return
 	}
 	header := t.Header

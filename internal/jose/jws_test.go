@@ -538,6 +538,20 @@ func TestARememberedHeaderIsReadAlike(t *testing.T) {
 				t.Fatal("remembered before")
 			}
 			known.Remember(&first)
+			if known.known.Get(first.header) != nil {
+				t.Fatal("remembered before it was verified")
+			}
+			if first.VerifiedBy(newKey(t, mint.New("HS256", ""))) {
+				t.Fatal("verified by another key")
+			}
+			known.Remember(&first)
+			if known.known.Get(first.header) != nil {
+				t.Fatal("remembered though it is forged")
+			}
+			if !first.VerifiedBy(newKey(t, key)) {
+				t.Fatal("not verified by its key")
+			}
+			known.Remember(&first)
 			again := must(known.Parse(key.Sign(row, goodClaims)))
 			if !again.known || again.Header != first.Header {
 				t.Errorf("known: %v, %+v, want %+v", again.known, again.Header, first.Header)

@@ -607,6 +607,8 @@ func TestAnECDSASignatureIsTwoNumbersOfItsCurveAndNothingElse(t *testing.T) {
 			"two zeros behind it":     append(bytes.Clone(signature), 0, 0),
 			"a zero before r and s":   slices.Concat([]byte{0}, signature[:size], []byte{0}, signature[size:]),
 			"a zero before s":         slices.Concat(signature[:size], []byte{0}, signature[size:]),
+			"two zeros before s":      slices.Concat(signature[:size], []byte{0, 0}, signature[size:]),
+			"two zeros before it":     append([]byte{0, 0}, signature...),
 			"r alone":                 signature[:size],
 			"one byte":                {0},
 			"twice":                   append(bytes.Clone(signature), signature...),

@@ -326,7 +326,8 @@ func TestWhatDiscoveryRefuses(t *testing.T) {
 		"an array":                {issuer, "[" + good + "]", false},
 		"HTML":                    {issuer, "<p>Sign in", false},
 		"an empty body":           {issuer, "", false},
-		"more than 512 KiB":       {issuer, strings.Repeat(" ", maxBody) + good, false},
+		"512 KiB":                 {issuer, strings.Repeat(" ", 512<<10-len(good)) + good, true},
+		"more than 512 KiB":       {issuer, strings.Repeat(" ", 512<<10-len(good)+1) + good, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := &endpoint{answer: func(req *http.Request) (*http.Response, error) {
