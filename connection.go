@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,13 +37,14 @@ type connection struct {
 	mu       sync.Mutex // of all that follows: it decides between the end and a renewal
 	timer    *time.Timer
 	end      deadline
-	lifetime deadline    // zero: no bound
-	over     bool        // the end has come; no renewal comes after it
-	late     bool        // it is that of the time; it stays so, whatever a clock says later
-	shutFor  *closeError // by shutOut: whoever closes, this is why
-	closing  bool        // whoever comes first closes, and the others wait for it
+	lifetime deadline // zero: no bound
+	over     bool     // the end has come; no renewal comes after it
+	late     bool     // it is that of the time; it stays so, whatever a clock says later
+	revoked  bool     // it is that of Revoke
+	closing  bool     // whoever comes first closes, and the others wait for it
 	why      closeError
 	renewals time.Time
+	proposed map[*Claims]bool // by renewals under way; true: Revoke has found them
 }
 
 // A timer runs on the monotonic clock, which stands still while a machine sleeps. So the wall clock is looked at
@@ -158,6 +161,7 @@ type outcome int
 const (
 	prolonged outcome = iota
 	tooLate           // the end has come
+	withdrawn         // Revoke has found the new claims
 	overtaken         // the claims are no longer what they were
 )
 
@@ -171,6 +175,8 @@ func (c *connection) prolong(current, claims *Claims, now time.Time) outcome {
 	switch {
 	case c.over:
 		return tooLate
+	case c.proposed[claims]:
+		return withdrawn
 	case c.claims.Load() != current:
 		return overtaken
 	}
@@ -278,8 +284,8 @@ func (c *connection) beginClose(why closeError) bool {
 	if c.closing {
 		return false
 	}
-	if c.shutFor != nil { // which is perhaps why serve has returned, and closes
-		why = *c.shutFor
+	if c.revoked { // which is perhaps why serve has returned, and closes
+		why = revoked
 	}
 	c.closing, c.over, c.why = true, true, why
 	return true
@@ -299,16 +305,40 @@ func (c *connection) sayWhy() {
 // graceForCallbacks is when the connection is cut where its deadline, at the grace, does not: nobody reads from it.
 const graceForCallbacks = 200 * time.Millisecond
 
-// shutOut shuts the gate at once and closes in its own time.
-func (c *connection) shutOut(why closeError) {
+// revoke ends the connection, and reports so, if its claims match, and the renewals under way whose claims do.
+func (c *connection) revoke(match func(*Claims) bool) bool {
 	c.mu.Lock()
-	c.over = true
-	if c.shutFor == nil {
-		c.shutFor = &why
-	}
+	current, proposed := c.claims.Load(), slices.Collect(maps.Keys(c.proposed))
 	c.mu.Unlock()
-	c.gate.Shut(why, time.Now().Add(c.grace))
-	go c.close(why)
+	found := current != nil && match(current)
+	for _, claims := range proposed {
+		if match(claims) && !c.withdraw(claims) {
+			found = true
+		}
+	}
+	if found {
+		c.shutOut()
+	}
+	return found
+}
+
+// withdraw keeps claims from becoming the connection's; false: they are.
+func (c *connection) withdraw(claims *Claims) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.proposed[claims]; ok {
+		c.proposed[claims] = true
+	}
+	return c.claims.Load() != claims
+}
+
+// shutOut shuts the gate at once and closes in its own time.
+func (c *connection) shutOut() {
+	c.mu.Lock()
+	c.over, c.revoked = true, true
+	c.mu.Unlock()
+	c.gate.Shut(revoked, time.Now().Add(c.grace))
+	go c.close(revoked)
 }
 
 // A closeError is what Read returns once this side has closed: errors.Is finds the cause in it, and
@@ -329,95 +359,6 @@ var (
 
 func (e closeError) Error() string   { return e.cause.Error() }
 func (e closeError) Unwrap() []error { return []error{e.CloseError, e.cause} }
-
-// renewal costs a signature, so that a connection has so many at once, and one more in each interval.
-const (
-	renewalBurst    = 5
-	renewalInterval = time.Second
-)
-
-// Renew gives the live connection that ctx belongs to a new token: ctx is the one given to the serve function of
-// [Authenticator.Upgrade], or made from it. The token is judged as at the handshake; issuer and subject must be the
-// same as now (and sid, client_id and azp, where the token before had them), every [Require] that admitted the
-// connection must admit it again, and it must expire later than the one before: a token that the client had already is
-// no new one. Then the connection lives on to the new token's end, but not past MaxLifetime, and [ClaimsFromContext]
-// returns the new claims, which Renew returns, too.
-//
-// An error leaves the connection as it was, but where [Authenticator.Revoke] was called meanwhile: then the new token is
-// judged once more, and if that fails, the connection is closed. The error is [ErrExpired] if the connection has ended;
-// of an end and a renewal that meet, exactly one happens. It is [ErrTooMany] if there were too many attempts, good or
-// bad: a connection has five, and regains one in a second. It is [ErrForbidden] if ctx belongs to no connection.
-func Renew(ctx context.Context, token string) (*Claims, error) {
-	id := identityOf(ctx)
-	if id == nil || id.conn == nil {
-		return nil, refuse(ErrForbidden, errors.New("Renew without a connection in the context"))
-	}
-	var trail trail
-	claims, err := id.conn.renew(ctx, token, &trail)
-	if err != nil {
-		err = trail.on(err)
-		id.auth.logRefusal(ctx, err)
-		return nil, err
-	}
-	id.auth.logSuccess(ctx, EventRenewed, trail)
-	return claims, nil
-}
-
-func (c *connection) renew(ctx context.Context, token string, trail *trail) (*Claims, error) {
-	if c.hasEnded() {
-		return nil, c.tooLate()
-	}
-	if !c.mayRenew(time.Now()) {
-		return nil, refuse(ErrTooMany, errors.New("too many renewals"))
-	}
-	revocations := c.auth.live.revocations.Load()
-	claims, err := c.auth.verify(ctx, token, trail)
-	if err != nil {
-		return nil, err
-	}
-	for done := overtaken; done == overtaken; { // by another renewal, perhaps with a later token
-		current := c.claims.Load()
-		if err := current.samePerson(claims); err != nil {
-			return nil, refuse(ErrInvalidToken, err)
-		}
-		if err := c.check(ctx, claims); err != nil {
-			return nil, err
-		}
-		if done = c.prolong(current, claims, time.Now()); done == tooLate {
-			return nil, c.tooLate()
-		}
-	}
-	if c.auth.live.revocations.Load() == revocations {
-		return claims, nil
-	}
-	// Revoke was called meanwhile, and may have looked at the claims before these. From now on it looks at these, so that
-	// it is enough to ask once more; to ask before they count would not end while others are revoked.
-	if _, err = c.auth.verify(ctx, token, trail); err == nil {
-		err = c.check(ctx, claims)
-	}
-	if err != nil {
-		answer := answerTo(err)
-		c.shutOut(closeFor(answer.close, answer.reason, err))
-		return nil, err
-	}
-	return claims, nil
-}
-
-// hasEnded reports whether it is too late for a renewal.
-func (c *connection) hasEnded() bool {
-	late := c.ranOut()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return late || c.over || c.gate.Gone()
-}
-
-// tooLate is the refusal of a renewal that comes after the end.
-func (c *connection) tooLate() error {
-	if c.ranOut() {
-		go c.close(c.ending()) // the timer may be late; a callback for pings must not wait for the peer
-	}
-	return refuse(ErrExpired, errors.New("the connection has ended"))
-}
 
 // check asks every Require that admitted the connection. Their context has the claims that are in question, as at the
 // handshake.
@@ -442,51 +383,4 @@ func (c *connection) isStillAdmitted(ctx context.Context) bool {
 		c.refuse(ctx, err)
 	}
 	return err == nil
-}
-
-// current returns the claims. A renewal that is under way comes before it, or sees that Revoke was called.
-func (c *connection) current() *Claims {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.claims.Load()
-}
-
-// mayRenew counts an attempt, unless there were too many.
-func (c *connection) mayRenew(now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.renewals.Sub(now) > (renewalBurst-1)*renewalInterval {
-		return false
-	}
-	if c.renewals.Before(now) {
-		c.renewals = now
-	}
-	c.renewals = c.renewals.Add(renewalInterval)
-	return true
-}
-
-// samePerson checks that a connection does not change hands with its token.
-func (c *Claims) samePerson(next *Claims) error {
-	first, err := jose.ParseClaims(c.raw)
-	if err != nil {
-		return err
-	}
-	second, err := jose.ParseClaims(next.raw)
-	if err != nil {
-		return err
-	}
-	differs := func(first, next string) bool { return first != "" && first != next }
-	switch {
-	case next.Issuer != c.Issuer:
-		return errors.New("iss: another issuer than the connection's")
-	case next.Subject != c.Subject:
-		return errors.New("sub: another subject than the connection's")
-	case differs(first.SessionID, second.SessionID):
-		return errors.New("sid: another session than the connection's")
-	case differs(first.ClientID, second.ClientID), differs(first.AuthorizedParty, second.AuthorizedParty):
-		return errors.New("client_id or azp: another client than the connection's")
-	case !next.Expiry.After(c.Expiry):
-		return errors.New("exp: not later than the connection's")
-	}
-	return nil
 }

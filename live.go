@@ -120,9 +120,10 @@ func (a *Authenticator) Shutdown(ctx context.Context) error {
 // Revoke does not wait for that. match is called for one connection after the other, and must not change the claims.
 //
 // Revoke remembers nothing: a token that is still good opens the next connection. So first put what is revoked where a
-// [Require] asks for it, or the issuer does, then call Revoke. A [Renew] that is under way is judged again. A connection
-// that is being made at that moment is asked again by each Require that has admitted it, but by no [KeyFunc]; one that
-// waits for its first message has no claims yet, and had no Require: its serve must ask when it begins.
+// [Require] asks for it, or the issuer does, then call Revoke. A [Renew] that is under way with claims that match fails,
+// and does not count. A connection that is being made at that moment is asked again by each Require that has admitted
+// it, but by no [KeyFunc]; one that waits for its first message has no claims yet, and had no Require: its serve must
+// ask when it begins.
 func (a *Authenticator) Revoke(match func(*Claims) bool) int {
 	if a.isZero() {
 		return 0
@@ -130,8 +131,7 @@ func (a *Authenticator) Revoke(match func(*Claims) bool) int {
 	a.live.revocations.Add(1)
 	n := 0
 	for _, c := range a.live.all() {
-		if claims := c.current(); claims != nil && match(claims) {
-			c.shutOut(revoked)
+		if c.revoke(match) {
 			n++
 		}
 	}

@@ -144,7 +144,7 @@ func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.
 // takesForToken reports whether an entry of Sec-WebSocket-Protocol would be read as a token: a token is never selected.
 func (a *Authenticator) takesForToken(protocol string) bool {
 	return !a.isZero() && slices.ContainsFunc(a.policy.extractors, func(x Extractor) bool {
-		return x.from == fromSubprotocol && strings.HasPrefix(protocol, x.name)
+		return x.from == fromSubprotocol && strings.EqualFold(protocol[:min(len(protocol), len(x.name))], x.name)
 	})
 }
 

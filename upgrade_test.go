@@ -769,7 +769,7 @@ func TestUpgradePanicsOnAMistakeAtSetUp(t *testing.T) {
 			auth.Upgrade(echo, &wsauth.UpgradeOptions{Accept: &websocket.AcceptOptions{InsecureSkipVerify: true}})
 		},
 		"a subprotocol that looks like a token": func() {
-			auth.Upgrade(echo, &wsauth.UpgradeOptions{Accept: &websocket.AcceptOptions{Subprotocols: []string{"chat", "bearer.x"}}})
+			auth.Upgrade(echo, &wsauth.UpgradeOptions{Accept: &websocket.AcceptOptions{Subprotocols: []string{"chat", "Bearer.x"}}})
 		},
 		"a negative lifetime":  func() { auth.Upgrade(echo, &wsauth.UpgradeOptions{MaxLifetime: -1}) },
 		"a negative grace":     func() { auth.Upgrade(echo, &wsauth.UpgradeOptions{Grace: -1}) },

@@ -201,6 +201,7 @@ var objectRows = []struct {
 	{"an s and a long s", `{"sub":1,"ſub":2}`, errDuplicate},
 	{"a k and a Kelvin sign", "{\"kid\":1,\"\u212Aid\":2}", errDuplicate},
 	{"a sigma of each kind", `{"σ":1,"ς":2}`, errDuplicate},
+	{"an i and a capital I with a dot", `{"iss":1,"İss":2}`, errDuplicate},
 	{"a name in two cases beyond ASCII", `{"é":1,"É":2}`, errDuplicate},
 	{"the 24th name again", `{` + membersOf(23, `"a22":1`) + `}`, errDuplicate},
 	{"the first name again as the 25th", `{` + membersOf(24, `"a0":1`) + `}`, errDuplicate},

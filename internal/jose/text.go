@@ -250,14 +250,12 @@ func isASCII(s string) bool {
 // simple folding: the long s (U+017F) is an s, the Kelvin sign (U+212A) a k.
 func fold(name string) string { return strings.Map(foldRune, name) }
 
-// foldRune returns the least of all runes that are the same but for case; of letters A to Z, the lower case.
+// foldRune returns the lower case of the least of all runes that are the same but for case. By that, the capital I with a
+// dot (U+0130) is an i, as it is to readers in other languages, though not to encoding/json.
 func foldRune(r rune) rune {
 	least := r
 	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
 		least = min(least, f)
 	}
-	if 'A' <= least && least <= 'Z' {
-		least += 'a' - 'A'
-	}
-	return least
+	return unicode.ToLower(least)
 }
