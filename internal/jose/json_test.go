@@ -336,6 +336,7 @@ func FuzzObjectAgainstEncodingJSON(f *testing.F) {
 		f.Add(row.claims)
 	}
 	f.Add(`{"SUB":"a","ExP":1,"iſs":"b"}`)
+	f.Add(`{"İss":0}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		var members []member
 		err := walkObject(text, func(m member) error {
@@ -381,9 +382,10 @@ func FuzzObjectAgainstEncodingJSON(f *testing.F) {
 			t.Fatal(err)
 		}
 		for name, got := range fields.byName() {
-			// The value of the exact name; or of a name in another case, which ParseClaims refuses; or none.
+			// The value of the exact name; or of a name in another case, which ParseClaims refuses and encoding/json may
+			// not take for it (U+0130); or none.
 			exact, ok := folded[name]
-			if want := theirs[exact]; ok && !reflect.DeepEqual(got, want) || !ok && got != nil {
+			if want := theirs[exact]; ok && !reflect.DeepEqual(got, want) && (exact == name || got != nil) || !ok && got != nil {
 				t.Fatalf("%q: encoding/json fills %s with %v, ours with %v", text, name, got, want)
 			}
 			if _, err := ParseClaims(text); ok && exact != name && err == nil {
