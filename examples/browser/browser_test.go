@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { browsertest.Main(m) }
 // page collects what happens to the one socket that a test starts.
 const page = `<!doctype html><title>test</title><link rel="icon" href="data:,"><script type="module">
 import { AuthSocket, nextAfter } from "/wsauth.js";
-Object.assign(window, { nextAfter, happened: [] });
+Object.assign(window, { nextAfter, happened: [], clock: Date.now });
 window.start = (options) => {
 	window.socket = new AuthSocket({ url: "/ws", token: () => fetch("/token").then((answer) => answer.text()), ...options });
 	for (const type of ["open", "message", "renewed", "closed", "gaveup"]) {
@@ -100,6 +100,13 @@ func (s *socket) await(n int, kind string) []event {
 	var all []event
 	s.Eval("happened", &all)
 	return all
+}
+
+// wake has the page come into sight, as of a machine that has slept until its clock is so far ahead of the server's.
+func (s *socket) wake(ahead time.Duration) {
+	s.t.Helper()
+	s.Eval(fmt.Sprintf(`Date.now = () => clock() + %d`, ahead.Milliseconds()), nil)
+	s.Eval(`document.dispatchEvent(new Event("visibilitychange"))`, nil)
 }
 
 // summary writes events as "open", "closed 3000 token expired: token".
@@ -386,7 +393,7 @@ func TestTheWaitsDoubleUpToTheirMaximum(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, good, inTurn(row.step, row.step, row.step, row.step, row.step, stays))
-			p := s.open(t, `way: "cookie", minDelay: (Math.random = () => 1, 10), maxDelay: 100`)
+			p := s.open(t, `way: "cookie", settle: Infinity, minDelay: (Math.random = () => 1, 10), maxDelay: 100`)
 			events := p.await(1, "open")
 			var delays []float64
 			for _, e := range events {
@@ -409,9 +416,9 @@ func TestTheWaitsBeginAgainAfterAConnectionThatLived(t *testing.T) {
 		conn.Close(websocket.StatusGoingAway, "")
 	})
 	s := serve(t, good, inTurn(drops, drops, ends))
-	p := s.open(t, `way: "cookie", minDelay: (Math.random = () => 1, 10)`)
+	p := s.open(t, `way: "cookie", settle: 2000, minDelay: (Math.random = () => 1, 10)`)
 	p.await(1, "open")
-	p.Eval(`{ const now = Date.now; Date.now = () => now() + 6000; }`, nil)
+	p.wake(6 * time.Second)
 	close(end)
 	events := p.await(3, "closed")
 	if last := events[len(events)-1]; last.Delay != 10 {
@@ -429,7 +436,7 @@ func TestANewTokenIsFetchedWhereTheRealServerRefusesOne(t *testing.T) {
 				if n == 1 {
 					return forged(n)
 				}
-				return lives(time.Second)
+				return lives(3 * time.Second)
 			}, upgrade(t, wsauth.UpgradeOptions{CloseOnRefusal: true, FirstMessage: 5 * time.Second}))
 			p := s.open(t, fmt.Sprintf("way: %q, minDelay: 10, settle: Infinity", way))
 			expect(t, p.await(2, "open")[:6],
@@ -458,19 +465,17 @@ func TestAConnectionLivesOnWithANewToken(t *testing.T) {
 	for _, way := range []string{"query", "subprotocol", "firstMessage"} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			s := serve(t, func(n int) string {
-				if n < 3 {
-					return lives(1500 * time.Millisecond)
-				}
-				return lives(time.Minute)
-			}, upgrade(t, wsauth.UpgradeOptions{CloseOnRefusal: true, FirstMessage: 5 * time.Second}))
-			p := s.open(t, fmt.Sprintf("way: %q, renewAhead: 60", way))
-			p.await(1, "open")
-			expect(t, p.await(2, "renewed"), "open", `message "hello alice"`, `message {"type":"renewed"}`, "renewed",
-				`message {"type":"renewed"}`, "renewed")
-			p.WaitFor(`Date.now() > happened.find((event) => event.type === "renewed").expires + 100`)
+			s := serve(t, func(n int) string { return lives(time.Duration(n) * time.Minute) },
+				upgrade(t, wsauth.UpgradeOptions{CloseOnRefusal: true, FirstMessage: 5 * time.Second}))
+			p := s.open(t, fmt.Sprintf("way: %q, renewAhead: 10", way))
+			p.await(1, "message")
+			p.wake(51 * time.Second)
+			p.await(1, "renewed")
+			p.wake(111 * time.Second)
+			p.await(2, "renewed")
 			p.Eval(`socket.send(JSON.stringify({ text: "still here" }))`, nil)
-			expect(t, p.await(4, "message")[6:], `message "still here"`)
+			expect(t, p.await(4, "message"), "open", `message "hello alice"`, `message {"type":"renewed"}`, "renewed",
+				`message {"type":"renewed"}`, "renewed", `message "still here"`)
 			if n := s.dialled.Load(); n != 1 {
 				t.Errorf("%d connections", n)
 			}
@@ -481,59 +486,48 @@ func TestAConnectionLivesOnWithANewToken(t *testing.T) {
 func TestARenewalThatFailsIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
-		name  string
-		token func(n int) string
-		want  []string
+		name   string
+		second string // token
+		failed string
+		want   []string
 	}{
 		{
-			"the server refuses the token", func(n int) string {
-				if n == 2 {
-					return forged(n)
-				}
-				return good(n)
-			},
+			"the server refuses the token", forged(2), `seen("message") === 2`,
 			[]string{"open", `message "hello alice"`, `message {"type":"refused"}`, `message {"type":"renewed"}`, "renewed"},
 		},
 		{
-			"no token can be fetched", func(n int) string {
-				if n == 2 {
-					return "<title>Bad Gateway</title>"
-				}
-				return good(n)
-			},
+			"no token can be fetched", "<title>Bad Gateway</title>", "answers === 2",
 			[]string{"open", `message "hello alice"`, `message {"type":"renewed"}`, "renewed"},
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, func(n int) string {
-				if n == 1 {
-					return lives(3300 * time.Millisecond)
+				if n == 2 {
+					return row.second
 				}
-				return row.token(n)
+				return good(n)
 			}, upgrade(t, wsauth.UpgradeOptions{CloseOnRefusal: true}))
-			p := s.open(t, `way: "subprotocol", renewAhead: 60`) // that is after 2.2 s, and again after 2.75 s
+			p := s.open(t, `way: "subprotocol", renewAhead: 60, token: async () => {
+				const token = await (await fetch("/token")).text();
+				window.answers = (window.answers ?? 0) + 1;
+				return token;
+			}`)
+			p.await(1, "message")
+			p.wake(41 * time.Second) // a third of a minute ahead of its end, and later again at half of what is left
+			p.WaitFor(row.failed)
+			p.wake(51 * time.Second)
 			expect(t, p.await(1, "renewed"), row.want...)
 		})
 	}
 }
 
-// The timer of a page that was hidden, or of a machine that slept.
-func TestARenewalThatIsOverdueIsMadeWhenThePageIsInSight(t *testing.T) {
-	t.Parallel()
-	p := serve(t, good, upgrade(t, wsauth.UpgradeOptions{CloseOnRefusal: true})).open(t, `way: "subprotocol", renewAhead: 5`)
-	p.await(1, "open")
-	p.Eval(`{ const now = Date.now; Date.now = () => now() + 56_000; }`, nil)
-	p.Eval(`document.dispatchEvent(new Event("visibilitychange"))`, nil)
-	expect(t, p.await(1, "renewed"), "open", `message "hello alice"`, `message {"type":"renewed"}`, "renewed")
-}
-
 func TestAConnectionThatIsRefusedIsNeverOpen(t *testing.T) {
 	t.Parallel()
 	s := serve(t, good, inTurn(closes(1013, "temporarily_unavailable")))
-	p := s.open(t, `way: "cookie", settle: 50, minDelay: (Math.random = () => 1, 3600000), maxDelay: 3600000`)
+	p := s.open(t, `way: "cookie", settle: 2000, minDelay: (Math.random = () => 1, 3600000), maxDelay: 3600000`)
 	p.await(1, "closed")
-	p.Eval(`setTimeout(() => happened.push({ type: "later" }), 100)`, nil)
+	p.Eval(`setTimeout(() => happened.push({ type: "later" }), 2100)`, nil)
 	expect(t, p.await(1, "later"), "closed 1013 temporarily_unavailable: wait", "later")
 }
 
@@ -584,7 +578,7 @@ func TestAnOnlineBrowserDoesNotWait(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, good, inTurn(closes(1001, ""), stays))
-			p := s.open(t, `way: "cookie", renewAhead: 1, minDelay: (Math.random = () => 1, 3600000), maxDelay: 3600000`)
+			p := s.open(t, `way: "cookie", settle: Infinity, renewAhead: 1, minDelay: (Math.random = () => 1, 3600000), maxDelay: 3600000`)
 			p.await(1, "closed")
 			p.Eval(row.event, nil)
 			expect(t, p.await(1, "message"), "closed 1001 : wait", "open", `message "hello"`)
@@ -612,7 +606,7 @@ func TestCloseEndsItWhateverItDoes(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, good, row.ws)
-			p := s.open(t, `way: "query", minDelay: (Math.random = () => 1, 3600000), maxDelay: 3600000`)
+			p := s.open(t, `way: "query", settle: Infinity, minDelay: (Math.random = () => 1, 3600000), maxDelay: 3600000`)
 			p.WaitFor(row.close)
 			p.Eval("socket.close(); socket.close()", nil)
 			p.WaitFor(`happened.at(-1)?.code === 1000`)

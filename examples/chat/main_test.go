@@ -26,15 +26,21 @@ import (
 
 var secret = []byte("a secret for tests with 32 bytes")
 
-// serve runs the server on a real socket, without leeway, so that no test has to wait for it. In the end, every
-// connection's serve must return.
+// serve runs the server on a real socket.
 func serve(t *testing.T) string {
+	t.Helper()
+	return serveOn(t, wsauthtest.Serve)
+}
+
+// serveOn runs the server without leeway, so that no test has to wait for it. In the end, every connection's serve must
+// return.
+func serveOn(t *testing.T, network func(testing.TB, http.Handler) string) string {
 	t.Helper()
 	app, err := newServer(config{secret: secret, leeway: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := wsauthtest.Serve(t, app)
+	base := network(t, app)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -158,95 +164,6 @@ func TestWhatIsNoRequest(t *testing.T) {
 	if websocket.CloseStatus(err) != websocket.StatusInvalidFramePayloadData {
 		t.Errorf("the connection ended with %v", err)
 	}
-}
-
-func TestARenewedConnectionLivesPastTheEndOfItsFirstToken(t *testing.T) {
-	t.Parallel() // it takes 5 seconds
-	first := time.Now().Add(3 * time.Second).Truncate(time.Millisecond)
-	alice := enterWith(t, serve(t), "lobby", "alice", token(t, "alice", first, "lobby"))
-	expect(t, alice, event{Type: "token_expiring", In: 1})
-
-	second := first.Add(2 * time.Second)
-	send(t, alice, request{Type: "token", Token: token(t, "alice", second, "lobby")})
-	renewed := next(t, alice)
-	if renewed.Type != "renewed" || !renewed.Until.Equal(second) {
-		t.Fatalf("got %+v, want renewed until %v", renewed, second)
-	}
-	expect(t, alice, event{Type: "token_expiring", In: 1}) // of the second token
-	if time.Now().Before(first) {
-		t.Error("the second warning came before the end of the first token")
-	}
-	wsauthtest.ExpectClose(t, alice, wsauth.StatusUnauthorized, "token expired")
-	if early := time.Until(second); early > 0 {
-		t.Errorf("closed %v before the end of the second token", early)
-	}
-}
-
-func TestARefusedRenewalLeavesTheConnectionAsItWas(t *testing.T) {
-	t.Parallel() // it takes 3 seconds
-	expiry := time.Now().Add(3 * time.Second).Truncate(time.Millisecond)
-	old := token(t, "alice", expiry, "lobby", "ops")
-	alice := enterWith(t, serve(t), "lobby", "alice", old)
-	for _, row := range []struct {
-		name  string
-		token string
-		err   string
-	}{
-		{"somebody else's", token(t, "bob", inAMinute(), "lobby"), "invalid_token"},
-		{"without the room", token(t, "alice", inAMinute(), "ops"), "insufficient_scope"},
-		{"the old one", old, "invalid_token"},
-		{"none", "", "invalid_token"},
-		{"forged", old + "A", "invalid_token"},
-	} {
-		send(t, alice, request{Type: "token", Token: row.token})
-		if got, want := next(t, alice), (event{Type: "refused", Error: row.err}); got != want {
-			t.Errorf("%s: got %+v, want %+v", row.name, got, want)
-		}
-	}
-	send(t, alice, request{Type: "message", Text: "still here"})
-	expect(t, alice, event{Type: "message", From: "alice", Text: "still here"})
-	expect(t, alice, event{Type: "token_expiring", In: 1})
-	wsauthtest.ExpectClose(t, alice, wsauth.StatusUnauthorized, "token expired")
-	if early := time.Until(expiry); early > 0 {
-		t.Errorf("closed %v before the end of its token", early)
-	}
-}
-
-func TestASlowMemberIsDroppedAndTheOthersGoOn(t *testing.T) {
-	base := serve(t)
-	alice := enter(t, base, "lobby", "alice")
-	bob := enter(t, base, "lobby", "bob")
-	carol := enter(t, base, "lobby", "carol")
-	long := request{Type: "message", Text: strings.Repeat("x", 30_000)}
-	// Each message is waited for, so that alice and bob are never behind. The network takes some megabytes for carol
-	// before anything stands still.
-	sayAndRead := func() (left string) {
-		send(t, alice, long)
-		for _, conn := range []*websocket.Conn{alice, bob} {
-			e := next(t, conn)
-			for ; e.Type != "message"; e = next(t, conn) {
-				if e.Type == "left" {
-					left = e.From
-				}
-			}
-			if e.From != "alice" {
-				t.Fatalf("a message from %s", e.From)
-			}
-		}
-		return left
-	}
-	left := ""
-	for left == "" {
-		left = sayAndRead()
-	}
-	if left != "carol" {
-		t.Fatalf("%s was dropped", left)
-	}
-	send(t, carol, request{Type: "message", Text: "still here"}) // she is not in the room any more
-	sayAndRead()
-	wsauthtest.ExpectClose(t, carol, websocket.StatusPolicyViolation, "too slow")
-	send(t, bob, request{Type: "message", Text: "quiet"})
-	expect(t, alice, event{Type: "message", From: "bob", Text: "quiet"})
 }
 
 func TestOnSIGTERMTheProcessClosesItsConnectionsAndExits(t *testing.T) {
@@ -448,6 +365,96 @@ func TestAMemberThatNeverReadsIsGoneBeforeLong(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+func TestARenewedConnectionLivesPastTheEndOfItsFirstToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := time.Now().Add(3 * time.Second)
+		alice := enterWith(t, serveOn(t, wsauthtest.ServeInMemory), "lobby", "alice", token(t, "alice", first, "lobby"))
+		expect(t, alice, event{Type: "token_expiring", In: 1})
+
+		second := first.Add(2 * time.Second)
+		send(t, alice, request{Type: "token", Token: token(t, "alice", second, "lobby")})
+		expect(t, alice, event{Type: "renewed", Until: second.UTC()})
+		expect(t, alice, event{Type: "token_expiring", In: 1}) // of the second token
+		if time.Now().Before(first) {
+			t.Error("the second warning came before the end of the first token")
+		}
+		wsauthtest.ExpectClose(t, alice, wsauth.StatusUnauthorized, "token expired")
+		if now := time.Now(); !now.Equal(second) {
+			t.Errorf("closed at %v, the second token ends at %v", now, second)
+		}
+	})
+}
+
+func TestARefusedRenewalLeavesTheConnectionAsItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		expiry := time.Now().Add(3 * time.Second)
+		old := token(t, "alice", expiry, "lobby", "ops")
+		alice := enterWith(t, serveOn(t, wsauthtest.ServeInMemory), "lobby", "alice", old)
+		for _, row := range []struct {
+			name  string
+			token string
+			err   string
+		}{
+			{"somebody else's", token(t, "bob", inAMinute(), "lobby"), "invalid_token"},
+			{"without the room", token(t, "alice", inAMinute(), "ops"), "insufficient_scope"},
+			{"the old one", old, "invalid_token"},
+			{"none", "", "invalid_token"},
+			{"forged", old + "A", "invalid_token"},
+		} {
+			send(t, alice, request{Type: "token", Token: row.token})
+			if got, want := next(t, alice), (event{Type: "refused", Error: row.err}); got != want {
+				t.Errorf("%s: got %+v, want %+v", row.name, got, want)
+			}
+		}
+		send(t, alice, request{Type: "message", Text: "still here"})
+		expect(t, alice, event{Type: "message", From: "alice", Text: "still here"})
+		expect(t, alice, event{Type: "token_expiring", In: 1})
+		wsauthtest.ExpectClose(t, alice, wsauth.StatusUnauthorized, "token expired")
+		if now := time.Now(); !now.Equal(expiry) {
+			t.Errorf("closed at %v, its token ends at %v", now, expiry)
+		}
+	})
+}
+
+func TestASlowMemberIsDroppedAndTheOthersGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := serveOn(t, wsauthtest.ServeInMemory)
+		alice := enter(t, base, "lobby", "alice")
+		bob := enter(t, base, "lobby", "bob")
+		carol := enter(t, base, "lobby", "carol")
+		long := request{Type: "message", Text: strings.Repeat("x", 30_000)}
+		// Each message is waited for, so that alice and bob are never behind. The network takes a megabyte for carol
+		// before anything stands still.
+		sayAndRead := func() (left string) {
+			send(t, alice, long)
+			for _, conn := range []*websocket.Conn{alice, bob} {
+				e := next(t, conn)
+				for ; e.Type != "message"; e = next(t, conn) {
+					if e.Type == "left" {
+						left = e.From
+					}
+				}
+				if e.From != "alice" {
+					t.Fatalf("a message from %s", e.From)
+				}
+			}
+			return left
+		}
+		left := ""
+		for left == "" {
+			left = sayAndRead()
+		}
+		if left != "carol" {
+			t.Fatalf("%s was dropped", left)
+		}
+		send(t, carol, request{Type: "message", Text: "still here"}) // she is not in the room any more
+		sayAndRead()
+		wsauthtest.ExpectClose(t, carol, websocket.StatusPolicyViolation, "too slow")
+		send(t, bob, request{Type: "message", Text: "quiet"})
+		expect(t, alice, event{Type: "message", From: "bob", Text: "quiet"})
 	})
 }
 

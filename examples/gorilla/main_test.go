@@ -129,9 +129,9 @@ func endsAt(issuer *wsauthtest.Issuer, end time.Time) string {
 }
 
 func TestAConnectionEndsWithItsToken(t *testing.T) {
-	t.Parallel() // it takes a second
+	t.Parallel() // it takes three seconds
 	handler, issuer := setUp(t)
-	end := time.Now().Add(time.Second).Truncate(time.Millisecond)
+	end := time.Now().Add(3 * time.Second).Truncate(time.Millisecond)
 	conn := wsauthtest.Dial(t, wsauthtest.Serve(t, handler)+"/ws", wsauthtest.Header(endsAt(issuer, end)))
 	exchange(t, conn)
 	wsauthtest.ExpectClose(t, conn, wsauth.StatusUnauthorized, "token expired")
@@ -160,8 +160,8 @@ func TestAClientThatDoesNotAnswerIsCutOff(t *testing.T) {
 		}, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			t.Parallel() // each takes two seconds
-			end := time.Now().Add(time.Second).Truncate(time.Millisecond)
+			t.Parallel() // each takes four seconds
+			end := time.Now().Add(3 * time.Second).Truncate(time.Millisecond)
 			got := row.client(connect(t, base, endsAt(issuer, end)))
 			if late := time.Since(end); late < grace*9/10 || late > grace+5*time.Second {
 				t.Errorf("cut off %v after the end of its token", late)

@@ -227,7 +227,7 @@ func TestWhoMayConnectThroughNginxAndWhatItLogs(t *testing.T) {
 func TestTheEndOfATokenArrivesThroughNginx(t *testing.T) {
 	server, issuer := setUp(t, pingInterval)
 	p := start(t, server)
-	end := time.Now().Add(time.Second).Truncate(time.Millisecond)
+	end := time.Now().Add(3 * time.Second).Truncate(time.Millisecond)
 	token := issuer.Token(wsauthtest.Claims{"iat": nil, "exp": end.Add(-30 * time.Second)}) // by the default leeway
 	conn := wsauthtest.Dial(t, p.url()+"/ws", wsauthtest.Header(token))
 	exchange(t, conn)
@@ -254,7 +254,7 @@ func TestAnIdleConnectionLivesByPings(t *testing.T) {
 			idle, cancel := context.WithTimeout(t.Context(), 9*time.Second)
 			defer cancel()
 			_, _, err := conn.Read(idle) // the client answers pings while it reads
-			if lives := errors.Is(err, context.DeadlineExceeded); lives != row.lives {
+			if lives := idle.Err() != nil; lives != row.lives {
 				t.Errorf("the connection ended with %v", err)
 			}
 			if code := websocket.CloseStatus(err); code != -1 {
