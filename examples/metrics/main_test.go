@@ -91,12 +91,21 @@ func eventually(t *testing.T, ok func() bool) {
 	}
 }
 
-func wantLines(t *testing.T, text string, lines ...string) {
+// wantLines waits for the lines.
+func wantLines(t *testing.T, scrape func() string, lines ...string) {
 	t.Helper()
-	for _, line := range lines {
-		if !strings.Contains("\n"+text, "\n"+line+"\n") {
-			t.Errorf("no line %q in\n%s", line, text)
+	var text, line string
+	eventually(t, func() bool {
+		text = scrape()
+		for _, line = range lines {
+			if !strings.Contains("\n"+text, "\n"+line+"\n") {
+				return false
+			}
 		}
+		return true
+	})
+	if t.Failed() {
+		t.Errorf("the last line looked for is %q, in\n%s", line, text)
 	}
 }
 
@@ -124,11 +133,12 @@ func TestMetricsSayWhatHappened(t *testing.T) {
 	wsauthtest.ExpectRefused(t, base+"/ws", 401, wsauthtest.Header(expired))
 	wsauthtest.ExpectRefused(t, base+"/ws", 401, wsauthtest.Query(expired))
 	wsauthtest.ExpectRefused(t, base+"/ws", 401, wsauthtest.Query(forged))
-	wantLines(t, scrape(t, base), "wsauth_connections_open 2", "wsauth_connection_duration_seconds_count 0")
+	metrics := func() string { return scrape(t, base) }
+	wantLines(t, metrics, "wsauth_connections_open 2", "wsauth_connection_duration_seconds_count 0")
 
 	leaves.Close(websocket.StatusNormalClosure, "")
-	eventually(t, func() bool { return strings.Contains(scrape(t, base), "\nwsauth_connections_open 1\n") })
-	text := scrape(t, base)
+	wantLines(t, metrics, "wsauth_connections_open 1", "wsauth_connection_duration_seconds_count 1")
+	text := metrics()
 	want := []string{
 		"id,authenticated, 2",
 		"id,closed,1000 1",
@@ -143,7 +153,6 @@ func TestMetricsSayWhatHappened(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("events\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	wantLines(t, text, "wsauth_connection_duration_seconds_count 1")
 	wantNoSecret(t, text, good, expired, forged)
 }
 
@@ -153,11 +162,11 @@ func TestAConnectionIsMeasuredToTheEndOfItsToken(t *testing.T) {
 		conn := connect(t, wsauthtest.ServeInMemory(t, handler)+"/ws", wsauthtest.Header(issuer.Token()))
 		wsauthtest.ExpectClose(t, conn, wsauth.StatusUnauthorized, "token expired")
 		synctest.Wait()
-		text := scrapeHandler(handler)
-		if got := events(text); !slices.Contains(got, "id,closed,3000 1") {
+		metrics := func() string { return scrapeHandler(handler) }
+		if got := events(metrics()); !slices.Contains(got, "id,closed,3000 1") {
 			t.Errorf("events\n%s", strings.Join(got, "\n"))
 		}
-		wantLines(t, text,
+		wantLines(t, metrics,
 			"wsauth_connections_open 0",
 			`wsauth_connection_duration_seconds_bucket{le="3600"} 0`,
 			`wsauth_connection_duration_seconds_bucket{le="21600"} 1`,
@@ -207,8 +216,7 @@ func TestFetchesOfKeysAreCounted(t *testing.T) {
 	}
 	metrics := promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 	// A fetch is reported after those who waited for it have it.
-	eventually(t, func() bool { return len(events(scrapeHandler(metrics))) == 2 })
-	wantLines(t, scrapeHandler(metrics),
+	wantLines(t, func() string { return scrapeHandler(metrics) },
 		fmt.Sprintf(`wsauth_events_total{issuer=%q,kind="keys_fetched",reason=""} 1`, issuer.Name),
 		fmt.Sprintf(`wsauth_events_total{issuer=%q,kind="keys_failed",reason=""} 1`, issuer.Name),
 		fmt.Sprintf(`wsauth_keys{issuer=%q} 2`, issuer.Name))
