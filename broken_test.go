@@ -54,19 +54,39 @@ func TestAConnectionEndsWithItsTokenAlsoWithinAFrame(t *testing.T) {
 func TestReadSaysThatThePeerHasGoneAndNotThatTheContextHasEnded(t *testing.T) {
 	for range 200 { // it was a matter of chance
 		synctest.Test(t, func(t *testing.T) {
-			failed := make(chan error, 1)
+			failed, over := make(chan error, 1), make(chan struct{})
 			srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 				_, _, err := conn.Read(ctx)
 				failed <- err
 				<-ctx.Done()
+				close(over)
 			}, nil))
 			conn, _ := srv.handshake(t, tokenFor(time.Hour))
 			conn.Close()
 			if err := <-failed; !errors.Is(err, io.EOF) {
 				t.Errorf("Read returns %v", err)
 			}
+			<-over
 		})
 	}
+}
+
+// Ping waits for its pong, or for coder/websocket's own end.
+func TestNothingWaitsForAPeerThatHasGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		waited := make(chan error, 1)
+		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			go func() { waited <- conn.Ping(context.Background()) }()
+			conn.Read(ctx)
+		}, nil))
+		conn, r := srv.handshake(t, tokenFor(time.Hour))
+		io.ReadFull(r, make([]byte, 3)) // the ping
+		start := time.Now()
+		conn.Close()
+		if err := <-waited; err == nil || time.Since(start) > 0 {
+			t.Errorf("%v, after %v", err, time.Since(start))
+		}
+	})
 }
 
 func TestAConnectionThatHasBrokenIsNotRenewed(t *testing.T) {

@@ -148,12 +148,10 @@ func (c *connection) guard() {
 
 // gone cancels the context of a connection that has broken, for whoever waits for its end without reading. First the
 // Read that found out must be back with its error, which would otherwise be the context's: coder/websocket has the
-// next one wait for it. Once serve has returned, it releases what coder/websocket holds.
+// next one wait for it.
 func (c *connection) gone() {
 	c.ws.Reader(context.Background())
 	c.cancel(nil)
-	<-c.gate.Closed()
-	c.ws.CloseNow()
 }
 
 type outcome int
@@ -258,6 +256,7 @@ func (c *connection) finish(ctx context.Context) {
 		why = c.ending()
 	}
 	switch begun := c.beginClose(why); {
+	case c.gate.IsClosed(): // nobody is there to be told
 	case begun && c.gate.Gone():
 		c.sayWhy()
 	case begun:
@@ -295,11 +294,22 @@ func (c *connection) sayWhy() {
 	c.gate.Shut(c.why, time.Now().Add(c.grace))
 	if c.gate.Gone() { // nobody is there; to find that out once more costs as much as the answer to the handshake
 		c.gate.Close()
+		c.release()
 		return
 	}
 	cut := time.AfterFunc(c.grace+graceForCallbacks, func() { c.gate.Close() })
 	defer cut.Stop()
 	c.ws.Close(c.why.Code, c.why.Reason)
+}
+
+// release has coder/websocket give back what it holds of a connection that was closed below it. Whoever has sent a close
+// frame is about to do that, and where it is a CloseRead, this would wait for it for 15 s.
+func (c *connection) release() {
+	if c.gate.Code() != 0 {
+		go c.ws.CloseNow()
+		return
+	}
+	c.ws.CloseNow()
 }
 
 // graceForCallbacks is when the connection is cut where its deadline, at the grace, does not: nobody reads from it.

@@ -3,7 +3,6 @@ package wsauth
 import (
 	"bufio"
 	"context"
-	"errors"
 	"log"
 	"net"
 	"net/http"
@@ -237,9 +236,8 @@ func (u *upgrader) connect(w http.ResponseWriter, r *http.Request, id *identity,
 	}
 	// What is around the handler may set a timeout on the request; the connection outlives it.
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(around))
-	ws, gated := u.acceptGated(w, r, func(err error) {
-		var closed closeError
-		errors.As(err, &closed)
+	ws, gated := u.acceptGated(w, r, func(why error) {
+		closed, _ := why.(closeError)
 		cancel(closed.cause)
 	})
 	if ws == nil {

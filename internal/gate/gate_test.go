@@ -401,6 +401,7 @@ func TestAPeerThatHasGoneIsReportedOnceTheReadHasFailed(t *testing.T) {
 					t.Errorf("gone: %v, after %v", c.Gone(), err)
 				}
 				_, again := c.Read(make([]byte, 1))
+				time.Sleep(time.Second)
 				synctest.Wait()
 				if (told == 1) != row.want || again == nil {
 					t.Errorf("told %d times, then %v", told, again)
@@ -413,6 +414,20 @@ func TestAPeerThatHasGoneIsReportedOnceTheReadHasFailed(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAPeerThatHasGoneIsNotReportedWhereTheConnectionIsClosedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer, _ := pipe(t, "")
+		c.Guard(nil, func() { t.Error("it is reported") }, time.Second)
+		peer.Close()
+		c.Read(make([]byte, 1))
+		c.Close()
+		if !c.Gone() || !c.IsClosed() {
+			t.Errorf("gone: %v, closed: %v", c.Gone(), c.IsClosed())
+		}
+		time.Sleep(time.Second)
+	})
 }
 
 // However a stream of frames is cut into pieces, it is followed alike, and what is kept once the gate is shut is whole
