@@ -113,7 +113,11 @@ func (c *connection) lifeOf(claims *Claims, now time.Time) time.Duration {
 func (c *connection) ranOut() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.late = c.late || c.end.left(time.Now()) <= 0
+	return c.ranOutLocked(time.Now())
+}
+
+func (c *connection) ranOutLocked(now time.Time) bool {
+	c.late = c.late || c.end.left(now) <= 0
 	c.over = c.over || c.late
 	return c.late
 }
@@ -168,10 +172,8 @@ const (
 func (c *connection) prolong(current, claims *Claims, now time.Time) outcome {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.late = c.late || c.end.left(now) <= 0
-	c.over = c.over || c.late
 	switch {
-	case c.over:
+	case c.ranOutLocked(now) || c.over:
 		return tooLate
 	case c.proposed[claims]:
 		return withdrawn

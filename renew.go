@@ -98,10 +98,9 @@ func (c *connection) propose(claims *Claims) (done func()) {
 
 // hasEnded reports whether it is too late for a renewal.
 func (c *connection) hasEnded() bool {
-	late := c.ranOut()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return late || c.over || c.gate.Gone()
+	return c.ranOutLocked(time.Now()) || c.over || c.gate.Gone()
 }
 
 // tooLate is the refusal of a renewal that comes after the end.
