@@ -73,19 +73,77 @@ func TestReadSaysThatThePeerHasGoneAndNotThatTheContextHasEnded(t *testing.T) {
 
 // Ping waits for its pong, or for coder/websocket's own end.
 func TestNothingWaitsForAPeerThatHasGone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		waited := make(chan error, 1)
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
-			go func() { waited <- conn.Ping(context.Background()) }()
+	for name, row := range map[string]struct {
+		serve func(ctx context.Context, conn *websocket.Conn, ping func())
+		after time.Duration
+	}{
+		"serve returns": {func(ctx context.Context, conn *websocket.Conn, ping func()) {
+			go ping()
 			conn.Read(ctx)
+		}, 0},
+		"the token ends": {func(ctx context.Context, conn *websocket.Conn, ping func()) {
+			go conn.Read(ctx)
+			ping()
+		}, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				waited := make(chan error, 1)
+				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+					row.serve(ctx, conn, func() { waited <- conn.Ping(context.Background()) })
+				}, nil))
+				start := time.Now()
+				conn, r := srv.handshake(t, tokenFor(time.Hour))
+				io.ReadFull(r, make([]byte, 3)) // the ping
+				conn.Close()
+				if err := <-waited; err == nil || time.Since(start) != row.after {
+					t.Errorf("%v, after %v", err, time.Since(start))
+				}
+			})
+		})
+	}
+}
+
+func TestTheContextEndsWhileTheConnectionIsStillClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan time.Time, 1)
+		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			conn.CloseRead(context.Background())
+			<-ctx.Done()
+			ended <- time.Now()
 		}, nil))
-		conn, r := srv.handshake(t, tokenFor(time.Hour))
-		io.ReadFull(r, make([]byte, 3)) // the ping
+		srv.closesIn = 5 * time.Second
+		conn, _ := srv.handshake(t, tokenFor(time.Hour))
 		start := time.Now()
 		conn.Close()
-		if err := <-waited; err == nil || time.Since(start) > 0 {
-			t.Errorf("%v, after %v", err, time.Since(start))
+		if took := (<-ended).Sub(start); took >= time.Second {
+			t.Errorf("after %v", took)
 		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// A CloseRead that has met a message waits for itself, for 15 s, once it has closed the connection.
+func TestACloseReadThatClosesDoesNotHoldUpShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth, returned := newUpgradeAuth(t), make(chan time.Time, 1)
+		srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			conn.CloseRead(ctx)
+			time.AfterFunc(time.Second, func() { conn.Close(websocket.StatusNoStatusRcvd, "") })
+			conn.Ping(ctx) // until coder/websocket closes, which takes a while
+			returned <- time.Now()
+		}, nil))
+		srv.closesIn = 100 * time.Millisecond
+		conn, r := srv.handshake(t, tokenFor(time.Hour))
+		io.ReadFull(r, make([]byte, 3+2)) // the ping, and the close frame
+		conn.Write(clientFrame(1, []byte("data")))
+		conn.Close()
+		since := <-returned
+		auth.Shutdown(t.Context())
+		if took := time.Since(since); took > 2*time.Second {
+			t.Errorf("%v after serve has returned", took)
+		}
+		time.Sleep(time.Minute)
 	})
 }
 

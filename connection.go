@@ -66,6 +66,7 @@ func (d deadline) left(now time.Time) time.Duration {
 
 // run serves the connection to its end.
 func (c *connection) run(ctx context.Context, u *upgrader) {
+	defer c.release()
 	defer c.seat.leave()
 	defer c.auth.live.remove(c)
 	defer c.finish(ctx)
@@ -260,17 +261,17 @@ func (c *connection) finish(ctx context.Context) {
 	switch begun := c.beginClose(why); {
 	case c.gate.IsClosed(): // nobody is there to be told
 	case begun && c.gate.Gone():
-		c.sayWhy()
+		c.drop()
 	case begun:
 		go c.sayWhy()
 	}
-	// Not all that coder/websocket's Close waits for: up to 5 s for a callback for pings, and 15 s for a CloseRead that is
-	// closing by itself.
+	// Not for all that coder/websocket's Close waits for: up to 5 s for a callback for pings, and 15 s for a CloseRead that
+	// is closing by itself.
 	<-c.gate.Closed()
 }
 
-// close shuts the gate, says why to the peer and waits at most for the grace. The gate's deadline bounds all of it:
-// Close alone waits 5 s for a silent peer and without end for one that announces a frame and stalls. The context is
+// close shuts the gate, says why to the peer and has the connection closed within the grace. The gate's deadline bounds
+// that: Close alone waits 5 s for a silent peer and without end for one that announces a frame and stalls. The context is
 // cancelled when the connection is closed, not before: that would drop it without a close frame.
 func (c *connection) close(why closeError) {
 	if c.beginClose(why) {
@@ -293,25 +294,29 @@ func (c *connection) beginClose(why closeError) bool {
 }
 
 func (c *connection) sayWhy() {
-	c.gate.Shut(c.why, time.Now().Add(c.grace))
-	if c.gate.Gone() { // nobody is there; to find that out once more costs as much as the answer to the handshake
-		c.gate.Close()
+	if c.gate.Gone() {
+		c.drop()
 		c.release()
 		return
 	}
+	c.gate.Shut(c.why, time.Now().Add(c.grace))
 	cut := time.AfterFunc(c.grace+graceForCallbacks, func() { c.gate.Close() })
 	defer cut.Stop()
 	c.ws.Close(c.why.Code, c.why.Reason)
 }
 
-// release has coder/websocket give back what it holds of a connection that was closed below it. Whoever has sent a close
-// frame is about to do that, and where it is a CloseRead, this would wait for it for 15 s.
+// drop closes a connection whose peer has gone: to find that out once more costs as much as the answer to the handshake.
+func (c *connection) drop() {
+	c.gate.Shut(c.why, time.Now().Add(c.grace))
+	c.gate.Close()
+}
+
+// release has coder/websocket give back what it holds of a connection that was dropped below it. It may wait for 15 s,
+// for a CloseRead that is closing by itself, so nothing else may wait for it.
 func (c *connection) release() {
-	if c.gate.Code() != 0 {
-		go c.ws.CloseNow()
-		return
+	if c.gate.Gone() {
+		c.ws.CloseNow()
 	}
-	c.ws.CloseNow()
 }
 
 // graceForCallbacks is when the connection is cut where its deadline, at the grace, does not: nobody reads from it.

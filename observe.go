@@ -77,13 +77,12 @@ func (c *connection) observeClosed(ctx context.Context) {
 	}
 	e := Event{
 		Kind: EventClosed, Issuer: c.auth.policy.nameOf(c.claims.Load()), Code: websocket.StatusAbnormalClosure, Duration: time.Since(c.opened),
-		Err: c.why.cause,
 	}
 	if code := c.gate.Code(); code != 0 {
 		e.Code = websocket.StatusCode(code)
 	}
-	if e.Err == context.Canceled {
-		e.Err = nil
+	if cause := context.Cause(ctx); cause != context.Canceled {
+		e.Err = cause
 	}
 	c.auth.observe(ctx, e)
 }

@@ -105,6 +105,14 @@ func TestTheLifeOfAConnectionIsObserved(t *testing.T) {
 			leave: func(conn *websocket.Conn) { conn.Close(websocket.StatusGoingAway, "") }},
 		"the client is gone": {want: []string{"authenticated header", "opened", "closed 1006"}, serve: echo,
 			leave: func(conn *websocket.Conn) { conn.CloseNow() }},
+		"the token ends once the client is gone": {want: []string{"authenticated header", "opened", "closed 1006 2h0m0s"},
+			serve: func(ctx context.Context, conn *websocket.Conn) {
+				until := time.Now().Add(2 * time.Hour)
+				conn.Read(ctx)
+				<-ctx.Done()
+				time.Sleep(time.Until(until))
+			},
+			leave: func(conn *websocket.Conn) { conn.CloseNow(); time.Sleep(2 * time.Hour) }},
 		"the token ends": {want: []string{"authenticated header", "opened", "closed 3000 1h0m0s ErrExpired"}, serve: echo},
 		"a renewal, and one that fails": {
 			want: []string{"authenticated header", "opened", "renewed", "refused invalid_token ErrInvalidToken",

@@ -83,9 +83,9 @@ type UpgradeOptions struct {
 // subprotocols in Accept it selects the first that the client offers, else "wsauth" if that is offered.
 //
 // The context given to serve has the claims ([ClaimsFromContext]) and the values of the request's context, but not
-// its deadline; it ends with the connection, also where a Read finds that the peer has gone. What serve needs of the
-// request itself, a path value for one, a middleware of yours puts into that context. Call Upgrade once for a route, not
-// for each request: the bounds in opts are those of one handler.
+// its deadline; it ends with the connection, and a moment after a Read has found that the peer has gone. What serve needs
+// of the request itself, a path value for one, a middleware of yours puts into that context. Call Upgrade once for a
+// route, not for each request: the bounds in opts are those of one handler.
 //
 // At the end of the token (exp + Leeway), unless [Renew] has put it off, the connection is closed with
 // [StatusUnauthorized] and the reason "token expired": from then on no message reaches serve and none leaves, a Read

@@ -70,6 +70,8 @@ type memoryServer struct {
 	closed chan struct{}
 	once   sync.Once
 	log    *lockedBuffer
+
+	closesIn time.Duration // that each of its connections takes to close
 }
 
 func newMemoryServer(t *testing.T, h http.Handler) *memoryServer {
@@ -95,8 +97,19 @@ func (s *memoryServer) Addr() net.Addr { return &net.TCPAddr{} }
 
 func (s *memoryServer) dialRaw() net.Conn {
 	client, server := net.Pipe()
-	s.conns <- server
+	s.conns <- slowCloser{server, s.closesIn}
 	return client
+}
+
+// A slowCloser takes its time to close, as a TLS connection does whose peer does not read.
+type slowCloser struct {
+	net.Conn
+	takes time.Duration
+}
+
+func (c slowCloser) Close() error {
+	time.Sleep(c.takes)
+	return c.Conn.Close()
 }
 
 // dial connects as a real client does.

@@ -189,7 +189,16 @@ func (c *Conn) fail(err error) error {
 	if c.onGone != nil {
 		c.telling.Store(time.AfterFunc(moment, c.onGone))
 	}
+	if c.IsClosed() {
+		c.tellNobody()
+	}
 	return err
+}
+
+func (c *Conn) tellNobody() {
+	if t := c.telling.Load(); t != nil {
+		t.Stop()
+	}
 }
 
 // moment is how long whoever reads has to close a connection that is broken, as it mostly does at once. A goroutine for
@@ -281,11 +290,9 @@ func (c *Conn) Close() error {
 		c.closing.Do(func() {
 			c.onClose(cause)
 			close(c.closed)
+			c.tellNobody()
 		})
 	}()
-	if t := c.telling.Load(); t != nil {
-		t.Stop()
-	}
 	if !c.shut.Load() {
 		return c.Conn.Close()
 	}

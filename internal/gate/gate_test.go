@@ -417,17 +417,35 @@ func TestAPeerThatHasGoneIsReportedOnceTheReadHasFailed(t *testing.T) {
 }
 
 func TestAPeerThatHasGoneIsNotReportedWhereTheConnectionIsClosedAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, peer, _ := pipe(t, "")
-		c.Guard(nil, func() { t.Error("it is reported") }, time.Second)
-		peer.Close()
-		c.Read(make([]byte, 1))
-		c.Close()
-		if !c.Gone() || !c.IsClosed() {
-			t.Errorf("gone: %v, closed: %v", c.Gone(), c.IsClosed())
-		}
-		time.Sleep(time.Second)
-	})
+	for name, end := range map[string]func(c *Conn, peer net.Conn){
+		"after the Read": func(c *Conn, peer net.Conn) {
+			peer.Close()
+			c.Read(make([]byte, 1))
+			c.Close()
+		},
+		"during the Read": func(c *Conn, _ net.Conn) {
+			go c.Read(make([]byte, 1))
+			synctest.Wait()
+			c.Close()
+		},
+		"before the Read": func(c *Conn, _ net.Conn) {
+			c.Close()
+			c.Read(make([]byte, 1))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, peer, _ := pipe(t, "")
+				c.Guard(nil, func() { t.Error("it is reported") }, time.Second)
+				end(c, peer)
+				synctest.Wait()
+				if !c.Gone() || !c.IsClosed() {
+					t.Errorf("gone: %v, closed: %v", c.Gone(), c.IsClosed())
+				}
+				time.Sleep(time.Second)
+			})
+		})
+	}
 }
 
 // However a stream of frames is cut into pieces, it is followed alike, and what is kept once the gate is shut is whole
