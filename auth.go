@@ -13,17 +13,15 @@ package wsauth
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/wsauth/wsauth/internal/jose"
-	"github.com/wsauth/wsauth/internal/jwks"
-	"github.com/wsauth/wsauth/internal/memory"
+	"github.com/wsauth/wsauth/internal/credential"
+	"github.com/wsauth/wsauth/internal/refusal"
+	"github.com/wsauth/wsauth/internal/verify"
 )
 
 // An Authenticator verifies the tokens of requests. It is made by [New], immutable, and safe for concurrent use.
@@ -34,8 +32,6 @@ type Authenticator struct {
 	log      *slog.Logger
 	observe  func(context.Context, Event) // nil: nobody is told
 	live     *registry
-	headers  *jose.Headers
-	tokens   *memory.Memory[remembered] // nil: none are remembered
 }
 
 // New checks the options and makes an Authenticator of them. It returns all faults at once, joined, each an
@@ -45,11 +41,7 @@ func New(opts Options) (*Authenticator, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authenticator{policy: p, onRefuse: opts.OnRefuse, log: opts.Logger, observe: opts.Observe, live: newRegistry(),
-		headers: jose.NewHeaders()}
-	if opts.CacheSize > 0 {
-		a.tokens = memory.New[remembered](opts.CacheSize)
-	}
+	a := &Authenticator{policy: p, onRefuse: opts.OnRefuse, log: opts.Logger, observe: opts.Observe, live: newRegistry()}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -61,27 +53,13 @@ func New(opts Options) (*Authenticator, error) {
 // be had, or that [Authenticator.Shutdown] was called.
 func (a *Authenticator) Ready(ctx context.Context) error {
 	if a.isZero() {
-		return refuse(ErrUnavailable, errZero)
+		return refusal.New(ErrUnavailable, errZero)
 	}
 	if a.live.isDown() {
-		return refuse(ErrUnavailable, http.ErrServerClosed)
+		return refusal.New(ErrUnavailable, http.ErrServerClosed)
 	}
-	faults := make([]error, len(a.policy.issuers))
-	var all sync.WaitGroup
-	for i, iss := range a.policy.issuers {
-		remote, ok := iss.keys.(*jwks.Remote)
-		if !ok {
-			continue
-		}
-		all.Go(func() {
-			if err := remote.Ready(ctx); err != nil {
-				faults[i] = fmt.Errorf("the keys of %s: %w", iss.name, err)
-			}
-		})
-	}
-	all.Wait()
-	if err := errors.Join(faults...); err != nil {
-		return refuse(ErrUnavailable, err)
+	if err := a.policy.verifier.Ready(ctx); err != nil {
+		return refusal.New(ErrUnavailable, err)
 	}
 	return nil
 }
@@ -105,7 +83,7 @@ func (a *Authenticator) middleware(next http.Handler, optional bool) http.Handle
 	}
 	return wrapped{next, func(w http.ResponseWriter, r *http.Request) {
 		authenticated, err := a.authenticate(r)
-		if optional && isNoToken(err) {
+		if optional && refusal.IsNoToken(err) {
 			authenticated, err = r.WithContext(&identity{Context: r.Context(), auth: a}), nil
 		}
 		if err != nil {
@@ -114,12 +92,6 @@ func (a *Authenticator) middleware(next http.Handler, optional bool) http.Handle
 		}
 		next.ServeHTTP(w, authenticated)
 	}}
-}
-
-// isNoToken looks at the refusal only: a cause that an application made must not open Optional.
-func isNoToken(err error) bool {
-	var r *refusal
-	return errors.As(err, &r) && r.kind == ErrNoToken
 }
 
 // wrapped is a middleware's handler that still knows what it wraps: an Upgrade may have a better way to refuse.
@@ -133,7 +105,7 @@ func (m wrapped) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.serve(w, 
 // refuse logs a refusal and answers the request: with a close frame, if it was on its way to a handler of Upgrade with
 // CloseOnRefusal, else with what OnRefuse writes.
 func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error, next http.Handler) {
-	a.logRefusal(r.Context(), err)
+	a.reportRefusal(r.Context(), err)
 	for {
 		switch h := next.(type) {
 		case wrapped:
@@ -144,7 +116,7 @@ func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error
 				return
 			}
 		}
-		a.answer(w, r, err)
+		a.writeRefusal(w, r, err)
 		return
 	}
 }
@@ -155,7 +127,7 @@ func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error
 func (a *Authenticator) Authenticate(r *http.Request) (*http.Request, error) {
 	authenticated, err := a.authenticate(r)
 	if err != nil {
-		a.logRefusal(r.Context(), err)
+		a.reportRefusal(r.Context(), err)
 		return nil, err
 	}
 	return authenticated, nil
@@ -166,66 +138,61 @@ func (a *Authenticator) authenticate(r *http.Request) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if from == fromNowhere {
+	if from == credential.FromNowhere {
 		return r, nil
 	}
 	out := r.WithContext(id)
-	if from == fromQuery || from == fromSubprotocol {
-		a.policy.hideToken(out)
+	if from == credential.FromQuery || from == credential.FromSubprotocol {
+		credential.Hide(out, a.policy.places)
 	}
 	return out, nil
 }
 
 // identify finds out who sends r. The token is from nowhere if this Authenticator's Middleware outside has seen to it.
-func (a *Authenticator) identify(r *http.Request) (*identity, source, error) {
+func (a *Authenticator) identify(r *http.Request) (*identity, credential.Source, error) {
 	if a.isZero() {
-		return nil, fromNowhere, refuse(ErrUnavailable, errZero)
+		return nil, credential.FromNowhere, refusal.New(ErrUnavailable, errZero)
 	}
 	outer := identityOf(r.Context())
 	if id := outer; id != nil && id.auth == a && id.claims != nil {
 		if !time.Now().Before(a.end(id.claims)) {
-			return nil, fromNowhere, refuse(ErrExpired, nil)
+			return nil, credential.FromNowhere, refusal.New(ErrExpired, nil)
 		}
-		return id, fromNowhere, nil
+		return id, credential.FromNowhere, nil
 	}
 	revocations := a.live.revocations.Load() // before any Require is asked
-	cred, err := a.policy.extract(r)
-	trail := trail{source: cred.from}
-	var room jose.Claims
-	var claims *jose.Claims
-	if err == nil {
-		claims, err = a.check(r.Context(), cred.token, &trail, &room)
-		err = cred.judge(err)
-	}
+	cred, err := credential.Find(r, a.policy.places, a.policy.origins)
 	if err != nil {
-		return nil, cred.from, trail.on(err)
+		return nil, cred.Source, refusal.Trail{Source: cred.Source.String()}.On(err)
 	}
-	a.logSuccess(r.Context(), EventAuthenticated, trail)
-	id := newIdentity(r.Context(), a, cred.from, revocations, claims)
+	verified, err := a.verifyToken(r.Context(), cred)
+	if err != nil {
+		return nil, cred.Source, err
+	}
+	a.reportVerified(r.Context(), EventAuthenticated, verified.Trail)
+	id := newIdentity(r.Context(), a, cred.Source, revocations, &verified.Claims)
 	for ; outer != nil; outer = identityOf(outer.Context) {
 		if outer.auth == a { // with another Authenticator's in between: what has admitted the request is asked again by Renew
 			id.checks, id.seen = outer.checks, outer.seen
 			break
 		}
 	}
-	return id, cred.from, nil
+	return id, cred.Source, nil
 }
 
 // Verify verifies a bare token, e.g. one that came in a message. It returns its claims, or an error as
 // [Authenticator.Authenticate] does. ctx bounds the wait for keys that were never fetched.
 func (a *Authenticator) Verify(ctx context.Context, token string) (*Claims, error) {
 	if a.isZero() {
-		return nil, refuse(ErrUnavailable, errZero)
+		return nil, refusal.New(ErrUnavailable, errZero)
 	}
-	var trail trail
-	claims, err := a.verify(ctx, token, &trail)
+	verified, err := a.verifyToken(ctx, credential.Credential{Token: token})
 	if err != nil {
-		err = trail.on(err)
-		a.logRefusal(ctx, err)
+		a.reportRefusal(ctx, err)
 		return nil, err
 	}
-	a.logSuccess(ctx, EventAuthenticated, trail)
-	return claims, nil
+	a.reportVerified(ctx, EventAuthenticated, verified.Trail)
+	return claimsOf(&verified.Claims), nil
 }
 
 var errZero = errors.New("an Authenticator that New did not make")
@@ -233,180 +200,17 @@ var errZero = errors.New("an Authenticator that New did not make")
 func (a *Authenticator) isZero() bool { return a == nil || a.policy == nil }
 
 // end is when a token ends, for requests and connections alike.
-func (a *Authenticator) end(c *Claims) time.Time { return c.Expiry.Add(a.policy.leeway) }
+func (a *Authenticator) end(c *Claims) time.Time { return a.policy.verifier.End(c.Expiry) }
 
-func (a *Authenticator) verify(ctx context.Context, token string, trail *trail) (*Claims, error) {
-	var room jose.Claims
-	claims, err := a.check(ctx, token, trail, &room)
+// verifyToken verifies the token that was found. A refusal is reported by whoever answers for it.
+func (a *Authenticator) verifyToken(ctx context.Context, cred credential.Credential) (verify.Verified, error) {
+	verified, err := a.policy.verifier.Token(ctx, cred.Token)
+	source := refusal.Trail{Source: cred.Source.String()}
 	if err != nil {
-		return nil, err
+		return verified, source.On(cred.Judge(err))
 	}
-	return new(claimSet).fill(claims), nil
-}
-
-// check is the way from a token to its claims, for which there is room. Nothing that the token says counts before its
-// signature does: the unverified iss and kid only choose which keys are asked.
-func (a *Authenticator) check(ctx context.Context, token string, trail *trail, c *jose.Claims) (*jose.Claims, error) {
-	if a.tokens != nil {
-		if known := a.tokens.Get(token); known != nil {
-			trail.issuer, trail.kid = known.issuer.name, known.header.KeyID
-			current, err := a.recheck(ctx, known)
-			if current && err == nil {
-				return &known.claims, nil
-			}
-			if !current || errors.Is(err, ErrInvalidToken) {
-				a.tokens.Drop(token)
-			}
-			if err != nil {
-				return nil, err
-			}
-		}
-	}
-	t, err := a.headers.Parse(token)
-	if err != nil {
-		return nil, refuse(ErrInvalidToken, err)
-	}
-	trail.kid = t.Header.KeyID
-	if *c, err = jose.ParseClaims(t.Payload); err != nil {
-		return nil, refuse(ErrInvalidToken, err)
-	}
-	iss := a.policy.issuerOf(c)
-	if iss == nil {
-		return nil, refuse(ErrInvalidToken, errors.New("iss: not an issuer that is trusted"))
-	}
-	trail.issuer = iss.name
-	if err := iss.checkHeader(t.Header); err != nil {
-		return nil, refuse(ErrInvalidToken, err)
-	}
-	key, err := iss.verify(ctx, &t)
-	if err != nil {
-		return nil, err
-	}
-	a.headers.Remember(&t)
-	if err := iss.judge(c, time.Now(), a.policy.leeway); err != nil {
-		return nil, err
-	}
-	if a.tokens != nil && iss.lasting {
-		a.tokens.Put(token, remembered{iss, t.Header, key, *c}, a.isPast)
-	}
-	return c, nil
-}
-
-// recheck checks all of a remembered token but its signature. It is not current where the key that verified it is none
-// of the issuer's any more, be it withdrawn or fetched anew: then the signature must be checked again.
-func (a *Authenticator) recheck(ctx context.Context, known *remembered) (current bool, err error) {
-	keys, err := known.issuer.find(ctx, known.header)
-	if err != nil {
-		return true, err
-	}
-	if !slices.Contains(keys, known.key) {
-		return false, nil
-	}
-	return true, known.issuer.judge(&known.claims, time.Now(), a.policy.leeway)
-}
-
-// verify returns the key that made the signature of t.
-func (iss *issuer) verify(ctx context.Context, t *jose.Token) (*jose.Key, error) {
-	keys, err := iss.find(ctx, t.Header)
-	if err != nil {
-		return nil, err
-	}
-	var verifiedBy *jose.Key
-	for _, k := range keys { // all of them: the time must not tell which secret it was
-		if t.VerifiedBy(k) {
-			verifiedBy = k
-		}
-	}
-	if verifiedBy == nil {
-		return nil, refuse(ErrInvalidToken, errors.New("the signature is not valid"))
-	}
-	return verifiedBy, nil
-}
-
-// find returns the keys that may have signed a token with this header, or a refusal.
-func (iss *issuer) find(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
-	keys, err := iss.keys.Keys(ctx, h)
-	switch {
-	case errors.Is(err, jwks.ErrUnknownKey), errors.Is(err, ErrInvalidToken):
-		return nil, refuse(kindOf(err, ErrInvalidToken), err)
-	case err != nil:
-		return nil, refuse(ErrUnavailable, err)
-	case len(keys) == 0:
-		return nil, refuse(ErrInvalidToken, jwks.ErrUnknownKey)
-	}
-	return keys, nil
-}
-
-// A remembered token has had its signature verified. All else is checked each time.
-type remembered struct {
-	issuer *issuer
-	header jose.Header
-	key    *jose.Key
-	claims jose.Claims
-}
-
-func (a *Authenticator) isPast(k *remembered) bool {
-	return !time.Now().Before(k.claims.Expiry.Add(a.policy.leeway))
-}
-
-func (p *policy) issuerOf(c *jose.Claims) *issuer {
-	for i := range p.issuers {
-		if iss := &p.issuers[i]; iss.name == "" || c.HasIssuer && iss.name == c.Issuer {
-			return iss
-		}
-	}
-	return nil
-}
-
-// checkHeader is RFC 8725 sections 3.1 and 3.12: the algorithm is one that was asked for, and the token is of the
-// kind that belongs here. An ID token or a logout token has the same issuer and the same keys.
-func (iss *issuer) checkHeader(h jose.Header) error {
-	if !iss.algs.Has(h.Alg) {
-		return errors.New("alg: not one that the issuer's keys and Algorithms allow")
-	}
-	if iss.typ != "" && h.Type != iss.typ {
-		return errors.New("typ: not the Type of the issuer")
-	}
-	if iss.typ == "" && h.Type != "" && h.Type != "jwt" && h.Type != "at+jwt" {
-		return errors.New("typ: not that of an access token")
-	}
-	return nil
-}
-
-// judge checks the claims of a token whose signature is verified. What expired is said last, so that ErrExpired means
-// that a newer token will do.
-func (iss *issuer) judge(c *jose.Claims, now time.Time, leeway time.Duration) error {
-	reason := iss.judgeAudience(c)
-	switch latest := now.Add(leeway); {
-	case reason != "":
-	case c.NotBefore.After(latest):
-		reason = "nbf: token not valid yet"
-	case c.IssuedAt.After(latest):
-		reason = "iat: token not valid yet"
-	case iss.maxTTL > 0 && c.Expiry.After(now.Add(iss.maxTTL)):
-		reason = "exp: later than MaxTTL allows"
-	case !now.Before(c.Expiry.Add(leeway)):
-		return refuse(ErrExpired, nil)
-	default:
-		return nil
-	}
-	return refuse(ErrInvalidToken, errors.New(reason))
-}
-
-// judgeAudience returns what is wrong with whom the token is for.
-func (iss *issuer) judgeAudience(c *jose.Claims) string {
-	switch {
-	case iss.anyAudience:
-	case !c.HasAudience() && len(iss.clientIDs) > 0:
-		if !slices.Contains(iss.clientIDs, c.Client()) {
-			return "client_id: not one of ClientIDs"
-		}
-	case c.HasAudience() && len(iss.audience) == 0:
-		return "aud: the token names an audience, and none is configured"
-	case len(iss.audience) > 0 && !c.IsFor(iss.audience):
-		return "aud: not the audience"
-	}
-	return ""
+	verified.Source = source.Source
+	return verified, nil
 }
 
 // Require returns a middleware that lets requests through whose claims pass check, and refuses others with 403
@@ -424,7 +228,7 @@ func Require(check func(context.Context, *Claims) error) func(http.Handler) http
 		return wrapped{next, func(w http.ResponseWriter, r *http.Request) {
 			id := identityOf(r.Context())
 			if err := id.pass(r.Context(), check); err != nil {
-				id.authenticator().refuse(w, r, id.trail().on(err), next)
+				id.authenticator().refuse(w, r, id.trail().On(err), next)
 				return
 			}
 			next.ServeHTTP(w, r.WithContext(id.admittedBy(r.Context(), check)))
@@ -447,7 +251,7 @@ func RequireScopes(scopes ...string) func(http.Handler) http.Handler {
 	return Require(func(_ context.Context, c *Claims) error {
 		for _, s := range scopes {
 			if !c.HasScope(s) {
-				return missingScope(strings.Join(scopes, " "))
+				return refusal.MissingScope(strings.Join(scopes, " "))
 			}
 		}
 		return nil
@@ -462,8 +266,3 @@ func isScope(s string) bool {
 	}
 	return s != ""
 }
-
-// missingScope is the error of RequireScopes: the scopes that are needed.
-type missingScope string
-
-func (missingScope) Error() string { return "a scope is missing" }

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wsauth/wsauth/internal/credential"
 	"github.com/wsauth/wsauth/internal/jose"
+	"github.com/wsauth/wsauth/internal/refusal"
 )
 
 // An identity is what a request's context says of who sent it. It is a context itself, which spares an allocation.
@@ -18,13 +20,13 @@ type identity struct {
 	auth   *Authenticator // nil: made by ContextWithClaims
 	claims *Claims        // nil: no token, behind Optional
 	checks []func(context.Context, *Claims) error
-	conn   *connection // has the claims, once there is a connection
-	source source      // of the token
-	seen   uint32      // how often Revoke was called before
+	conn   *connection       // has the claims, once there is a connection
+	source credential.Source // of the token
+	seen   uint32            // how often Revoke was called before
 }
 
 // newIdentity makes one with the claims in the same piece of memory.
-func newIdentity(ctx context.Context, a *Authenticator, from source, revocations uint32, c *jose.Claims) *identity {
+func newIdentity(ctx context.Context, a *Authenticator, from credential.Source, revocations uint32, c *jose.Claims) *identity {
 	id := new(struct {
 		identity
 		set claimSet
@@ -51,6 +53,8 @@ func (s *claimSet) fill(c *jose.Claims) *Claims {
 	return &s.Claims
 }
 
+func claimsOf(c *jose.Claims) *Claims { return new(claimSet).fill(c) }
+
 type identityKey struct{}
 
 func (id *identity) Value(key any) any {
@@ -68,10 +72,10 @@ func identityOf(ctx context.Context) *identity {
 // pass runs one check of Require. A nil identity passes none.
 func (id *identity) pass(ctx context.Context, check func(context.Context, *Claims) error) error {
 	if id == nil || id.claims == nil {
-		return refuse(ErrNoToken, nil)
+		return refusal.New(ErrNoToken, nil)
 	}
 	if err := check(ctx, id.claims); err != nil {
-		return refuseChecked(err)
+		return refusal.Checked(err)
 	}
 	return nil
 }
@@ -84,11 +88,11 @@ func (id *identity) admittedBy(ctx context.Context, check func(context.Context, 
 }
 
 // trail is what may be logged of the token.
-func (id *identity) trail() trail {
+func (id *identity) trail() refusal.Trail {
 	if id == nil || id.auth == nil || id.claims == nil {
-		return trail{}
+		return refusal.Trail{}
 	}
-	return trail{source: id.source, issuer: id.auth.policy.nameOf(id.claims)}
+	return refusal.Trail{Source: id.source.String(), Issuer: id.auth.policy.verifier.NameOf(id.claims.Issuer)}
 }
 
 // authenticator may return nil, which answers with the defaults.

@@ -15,8 +15,10 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/wsauth/wsauth/internal/credential"
 	"github.com/wsauth/wsauth/internal/gate"
 	"github.com/wsauth/wsauth/internal/jose"
+	"github.com/wsauth/wsauth/internal/refusal"
 )
 
 // A connection is a WebSocket whose life is tied to that of a token.
@@ -196,55 +198,57 @@ func (c *connection) awaitToken(ctx context.Context) bool {
 	c.ws.SetReadLimit(-1) // or the library would close with a code of its own
 	message, err := c.readFirst(ctx)
 	if err != nil {
-		c.refuse(ctx, err)
+		c.closeRefused(ctx, err)
 		return false
 	}
 	c.ws.SetReadLimit(32 << 10) // as coder/websocket begins
-	var trail trail
-	claims, err := c.auth.verify(ctx, message, &trail)
-	if err == nil {
-		err = c.seat.sit(claims)
-	}
+	verified, err := c.auth.verifyToken(ctx, credential.Credential{Token: message})
 	if err != nil {
-		c.refuse(ctx, trail.on(err))
+		c.closeRefused(ctx, err)
+		return false
+	}
+	claims := claimsOf(&verified.Claims)
+	if err := c.seat.sit(claims); err != nil {
+		c.closeRefused(ctx, verified.On(err))
 		return false
 	}
 	if c.prolong(nil, claims, time.Now()) != prolonged {
-		c.auth.logRefusal(ctx, trail.on(refuse(ErrNoToken, errors.New("the first message came too late"))))
+		late := refusal.New(ErrNoToken, errors.New("the first message came too late"))
+		c.auth.reportRefusal(ctx, verified.On(late))
 		c.close(c.ending())
 		return false
 	}
-	c.auth.logSuccess(ctx, EventAuthenticated, trail)
+	c.auth.reportVerified(ctx, EventAuthenticated, verified.Trail)
 	return true
 }
 
 func (c *connection) readFirst(ctx context.Context) (string, error) {
 	kind, r, err := c.ws.Reader(ctx)
 	if err != nil {
-		return "", refuse(ErrNoToken, err)
+		return "", refusal.New(ErrNoToken, err)
 	}
 	message, err := io.ReadAll(io.LimitReader(r, maxFirstMessage+1))
 	if err != nil {
-		return "", refuse(ErrNoToken, err)
+		return "", refusal.New(ErrNoToken, err)
 	}
 	if kind != websocket.MessageText || len(message) > maxFirstMessage {
-		return "", refuse(ErrMalformedRequest, errors.New("the first message is not text, or too long"))
+		return "", refusal.New(ErrMalformedRequest, errors.New("the first message is not text, or too long"))
 	}
 	if !bytes.HasPrefix(bytes.TrimLeft(message, " \t\r\n"), []byte("{")) {
 		return string(message), nil
 	}
 	token, err := jose.StringMember(message, "access_token")
 	if err != nil {
-		return "", refuse(ErrMalformedRequest, fmt.Errorf("the first message: %w", err))
+		return "", refusal.New(ErrMalformedRequest, fmt.Errorf("the first message: %w", err))
 	}
 	return token, nil
 }
 
-// refuse closes a connection for the reason that an HTTP response would have given.
-func (c *connection) refuse(ctx context.Context, err error) {
-	c.auth.logRefusal(ctx, err)
-	answer := answerTo(err)
-	c.close(closeFor(answer.close, answer.reason, err))
+// closeRefused closes a connection for the reason that an HTTP response would have given.
+func (c *connection) closeRefused(ctx context.Context, err error) {
+	c.auth.reportRefusal(ctx, err)
+	response := refusal.ResponseTo(err)
+	c.close(closeFor(websocket.StatusCode(response.CloseCode), response.Reason, err))
 }
 
 // finish ends the connection when serve has returned or panics.
@@ -383,7 +387,7 @@ func (c *connection) check(ctx context.Context, claims *Claims) error {
 	ctx = &identity{Context: ctx, auth: c.auth, claims: claims}
 	for _, check := range c.checks {
 		if err := check(ctx, claims); err != nil {
-			return refuseChecked(err)
+			return refusal.Checked(err)
 		}
 	}
 	return nil
@@ -397,7 +401,7 @@ func (c *connection) isStillAdmitted(ctx context.Context) bool {
 	}
 	err := c.check(ctx, c.claims.Load())
 	if err != nil {
-		c.refuse(ctx, err)
+		c.closeRefused(ctx, err)
 	}
 	return err == nil
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/wsauth/wsauth/internal/refusal"
 )
 
 // A registry knows the live connections of an Authenticator, to end them: http.Server does not know connections that
@@ -164,12 +166,12 @@ func (s *seats) take(claims *Claims) (seat, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.max > 0 && s.taken >= s.max {
-		return seat{}, refuse(ErrUnavailable, errors.New("MaxConnections"))
+		return seat{}, refusal.New(ErrUnavailable, errors.New("MaxConnections"))
 	}
 	taken := seat{in: s}
 	if claims == nil {
 		if s.waiting >= maxWaiting {
-			return seat{}, refuse(ErrUnavailable, errors.New("too many connections wait for their first message"))
+			return seat{}, refusal.New(ErrUnavailable, errors.New("too many connections wait for their first message"))
 		}
 		s.waiting++
 		taken.waiting = true
@@ -195,7 +197,7 @@ func (t *seat) count(claims *Claims) error {
 	}
 	who := subject{claims.Issuer, claims.Subject}
 	if t.in.bySubject[who] >= t.in.maxPerSubject {
-		return refuse(ErrTooMany, errors.New("MaxPerSubject"))
+		return refusal.New(ErrTooMany, errors.New("MaxPerSubject"))
 	}
 	if t.in.bySubject == nil {
 		t.in.bySubject = map[subject]int{}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/wsauth/wsauth/internal/refusal"
 )
 
 // An Event is what [Options.Observe] is told of. It has no token, and of its claims nothing but the issuer.
@@ -52,22 +54,22 @@ const (
 	EventKeysFailed    EventKind = "keys_failed"
 )
 
-func (a *Authenticator) observeVerified(ctx context.Context, kind EventKind, t trail) {
+func (a *Authenticator) observeVerified(ctx context.Context, kind EventKind, t refusal.Trail) {
 	if a.observe != nil {
-		a.observe(ctx, Event{Kind: kind, Issuer: t.issuer, Source: t.source.String()})
+		a.observe(ctx, Event{Kind: kind, Issuer: t.Issuer, Source: t.Source})
 	}
 }
 
-func (a *Authenticator) observeRefusal(ctx context.Context, r *refusal) {
+func (a *Authenticator) observeRefusal(ctx context.Context, r *refusal.Error) {
 	if a.observe != nil {
-		a.observe(ctx, Event{Kind: EventRefused, Issuer: r.issuer, Source: r.source.String(), Err: r, Reason: answerTo(r).reason})
+		a.observe(ctx, Event{Kind: EventRefused, Issuer: r.Issuer, Source: r.Source, Err: r, Reason: refusal.ResponseTo(r).Reason})
 	}
 }
 
 func (c *connection) observeOpened(ctx context.Context) {
 	if c.auth.observe != nil {
 		c.opened = time.Now()
-		c.auth.observe(ctx, Event{Kind: EventOpened, Issuer: c.auth.policy.nameOf(c.claims.Load())})
+		c.auth.observe(ctx, Event{Kind: EventOpened, Issuer: c.auth.policy.verifier.NameOf(c.claims.Load().Issuer)})
 	}
 }
 
@@ -76,7 +78,7 @@ func (c *connection) observeClosed(ctx context.Context) {
 		return
 	}
 	e := Event{
-		Kind: EventClosed, Issuer: c.auth.policy.nameOf(c.claims.Load()), Code: websocket.StatusAbnormalClosure, Duration: time.Since(c.opened),
+		Kind: EventClosed, Issuer: c.auth.policy.verifier.NameOf(c.claims.Load().Issuer), Code: websocket.StatusAbnormalClosure, Duration: time.Since(c.opened),
 	}
 	if code := c.gate.Code(); code != 0 {
 		e.Code = websocket.StatusCode(code)
@@ -85,12 +87,4 @@ func (c *connection) observeClosed(ctx context.Context) {
 		e.Err = cause
 	}
 	c.auth.observe(ctx, e)
-}
-
-// nameOf is the name in Options of the issuer of verified claims. One without a name accepts any iss.
-func (p *policy) nameOf(c *Claims) string {
-	if len(p.issuers) == 1 {
-		return p.issuers[0].name
-	}
-	return c.Issuer
 }

@@ -12,9 +12,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wsauth/wsauth/internal/credential"
 	"github.com/wsauth/wsauth/internal/jose"
 	"github.com/wsauth/wsauth/internal/jwks"
 	"github.com/wsauth/wsauth/internal/origin"
+	"github.com/wsauth/wsauth/internal/verify"
 )
 
 // Options is the whole policy of an [Authenticator]. The zero value of a field means its default; [New] finds
@@ -98,7 +100,7 @@ type Issuer struct {
 // [PublicKeys], [PublicKeysPEM] and [KeyFunc], and cannot be implemented elsewhere.
 type Keys interface {
 	// source checks the keys and returns what looks them up and the algorithms they could serve, or what is wrong.
-	source(setting) (keySource, jose.Algs, error)
+	source(setting) (verify.Keys, jose.Algs, error)
 }
 
 // A setting is what keys need to know of the options around them.
@@ -123,12 +125,6 @@ func (s setting) observeFetch() func(context.Context, int, time.Duration, error)
 	}
 }
 
-// A keySource finds the keys that may have signed a token. No key is [ErrInvalidToken]'s case; an error is an
-// outage, unless it is jwks.ErrUnknownKey or ErrInvalidToken.
-type keySource interface {
-	Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error)
-}
-
 // HMAC returns keys for HS256, HS384 and HS512. A secret serves those whose hash is not longer than it (RFC 7518
 // section 3.2): it needs at least 32 bytes for HS256, 48 for HS384, 64 for HS512. Several secrets are for
 // rotation, the first being the newest: each is tried, in the same time whichever fits. A token's kid is ignored.
@@ -136,7 +132,7 @@ func HMAC(secrets ...[]byte) Keys { return hmacKeys(secrets) }
 
 type hmacKeys [][]byte
 
-func (secrets hmacKeys) source(set setting) (keySource, jose.Algs, error) {
+func (secrets hmacKeys) source(set setting) (verify.Keys, jose.Algs, error) {
 	var keys []*jose.Key
 	var faults []error
 	for i, secret := range secrets {
@@ -160,13 +156,13 @@ func (secrets hmacKeys) source(set setting) (keySource, jose.Algs, error) {
 // P-521) or ed25519.PublicKey. A token's kid is ignored, and each key that fits its algorithm is tried.
 type PublicKeys []crypto.PublicKey
 
-func (p PublicKeys) source(setting) (keySource, jose.Algs, error) { return publicKeys(p) }
+func (p PublicKeys) source(setting) (verify.Keys, jose.Algs, error) { return publicKeys(p) }
 
 // PublicKeysPEM are [PublicKeys] as the text of PEM blocks, one for each key: PUBLIC KEY, RSA PUBLIC KEY or
 // CERTIFICATE. Of a certificate only the key counts: neither its dates nor who signed it are looked at.
 type PublicKeysPEM []byte
 
-func (p PublicKeysPEM) source(setting) (keySource, jose.Algs, error) {
+func (p PublicKeysPEM) source(setting) (verify.Keys, jose.Algs, error) {
 	keys, err := jose.ParsePEM(p)
 	if err != nil {
 		return nil, 0, err
@@ -174,7 +170,7 @@ func (p PublicKeysPEM) source(setting) (keySource, jose.Algs, error) {
 	return publicKeys(keys)
 }
 
-func publicKeys(all []crypto.PublicKey) (keySource, jose.Algs, error) {
+func publicKeys(all []crypto.PublicKey) (verify.Keys, jose.Algs, error) {
 	var keys []*jose.Key
 	var faults []error
 	for i, public := range all {
@@ -195,26 +191,20 @@ func publicKeys(all []crypto.PublicKey) (keySource, jose.Algs, error) {
 // ones; a key that cannot be used is an error of [New].
 type KeySet []byte
 
-func (s KeySet) source(setting) (keySource, jose.Algs, error) {
+func (s KeySet) source(setting) (verify.Keys, jose.Algs, error) {
 	set, err := jose.ParseStatic(s)
 	if err != nil {
 		return nil, 0, err
 	}
-	return static{set}, set.Algs(), nil
+	return verify.Static{Set: set}, set.Algs(), nil
 }
 
-type static struct{ set *jose.Set }
-
-func (s static) Keys(_ context.Context, h jose.Header) ([]*jose.Key, error) {
-	return s.set.Find(h), nil
-}
-
-func staticSet(keys []*jose.Key, faults []error) (keySource, jose.Algs, error) {
+func staticSet(keys []*jose.Key, faults []error) (verify.Keys, jose.Algs, error) {
 	if len(faults) > 0 {
 		return nil, 0, errors.Join(faults...)
 	}
 	set := jose.NewSet(keys)
-	return static{set}, set.Algs(), nil
+	return verify.Static{Set: set}, set.Algs(), nil
 }
 
 // JWKS is the key set that an issuer publishes. It is fetched when first needed, kept, and refreshed in the
@@ -238,7 +228,7 @@ type JWKS struct {
 	MaxStale time.Duration
 }
 
-func (j JWKS) source(set setting) (keySource, jose.Algs, error) {
+func (j JWKS) source(set setting) (verify.Keys, jose.Algs, error) {
 	var faults []error
 	url, what := j.URL, "URL"
 	if url == "" {
@@ -270,7 +260,7 @@ func (j JWKS) source(set setting) (keySource, jose.Algs, error) {
 //   - an error where keys are not to be had: 503, unless the error is [ErrInvalidToken] or [ErrRevoked].
 type KeyFunc func(ctx context.Context, kid, alg string) (key any, err error)
 
-func (f KeyFunc) source(setting) (keySource, jose.Algs, error) {
+func (f KeyFunc) source(setting) (verify.Keys, jose.Algs, error) {
 	if f == nil {
 		return nil, 0, errors.New("a nil KeyFunc")
 	}
@@ -310,26 +300,12 @@ type OptionError struct {
 
 func (e *OptionError) Error() string { return "wsauth: " + e.Field + ": " + e.Reason }
 
-// issuer is an Issuer that was found good.
-type issuer struct {
-	name        string
-	audience    []string
-	clientIDs   []string
-	anyAudience bool
-	keys        keySource
-	algs        jose.Algs
-	lasting     bool   // a key is the same each time it is looked up
-	typ         string // as jose.MediaType has it
-	maxTTL      time.Duration
-}
-
 // policy is Options that were found good. What is not set is at its default.
 type policy struct {
-	issuers    []issuer
-	extractors []Extractor
-	origins    []origin.Origin
-	leeway     time.Duration
-	realm      string // with quotes
+	verifier *verify.Verifier
+	places   []credential.Place
+	origins  credential.Origins
+	realm    string // with quotes
 }
 
 // checker collects the faults of Options.
@@ -340,20 +316,21 @@ func (c *checker) fault(field, format string, args ...any) {
 }
 
 func (o *Options) check() (*policy, error) {
-	c := new(checker)
-	p := &policy{leeway: max(o.Leeway, 0)}
+	c, p := new(checker), new(policy)
+	leeway := max(o.Leeway, 0)
 	if o.Leeway == 0 {
-		p.leeway = 30 * time.Second
+		leeway = 30 * time.Second
 	}
 	if len(o.Issuers) == 0 {
 		c.fault("Issuers", "at least one is needed")
 	}
+	var issuers []verify.Issuer
 	for i := range o.Issuers {
 		field := fmt.Sprintf("Issuers[%d]", i)
-		p.issuers = append(p.issuers, c.issuer(field, &o.Issuers[i], o))
+		issuers = append(issuers, c.issuer(field, &o.Issuers[i], o))
 		c.name(field+".Name", o.Issuers, i)
 	}
-	p.extractors = c.extractors(o.Extractors)
+	p.places = c.places(o.Extractors)
 	for i, text := range o.Origins {
 		parsed, err := origin.ParsePattern(text)
 		if err != nil {
@@ -368,6 +345,7 @@ func (o *Options) check() (*policy, error) {
 	if len(c.faults) > 0 {
 		return nil, errors.Join(c.faults...)
 	}
+	p.verifier = verify.New(issuers, leeway, o.CacheSize)
 	return p, nil
 }
 
@@ -391,10 +369,10 @@ func (c *checker) name(field string, all []Issuer, i int) {
 	}
 }
 
-func (c *checker) issuer(field string, in *Issuer, o *Options) issuer {
-	out := issuer{
-		name: in.Name, audience: slices.Clone(in.Audience), clientIDs: slices.Clone(in.ClientIDs),
-		anyAudience: in.AnyAudience, typ: jose.MediaType(in.Type), maxTTL: in.MaxTTL,
+func (c *checker) issuer(field string, in *Issuer, o *Options) verify.Issuer {
+	out := verify.Issuer{
+		Name: in.Name, Audience: slices.Clone(in.Audience), ClientIDs: slices.Clone(in.ClientIDs),
+		AnyAudience: in.AnyAudience, Type: jose.MediaType(in.Type), MaxTTL: in.MaxTTL,
 	}
 	narrow := c.algorithms(field+".Algorithms", in.Algorithms)
 	if v := reflect.ValueOf(in.Keys); in.Keys == nil || v.Kind() == reflect.Pointer && v.IsNil() { // (*JWKS)(nil)
@@ -404,11 +382,11 @@ func (c *checker) issuer(field string, in *Issuer, o *Options) issuer {
 			c.fault(field+".Keys", "%v", fault)
 		}
 	} else {
-		out.keys, out.algs = source, algs&narrow
+		out.Keys, out.Algs = source, algs&narrow
 		_, asked := source.(called)
-		out.lasting = !asked
+		out.Lasting = !asked
 		c.fit(field, in, algs, narrow)
-		public, anybody := out.algs&^jose.HMACAlgs != 0, len(in.Audience)+len(in.ClientIDs) == 0
+		public, anybody := out.Algs&^jose.HMACAlgs != 0, len(in.Audience)+len(in.ClientIDs) == 0
 		if public && anybody && !in.AnyAudience {
 			c.fault(field+".Audience", "missing: public keys sign for many audiences; name yours, or set AnyAudience")
 		}
@@ -477,22 +455,21 @@ func (c *checker) fit(field string, in *Issuer, algs, narrow jose.Algs) {
 	}
 }
 
-func (c *checker) extractors(in []Extractor) []Extractor {
+func (c *checker) places(in []Extractor) (out []credential.Place) {
 	if len(in) == 0 {
-		return []Extractor{FromHeader(), FromQuery("access_token"), FromCookie("access_token")}
+		in = []Extractor{FromHeader(), FromQuery("access_token"), FromCookie("access_token")}
 	}
 	for i, x := range in {
 		field := fmt.Sprintf("Extractors[%d]", i)
-		if reason := x.fault(); reason != "" {
+		if reason := x.place.Fault(); reason != "" {
 			c.fault(field, "%s", reason)
 		}
-		for j := range i {
-			if x.from != fromFunc && in[j].from == x.from && in[j].name == x.name {
-				c.fault(field, "the same as Extractors[%d]", j)
-			}
+		if j := slices.IndexFunc(out, x.place.Is); j >= 0 {
+			c.fault(field, "the same as Extractors[%d]", j)
 		}
+		out = append(out, x.place)
 	}
-	return slices.Clone(in)
+	return out
 }
 
 func (c *checker) realm(realm string) string {

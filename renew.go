@@ -5,7 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/wsauth/wsauth/internal/credential"
 	"github.com/wsauth/wsauth/internal/jose"
+	"github.com/wsauth/wsauth/internal/refusal"
 )
 
 // renewal costs a signature, so that a connection has so many at once, and one more in each interval.
@@ -28,54 +30,59 @@ const (
 func Renew(ctx context.Context, token string) (*Claims, error) {
 	id := identityOf(ctx)
 	if id == nil || id.conn == nil {
-		return nil, refuse(ErrForbidden, errors.New("Renew without a connection in the context"))
+		return nil, refusal.New(ErrForbidden, errors.New("Renew without a connection in the context"))
 	}
-	var trail trail
-	claims, err := id.conn.renew(ctx, token, &trail)
+	claims, trail, err := id.conn.renew(ctx, token)
 	if err != nil {
-		err = trail.on(err)
-		id.auth.logRefusal(ctx, err)
+		err = trail.On(err)
+		id.auth.reportRefusal(ctx, err)
 		return nil, err
 	}
-	id.auth.logSuccess(ctx, EventRenewed, trail)
+	id.auth.reportVerified(ctx, EventRenewed, trail)
 	return claims, nil
 }
 
-func (c *connection) renew(ctx context.Context, token string, trail *trail) (*Claims, error) {
+func (c *connection) renew(ctx context.Context, token string) (*Claims, refusal.Trail, error) {
 	if c.hasEnded() {
-		return nil, c.tooLate()
+		return nil, refusal.Trail{}, c.tooLate()
 	}
 	if !c.mayRenew(time.Now()) {
-		return nil, refuse(ErrTooMany, errors.New("too many renewals"))
+		return nil, refusal.Trail{}, refusal.New(ErrTooMany, errors.New("too many renewals"))
 	}
 	revocations := c.auth.live.revocations.Load()
-	claims, err := c.auth.verify(ctx, token, trail)
+	verified, err := c.auth.verifyToken(ctx, credential.Credential{Token: token})
 	if err != nil {
-		return nil, err
+		return nil, verified.Trail, err
 	}
+	claims := claimsOf(&verified.Claims)
 	// From here on Revoke finds the new claims, and what was revoked before, the checks find: but for a KeyFunc, which may
 	// have been asked too early.
 	defer c.propose(claims)()
 	if c.auth.live.revocations.Load() != revocations {
-		if _, err := c.auth.verify(ctx, token, trail); err != nil {
-			return nil, err
+		if _, err := c.auth.verifyToken(ctx, credential.Credential{Token: token}); err != nil {
+			return nil, verified.Trail, err
 		}
 	}
+	return claims, verified.Trail, c.replace(ctx, claims)
+}
+
+// replace gives the connection new claims, if they are the same person's and every check admits them.
+func (c *connection) replace(ctx context.Context, claims *Claims) error {
 	for {
 		current := c.claims.Load()
 		if err := current.samePerson(claims); err != nil {
-			return nil, refuse(ErrInvalidToken, err)
+			return refusal.New(ErrInvalidToken, err)
 		}
 		if err := c.check(ctx, claims); err != nil {
-			return nil, err
+			return err
 		}
 		switch c.prolong(current, claims, time.Now()) {
 		case prolonged:
-			return claims, nil
+			return nil
 		case tooLate:
-			return nil, c.tooLate()
+			return c.tooLate()
 		case withdrawn:
-			return nil, refuse(ErrRevoked, nil)
+			return refusal.New(ErrRevoked, nil)
 		}
 		// Another renewal came first, perhaps with a later token.
 	}
@@ -108,7 +115,7 @@ func (c *connection) tooLate() error {
 	if c.ranOut() {
 		go c.close(c.ending()) // the timer may be late; a callback for pings must not wait for the peer
 	}
-	return refuse(ErrExpired, errors.New("the connection has ended"))
+	return refusal.New(ErrExpired, errors.New("the connection has ended"))
 }
 
 // mayRenew counts an attempt, unless there were too many.

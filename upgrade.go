@@ -8,21 +8,22 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
 
+	"github.com/wsauth/wsauth/internal/credential"
 	"github.com/wsauth/wsauth/internal/gate"
+	"github.com/wsauth/wsauth/internal/refusal"
 )
 
 // Close codes of the IANA WebSocket Close Code Number Registry that a browser can read, unlike the status of a
 // refused handshake. Besides, 1001 says that the server is shutting down, and 1013 to try again later.
 const (
-	StatusUnauthorized websocket.StatusCode = 3000 // the token has ended, or there is none, or a bad one
-	StatusForbidden    websocket.StatusCode = 3003 // Require, or a foreign origin
-	StatusTimeout      websocket.StatusCode = 3008 // the first message came too late
+	StatusUnauthorized websocket.StatusCode = refusal.CloseUnauthorized // the token has ended, or there is none, or a bad one
+	StatusForbidden    websocket.StatusCode = refusal.CloseForbidden    // Require, or a foreign origin
+	StatusTimeout      websocket.StatusCode = refusal.CloseTimeout      // the first message came too late
 )
 
 // markerProtocol is selected for clients of applications that have no subprotocol of their own: a browser gives a
@@ -142,9 +143,7 @@ func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.
 
 // takesForToken reports whether an entry of Sec-WebSocket-Protocol would be read as a token: a token is never selected.
 func (a *Authenticator) takesForToken(protocol string) bool {
-	return !a.isZero() && slices.ContainsFunc(a.policy.extractors, func(x Extractor) bool {
-		return x.from == fromSubprotocol && strings.EqualFold(protocol[:min(len(protocol), len(x.name))], x.name)
-	})
+	return !a.isZero() && slices.ContainsFunc(a.policy.places, func(p credential.Place) bool { return p.Takes(protocol) })
 }
 
 // awaitsToken reports whether ctx is that of a connection whose client has shown no token yet: nothing of the
@@ -167,14 +166,14 @@ type upgrader struct {
 const maxRefusing = 256
 
 func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id, err := u.authenticate(r)
+	id, err := u.identify(r)
 	if err != nil {
 		u.auth.refuse(w, r, err, u)
 		return
 	}
 	seat, err := u.admit(id)
 	if err != nil {
-		u.auth.refuse(w, r, id.trail().on(err), u)
+		u.auth.refuse(w, r, id.trail().On(err), u)
 		return
 	}
 	c, ctx := u.connect(w, r, id, seat)
@@ -192,20 +191,20 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 }
 
-// authenticate returns an identity. It has no claims if they are to come with the first message.
-func (u *upgrader) authenticate(r *http.Request) (*identity, error) {
+// identify returns an identity. It has no claims if they are to come with the first message.
+func (u *upgrader) identify(r *http.Request) (*identity, error) {
 	a := u.auth
 	if a.isZero() {
-		return nil, refuse(ErrUnavailable, errZero)
+		return nil, refusal.New(ErrUnavailable, errZero)
 	}
 	if a.live.isDown() {
-		return nil, refuse(ErrUnavailable, http.ErrServerClosed)
+		return nil, refusal.New(ErrUnavailable, http.ErrServerClosed)
 	}
-	if err := a.policy.checkOrigin(r); err != nil {
+	if err := a.policy.origins.Check(r); err != nil {
 		return nil, err
 	}
 	id, _, err := a.identify(r)
-	if u.opts.FirstMessage > 0 && isNoToken(err) && isHandshake(r) {
+	if u.opts.FirstMessage > 0 && refusal.IsNoToken(err) && credential.IsHandshake(r) {
 		return &identity{auth: a}, nil
 	}
 	return id, err
@@ -216,7 +215,7 @@ func (u *upgrader) admit(id *identity) (seat, error) {
 	taken, err := u.seats.take(id.claims)
 	if err == nil && !u.auth.live.begin() {
 		taken.leave()
-		err = refuse(ErrUnavailable, http.ErrServerClosed)
+		err = refusal.New(ErrUnavailable, http.ErrServerClosed)
 	}
 	return taken, err
 }
@@ -266,7 +265,7 @@ func (u *upgrader) acceptGated(w http.ResponseWriter, r *http.Request, onClose f
 // closeRefused completes a handshake that is refused, to close it with the reason, and reports whether it answered the
 // request. Nothing of what the client sends is read but its close frame.
 func (u *upgrader) closeRefused(w http.ResponseWriter, r *http.Request, err error) bool {
-	if !u.opts.CloseOnRefusal || !isHandshake(r) || !canHijack(w) {
+	if !u.opts.CloseOnRefusal || !credential.IsHandshake(r) || !canHijack(w) {
 		return false
 	}
 	defer u.refusing.Add(-1)
@@ -275,9 +274,9 @@ func (u *upgrader) closeRefused(w http.ResponseWriter, r *http.Request, err erro
 	}
 	ws, gated := u.acceptGated(w, r, func(error) {})
 	if ws != nil {
-		answer := answerTo(err)
+		response := refusal.ResponseTo(err)
 		gated.Shut(err, time.Now().Add(min(u.opts.Grace, time.Second)))
-		ws.Close(answer.close, answer.reason)
+		ws.Close(websocket.StatusCode(response.CloseCode), response.Reason)
 	}
 	return true
 }

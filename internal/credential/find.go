@@ -1,0 +1,320 @@
+// Package credential finds the one token of a request, takes it out of sight, and knows what its place demands: a
+// WebSocket handshake, or an Origin.
+package credential
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+
+	"github.com/wsauth/wsauth/internal/jose"
+	"github.com/wsauth/wsauth/internal/refusal"
+)
+
+// A Place is where a request may carry its token. The zero value is none.
+type Place struct {
+	Source Source
+	Name   string // of the query parameter or cookie, or the subprotocol's prefix
+	Func   func(*http.Request) (string, error)
+}
+
+// A Source is a kind of Place.
+type Source uint8
+
+// The sources. All but FromCookie are explicit: somebody put the token there for this request.
+const (
+	FromNowhere Source = iota
+	FromHeader
+	FromQuery
+	FromCookie
+	FromSubprotocol
+	FromFunc
+)
+
+func (s Source) String() string {
+	return [...]string{"", "header", "query", "cookie", "subprotocol", "func"}[s]
+}
+
+// Fault says what is wrong with a place as an option; empty: nothing.
+func (p Place) Fault() string {
+	switch p.Source {
+	case FromNowhere:
+		return "the zero Extractor"
+	case FromQuery:
+		if p.Name == "" {
+			return "FromQuery without a name"
+		}
+	case FromCookie, FromSubprotocol:
+		if !isHTTPToken(p.Name) {
+			return "a name that is empty, or has a character that no cookie name or subprotocol has"
+		}
+	case FromFunc:
+		if p.Func == nil {
+			return "FromFunc(nil)"
+		}
+	}
+	return ""
+}
+
+// Is reports whether two places are the same.
+func (p Place) Is(other Place) bool {
+	return p.Source != FromFunc && other.Source == p.Source && other.Name == p.Name
+}
+
+// Takes reports whether an entry of Sec-WebSocket-Protocol would be read as a token: a token is never selected.
+func (p Place) Takes(protocol string) bool {
+	return p.Source == FromSubprotocol && strings.EqualFold(protocol[:min(len(protocol), len(p.Name))], p.Name)
+}
+
+// isHTTPToken reports whether s is a token of RFC 9110 section 5.6.2.
+func isHTTPToken(s string) bool {
+	for _, b := range []byte(s) {
+		if b <= ' ' || b >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, b) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// A Credential is a token and where it was.
+type Credential struct {
+	Token  string
+	Source Source
+}
+
+var (
+	errTwice     = errors.New("more than one token")
+	errMalformed = errors.New("a token that is malformed")
+	errPlace     = errors.New("a token in the query or a subprotocol of what is no WebSocket handshake: " +
+		"GET with Connection: Upgrade and Upgrade: websocket")
+)
+
+// Find finds the one token of a request and checks what its source demands. Its errors are refusals.
+func Find(r *http.Request, places []Place, origins Origins) (Credential, error) {
+	var found Credential
+	for _, p := range places {
+		if p.Source == FromCookie {
+			continue
+		}
+		token, err := p.find(r)
+		if err == nil && token != "" && found.Token != "" {
+			err = errTwice
+		}
+		if err != nil {
+			return Credential{Source: p.Source}, refusal.New(refusal.MalformedRequest, err)
+		}
+		if token != "" {
+			found = Credential{token, p.Source}
+		}
+	}
+	if found.Token != "" {
+		return found, nil
+	}
+	for _, p := range places {
+		if p.Source != FromCookie {
+			continue
+		}
+		token, err := cookie(r, p.Name)
+		if err != nil {
+			return Credential{Source: FromCookie}, refusal.New(refusal.MalformedRequest, err)
+		}
+		if token != "" {
+			return Credential{token, FromCookie}, origins.checkCookie(r)
+		}
+	}
+	return Credential{}, refusal.New(refusal.NoToken, nil)
+}
+
+// find returns the token of an explicit place; empty: there is none.
+func (p Place) find(r *http.Request) (string, error) {
+	var token string
+	var err error
+	switch p.Source {
+	case FromHeader:
+		return bearer(r.Header["Authorization"])
+	case FromFunc:
+		if token, err = p.Func(r); err != nil {
+			return "", errMalformed
+		}
+		return token, nil
+	case FromQuery:
+		token, err = queryToken(r.URL.RawQuery, p.Name)
+	case FromSubprotocol:
+		token, err = subprotocolToken(r.Header["Sec-Websocket-Protocol"], p.Name)
+	}
+	if err == nil && token != "" && !IsHandshake(r) {
+		err = errPlace
+	}
+	return token, err
+}
+
+// bearer reads the Authorization header (RFC 6750 section 2.1): the scheme, one space, a b64token.
+func bearer(values []string) (string, error) {
+	if len(values) == 0 {
+		return "", nil
+	}
+	if len(values) > 1 {
+		return "", errTwice
+	}
+	const scheme = "bearer"
+	v := values[0]
+	if len(v) < len(scheme) || !strings.EqualFold(v[:len(scheme)], scheme) {
+		return "", nil
+	}
+	v = v[len(scheme):]
+	if v != "" && v[0] != ' ' && isHTTPToken(v[:1]) {
+		return "", nil // the name of a longer scheme
+	}
+	if len(v) < 2 || v[0] != ' ' {
+		return "", errMalformed
+	}
+	return v[1:], nil
+}
+
+// Judge says of a token that was refused if it is no b64token at all, which makes the request malformed. One that was
+// read is a b64token, and one that is too long is not looked at: the answer is not worth reading a megabyte.
+func (c Credential) Judge(err error) error {
+	if c.Source == FromHeader && errors.Is(err, jose.ErrForm) && !isB64Token(c.Token) {
+		return refusal.New(refusal.MalformedRequest, errMalformed)
+	}
+	return err
+}
+
+func isB64Token(s string) bool {
+	for i := range len(s) {
+		if !b64TokenByte[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+var b64TokenByte = func() (is [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=") {
+		is[c] = true
+	}
+	return is
+}()
+
+// queryToken scans a raw query for the parameter name; url.ParseQuery would build a map of everything first.
+func queryToken(query, name string) (string, error) {
+	token, found := "", false
+	for rest := query; rest != ""; {
+		var pair string
+		pair, rest, _ = strings.Cut(rest, "&")
+		if !isParameter(pair, name) {
+			continue
+		}
+		if found {
+			return "", errTwice
+		}
+		found = true
+		if strings.Contains(pair, ";") {
+			return "", errMalformed
+		}
+		_, value, _ := strings.Cut(pair, "=")
+		token = value
+		if strings.ContainsAny(value, "%+") {
+			var err error
+			if token, err = url.QueryUnescape(value); err != nil {
+				return "", errMalformed
+			}
+		}
+	}
+	if found && token == "" {
+		return "", errMalformed
+	}
+	return token, nil
+}
+
+// isParameter reports whether a pair of a raw query is of the parameter name, also where that is spelled with escapes, or
+// stands behind a semicolon.
+func isParameter(pair, name string) bool {
+	if strings.Contains(pair, ";") {
+		for part := range strings.SplitSeq(pair, ";") {
+			if isParameter(part, name) {
+				return true
+			}
+		}
+		return false
+	}
+	key, _, _ := strings.Cut(pair, "=")
+	return len(key)-2*strings.Count(key, "%") == len(name) && unescapesTo(key, name)
+}
+
+// unescapesTo reports whether url.QueryUnescape would make name of key, without the memory that it takes. Where that
+// says that key is malformed, url.ParseQuery drops the pair.
+func unescapesTo(key, name string) bool {
+	for i := range len(name) {
+		c := key[0]
+		key = key[1:]
+		switch c {
+		case '+':
+			c = ' '
+		case '%':
+			var decoded [1]byte
+			if _, err := hex.Decode(decoded[:], []byte(key[:2])); err != nil {
+				return false
+			}
+			c, key = decoded[0], key[2:]
+		}
+		if c != name[i] {
+			return false
+		}
+	}
+	return key == ""
+}
+
+// subprotocolToken finds the entry with the prefix among the protocols that a client offers.
+func subprotocolToken(values []string, prefix string) (string, error) {
+	token, found := "", false
+	for _, v := range values {
+		for entry := range strings.SplitSeq(v, ",") {
+			rest, ok := strings.CutPrefix(strings.TrimSpace(entry), prefix)
+			if !ok {
+				continue
+			}
+			if found {
+				return "", errTwice
+			}
+			found, token = true, rest
+		}
+	}
+	if !found || strings.Contains(token, ".") {
+		return token, nil
+	}
+	// A JWT has dots, its base64url form has none. Kubernetes' API server takes tokens in this form.
+	decoded, err := base64.RawURLEncoding.Strict().DecodeString(token)
+	if err != nil || len(decoded) == 0 {
+		return "", errMalformed
+	}
+	return string(decoded), nil
+}
+
+// cookie finds a cookie as net/http does (http.Request.Cookie), but without reading all the others, and refuses
+// one that is there twice: a sibling domain can set a second one, and which comes first is the browser's choice.
+func cookie(r *http.Request, name string) (string, error) {
+	value, found := "", false
+	for _, line := range r.Header["Cookie"] {
+		for line != "" {
+			var part string
+			part, line, _ = strings.Cut(line, ";")
+			key, v, _ := strings.Cut(textproto.TrimString(part), "=")
+			if textproto.TrimString(key) != name {
+				continue
+			}
+			if found {
+				return "", errTwice
+			}
+			found, value = true, v
+		}
+	}
+	if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+		value = value[1 : len(value)-1]
+	}
+	return value, nil
+}

@@ -1,0 +1,28 @@
+package credential
+
+import (
+	"net/http"
+	"strings"
+)
+
+// IsHandshake reports whether r opens a WebSocket (RFC 6455 section 4.2.1).
+func IsHandshake(r *http.Request) bool {
+	return r.Method == http.MethodGet && headerContains(r.Header["Connection"], "upgrade") && headerContains(r.Header["Upgrade"], "websocket")
+}
+
+// MayUpgrade reports whether any handler could take r for a handshake: whatever has an Upgrade header, a WebSocket
+// key, or the CONNECT of RFC 8441. Being wrong here would let a cookie in without its Origin.
+func MayUpgrade(r *http.Request) bool {
+	return len(r.Header["Upgrade"]) > 0 || len(r.Header["Sec-Websocket-Key"]) > 0 || r.Method == http.MethodConnect
+}
+
+func headerContains(values []string, token string) bool {
+	for _, v := range values {
+		for entry := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.Trim(entry, " \t"), token) {
+				return true
+			}
+		}
+	}
+	return false
+}

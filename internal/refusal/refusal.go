@@ -1,0 +1,153 @@
+// Package refusal has the kinds of refusal: what each is called on the wire, what an HTTP response or a close frame says
+// of it, and what may be logged.
+package refusal
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+)
+
+// The kinds. Expired and Revoked are InvalidToken, too.
+var (
+	NoToken          = errors.New("wsauth: no token")
+	MalformedRequest = errors.New("wsauth: malformed request")
+	InvalidToken     = errors.New("wsauth: invalid token")
+	Expired          = error(invalid("wsauth: token expired"))
+	Revoked          = error(invalid("wsauth: token revoked"))
+	Forbidden        = errors.New("wsauth: forbidden")
+	Origin           = errors.New("wsauth: foreign origin")
+	Unavailable      = errors.New("wsauth: not available")
+	TooMany          = errors.New("wsauth: too many connections or renewals")
+)
+
+// invalid is a kind of InvalidToken.
+type invalid string
+
+func (e invalid) Error() string        { return string(e) }
+func (e invalid) Is(target error) bool { return target == InvalidToken }
+
+// KindOf finds the kind of an error that came from the application; by default it is of the kind otherwise.
+func KindOf(err, otherwise error) error {
+	for _, kind := range []error{Expired, Revoked, InvalidToken, Unavailable} {
+		if errors.Is(err, kind) {
+			return kind
+		}
+	}
+	return otherwise
+}
+
+// An Error is a refusal of one of the kinds, with its cause and what a log line needs.
+type Error struct {
+	Kind    error
+	Cause   error // may be nil
+	Checked bool  // by a check of the application, whose text may have claims in it
+	Trail
+}
+
+// A Trail is what is known about a token that may be logged.
+type Trail struct {
+	Source string // where the token was
+	Issuer string // of the options, never of a token
+	KeyID  string
+}
+
+// New returns an Error. The cause may be nil.
+func New(kind, cause error) error { return &Error{Kind: kind, Cause: cause} }
+
+// Checked returns the refusal for what a check of the application returned.
+func Checked(err error) error {
+	return &Error{Kind: KindOf(err, Forbidden), Cause: err, Checked: true}
+}
+
+// On returns a refusal with what the trail knows and it does not know yet.
+func (t Trail) On(err error) error {
+	if r, ok := err.(*Error); ok {
+		r.Source, r.Issuer, r.KeyID = cmp.Or(r.Source, t.Source), cmp.Or(r.Issuer, t.Issuer), cmp.Or(r.KeyID, t.KeyID)
+	}
+	return err
+}
+
+func (r *Error) Error() string {
+	if r.Cause == nil || r.Cause == r.Kind {
+		return r.Kind.Error()
+	}
+	return r.Kind.Error() + ": " + r.Cause.Error()
+}
+
+func (r *Error) Unwrap() []error {
+	if r.Cause == nil {
+		return []error{r.Kind}
+	}
+	return []error{r.Kind, r.Cause}
+}
+
+// Logged is the reason for the log.
+func (r *Error) Logged() string {
+	if r.Checked {
+		return r.Kind.Error()
+	}
+	return r.Error()
+}
+
+// IsNoToken looks at the refusal only: a cause that an application made must not open what is optional.
+func IsNoToken(err error) bool {
+	var r *Error
+	return errors.As(err, &r) && r.Kind == NoToken
+}
+
+// MissingScope is the error of a check for scopes: the scopes that are needed.
+type MissingScope string
+
+func (MissingScope) Error() string { return "a scope is missing" }
+
+// Close codes of the IANA WebSocket Close Code Number Registry, and of RFC 6455 section 7.4.1.
+const (
+	closeInternalError = 1011
+	closeTryAgainLater = 1013
+	CloseUnauthorized  = 3000
+	CloseForbidden     = 3003
+	CloseTimeout       = 3008
+)
+
+// A Response is what a client learns of a refusal: by HTTP, or where a handshake is completed to say it, by a close
+// frame, whose reason is a word that a program can compare.
+type Response struct {
+	Status    int
+	Challenge bool
+	Code      string // of RFC 6750 section 3.1
+	Text      string // constant and safe within quotes
+	CloseCode int
+	Reason    string
+}
+
+var responses = []struct {
+	kind error
+	Response
+}{
+	{TooMany, Response{http.StatusTooManyRequests, false, "", "too many connections", closeTryAgainLater, "too_many_connections"}},
+	{Unavailable, Response{http.StatusServiceUnavailable, false, "", "not available now", closeTryAgainLater, "temporarily_unavailable"}},
+	{NoToken, Response{http.StatusUnauthorized, true, "", "a token is needed", CloseUnauthorized, "token_required"}},
+	{MalformedRequest, Response{http.StatusBadRequest, true, "invalid_request",
+		"more than one token, or one that is malformed or misplaced", CloseUnauthorized, "invalid_request"}},
+	{Expired, Response{http.StatusUnauthorized, true, "invalid_token", "token expired", CloseUnauthorized, "invalid_token"}},
+	{Revoked, Response{http.StatusUnauthorized, true, "invalid_token", "token revoked", CloseUnauthorized, "invalid_token"}},
+	{InvalidToken, Response{http.StatusUnauthorized, true, "invalid_token", "token not valid", CloseUnauthorized, "invalid_token"}},
+	{Forbidden, Response{http.StatusForbidden, true, "insufficient_scope", "the token does not allow this",
+		CloseForbidden, "insufficient_scope"}},
+	{Origin, Response{http.StatusForbidden, false, "", "foreign origin", CloseForbidden, "foreign_origin"}},
+}
+
+// ResponseTo returns the response to an error: that of its kind, or 500 where it is no refusal.
+func ResponseTo(err error) Response {
+	var r *Error
+	if errors.As(err, &r) {
+		err = r.Kind // and not that of a cause
+	}
+	for _, known := range responses {
+		if errors.Is(err, known.kind) {
+			return known.Response
+		}
+	}
+	return Response{http.StatusInternalServerError, false, "", "internal server error", closeInternalError, "internal_error"}
+}

@@ -1,0 +1,122 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/wsauth/wsauth/internal/jose"
+	"github.com/wsauth/wsauth/internal/jwks"
+	"github.com/wsauth/wsauth/internal/refusal"
+)
+
+// An Issuer binds together what belongs together: a key of one issuer never verifies a token of another.
+type Issuer struct {
+	Name        string
+	Audience    []string
+	ClientIDs   []string
+	AnyAudience bool
+	Keys        Keys
+	Algs        jose.Algs
+	Lasting     bool   // a key is the same each time it is looked up
+	Type        string // as jose.MediaType has it
+	MaxTTL      time.Duration
+}
+
+// Keys finds the keys that may have signed a token. No key is the token's fault; an error is an outage, unless it is
+// jwks.ErrUnknownKey or refusal.InvalidToken.
+type Keys interface {
+	Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error)
+}
+
+// Static are keys that never change.
+type Static struct{ Set *jose.Set }
+
+// Keys returns those of the set.
+func (s Static) Keys(_ context.Context, h jose.Header) ([]*jose.Key, error) {
+	return s.Set.Find(h), nil
+}
+
+// verifySignature returns the key that made the signature of t.
+func (iss *Issuer) verifySignature(ctx context.Context, t *jose.Token) (*jose.Key, error) {
+	keys, err := iss.find(ctx, t.Header)
+	if err != nil {
+		return nil, err
+	}
+	var verifiedBy *jose.Key
+	for _, k := range keys { // all of them: the time must not tell which secret it was
+		if t.VerifiedBy(k) {
+			verifiedBy = k
+		}
+	}
+	if verifiedBy == nil {
+		return nil, refusal.New(refusal.InvalidToken, errors.New("the signature is not valid"))
+	}
+	return verifiedBy, nil
+}
+
+// find returns the keys that may have signed a token with this header, or a refusal.
+func (iss *Issuer) find(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
+	keys, err := iss.Keys.Keys(ctx, h)
+	switch {
+	case errors.Is(err, jwks.ErrUnknownKey), errors.Is(err, refusal.InvalidToken):
+		return nil, refusal.New(refusal.KindOf(err, refusal.InvalidToken), err)
+	case err != nil:
+		return nil, refusal.New(refusal.Unavailable, err)
+	case len(keys) == 0:
+		return nil, refusal.New(refusal.InvalidToken, jwks.ErrUnknownKey)
+	}
+	return keys, nil
+}
+
+// checkHeader is RFC 8725 sections 3.1 and 3.12: the algorithm is one that was asked for, and the token is of the
+// kind that belongs here. An ID token or a logout token has the same issuer and the same keys.
+func (iss *Issuer) checkHeader(h jose.Header) error {
+	if !iss.Algs.Has(h.Alg) {
+		return errors.New("alg: not one that the issuer's keys and Algorithms allow")
+	}
+	if iss.Type != "" && h.Type != iss.Type {
+		return errors.New("typ: not the Type of the issuer")
+	}
+	if iss.Type == "" && h.Type != "" && h.Type != "jwt" && h.Type != "at+jwt" {
+		return errors.New("typ: not that of an access token")
+	}
+	return nil
+}
+
+// checkClaims checks the claims of a token whose signature is verified. What expired is said last, so that
+// refusal.Expired means that a newer token will do.
+func (iss *Issuer) checkClaims(c *jose.Claims, now time.Time, leeway time.Duration) error {
+	reason := iss.checkAudience(c)
+	switch latest := now.Add(leeway); {
+	case reason != "":
+	case c.NotBefore.After(latest):
+		reason = "nbf: token not valid yet"
+	case c.IssuedAt.After(latest):
+		reason = "iat: token not valid yet"
+	case iss.MaxTTL > 0 && c.Expiry.After(now.Add(iss.MaxTTL)):
+		reason = "exp: later than MaxTTL allows"
+	case !now.Before(c.Expiry.Add(leeway)):
+		return refusal.New(refusal.Expired, nil)
+	default:
+		return nil
+	}
+	return refusal.New(refusal.InvalidToken, errors.New(reason))
+}
+
+// checkAudience returns what is wrong with whom the token is for.
+func (iss *Issuer) checkAudience(c *jose.Claims) string {
+	switch {
+	case iss.AnyAudience:
+	case !c.HasAudience() && len(iss.ClientIDs) > 0:
+		if !slices.Contains(iss.ClientIDs, c.Client()) {
+			return "client_id: not one of ClientIDs"
+		}
+	case c.HasAudience() && len(iss.Audience) == 0:
+		return "aud: the token names an audience, and none is configured"
+	case len(iss.Audience) > 0 && !c.IsFor(iss.Audience):
+		return "aud: not the audience"
+	}
+	return ""
+}

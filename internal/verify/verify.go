@@ -1,0 +1,170 @@
+// Package verify is the way from a token to its claims: who may have signed it, whether they did, and whether what it
+// claims holds now. It knows nothing of requests.
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/wsauth/wsauth/internal/jose"
+	"github.com/wsauth/wsauth/internal/jwks"
+	"github.com/wsauth/wsauth/internal/memory"
+	"github.com/wsauth/wsauth/internal/refusal"
+)
+
+// A Verifier verifies tokens. It is safe for concurrent use.
+type Verifier struct {
+	issuers []Issuer
+	leeway  time.Duration
+	headers *jose.Headers
+	tokens  *memory.Memory[remembered] // nil: none are remembered
+}
+
+// New returns a Verifier that remembers as many verified tokens as cacheSize says.
+func New(issuers []Issuer, leeway time.Duration, cacheSize int) *Verifier {
+	v := &Verifier{issuers: issuers, leeway: leeway, headers: jose.NewHeaders()}
+	if cacheSize > 0 {
+		v.tokens = memory.New[remembered](cacheSize)
+	}
+	return v
+}
+
+// Verified is a token that was verified.
+type Verified struct {
+	Claims jose.Claims
+	refusal.Trail
+}
+
+// Token verifies a token. Nothing that it says counts before its signature does: the unverified iss and kid only choose
+// which keys are asked. An error is a refusal that says, as far as it is known, whose token it was.
+func (v *Verifier) Token(ctx context.Context, token string) (Verified, error) {
+	var seen Verified
+	err := v.verifyToken(ctx, token, &seen)
+	if err != nil {
+		return Verified{}, seen.On(err)
+	}
+	return seen, nil
+}
+
+func (v *Verifier) verifyToken(ctx context.Context, token string, out *Verified) error {
+	if known := v.remembered(token); known != nil {
+		out.Issuer, out.KeyID = known.issuer.Name, known.header.KeyID
+		current, err := v.checkRemembered(ctx, known)
+		if current && err == nil {
+			out.Claims = known.claims
+			return nil
+		}
+		if !current || errors.Is(err, refusal.InvalidToken) {
+			v.tokens.Drop(token)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	t, err := v.headers.Parse(token)
+	if err != nil {
+		return refusal.New(refusal.InvalidToken, err)
+	}
+	out.KeyID = t.Header.KeyID
+	if out.Claims, err = jose.ParseClaims(t.Payload); err != nil {
+		return refusal.New(refusal.InvalidToken, err)
+	}
+	iss := v.issuerOf(&out.Claims)
+	if iss == nil {
+		return refusal.New(refusal.InvalidToken, errors.New("iss: not an issuer that is trusted"))
+	}
+	out.Issuer = iss.Name
+	if err := iss.checkHeader(t.Header); err != nil {
+		return refusal.New(refusal.InvalidToken, err)
+	}
+	key, err := iss.verifySignature(ctx, &t)
+	if err != nil {
+		return err
+	}
+	v.headers.Remember(&t)
+	if err := iss.checkClaims(&out.Claims, time.Now(), v.leeway); err != nil {
+		return err
+	}
+	if v.tokens != nil && iss.Lasting {
+		v.tokens.Put(token, remembered{iss, t.Header, key, out.Claims}, v.isPast)
+	}
+	return nil
+}
+
+// A remembered token has had its signature verified. All else is checked each time.
+type remembered struct {
+	issuer *Issuer
+	header jose.Header
+	key    *jose.Key
+	claims jose.Claims
+}
+
+func (v *Verifier) remembered(token string) *remembered {
+	if v.tokens == nil {
+		return nil
+	}
+	return v.tokens.Get(token)
+}
+
+// Remembers reports whether the token is in the memory.
+func (v *Verifier) Remembers(token string) bool { return v.remembered(token) != nil }
+
+// checkRemembered checks all of a remembered token but its signature. It is not current where the key that verified it
+// is none of the issuer's any more, be it withdrawn or fetched anew: then the signature must be checked again.
+func (v *Verifier) checkRemembered(ctx context.Context, known *remembered) (current bool, err error) {
+	keys, err := known.issuer.find(ctx, known.header)
+	if err != nil {
+		return true, err
+	}
+	if !slices.Contains(keys, known.key) {
+		return false, nil
+	}
+	return true, known.issuer.checkClaims(&known.claims, time.Now(), v.leeway)
+}
+
+func (v *Verifier) isPast(k *remembered) bool {
+	return !time.Now().Before(v.End(k.claims.Expiry))
+}
+
+// End is when a token with this exp ends, for requests and connections alike.
+func (v *Verifier) End(expiry time.Time) time.Time { return expiry.Add(v.leeway) }
+
+func (v *Verifier) issuerOf(c *jose.Claims) *Issuer {
+	for i := range v.issuers {
+		if iss := &v.issuers[i]; iss.Name == "" || c.HasIssuer && iss.Name == c.Issuer {
+			return iss
+		}
+	}
+	return nil
+}
+
+// NameOf is the name in the options of the issuer of verified claims. One without a name accepts any iss.
+func (v *Verifier) NameOf(iss string) string {
+	if len(v.issuers) == 1 {
+		return v.issuers[0].Name
+	}
+	return iss
+}
+
+// Ready fetches the keys that were never fetched, and returns why there are none, for each issuer that has none.
+func (v *Verifier) Ready(ctx context.Context) error {
+	faults := make([]error, len(v.issuers))
+	var all sync.WaitGroup
+	for i, iss := range v.issuers {
+		remote, ok := iss.Keys.(*jwks.Remote)
+		if !ok {
+			continue
+		}
+		all.Go(func() {
+			if err := remote.Ready(ctx); err != nil {
+				faults[i] = fmt.Errorf("the keys of %s: %w", iss.Name, err)
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(faults...)
+}
