@@ -15,15 +15,15 @@ import (
 // errors that are returned say more, and are for logs: a client learns the kind and nothing else. None contains any
 // part of a token.
 var (
-	ErrNoToken          = refusal.NoToken          // 401: an anonymous request
-	ErrMalformedRequest = refusal.MalformedRequest // 400: two tokens, or a malformed one
-	ErrInvalidToken     = refusal.InvalidToken     // 401: it is not one that was asked for
-	ErrExpired          = refusal.Expired          // 401: a newer one will do
-	ErrRevoked          = refusal.Revoked          // 401: says a check of Require, or a KeyFunc
-	ErrForbidden        = refusal.Forbidden        // 403: by Require
-	ErrOrigin           = refusal.Origin           // 403: another site's page
-	ErrUnavailable      = refusal.Unavailable      // 503: no keys, MaxConnections, shutting down
-	ErrTooMany          = refusal.TooMany          // 429: MaxPerSubject, or a flood of Renew
+	ErrNoToken          = refusal.ErrNoToken          // 401: an anonymous request
+	ErrMalformedRequest = refusal.ErrMalformedRequest // 400: two tokens, or a malformed one
+	ErrInvalidToken     = refusal.ErrInvalidToken     // 401: it is not one that was asked for
+	ErrExpired          = refusal.ErrExpired          // 401: a newer one will do
+	ErrRevoked          = refusal.ErrRevoked          // 401: says a check of Require, or a KeyFunc
+	ErrForbidden        = refusal.ErrForbidden        // 403: by Require
+	ErrOrigin           = refusal.ErrOrigin           // 403: another site's page
+	ErrUnavailable      = refusal.ErrUnavailable      // 503: no keys, MaxConnections, shutting down
+	ErrTooMany          = refusal.ErrTooMany          // 429: MaxPerSubject, or a flood of Renew
 )
 
 func (a *Authenticator) reportRefusal(ctx context.Context, err error) {

@@ -105,7 +105,7 @@ func Find(r *http.Request, places []Place, origins Origins) (Credential, error) 
 			err = errTwice
 		}
 		if err != nil {
-			return Credential{Source: p.Source}, refusal.New(refusal.MalformedRequest, err)
+			return Credential{Source: p.Source}, refusal.New(refusal.ErrMalformedRequest, err)
 		}
 		if token != "" {
 			found = Credential{token, p.Source}
@@ -120,13 +120,13 @@ func Find(r *http.Request, places []Place, origins Origins) (Credential, error) 
 		}
 		token, err := cookie(r, p.Name)
 		if err != nil {
-			return Credential{Source: FromCookie}, refusal.New(refusal.MalformedRequest, err)
+			return Credential{Source: FromCookie}, refusal.New(refusal.ErrMalformedRequest, err)
 		}
 		if token != "" {
 			return Credential{token, FromCookie}, origins.checkCookie(r)
 		}
 	}
-	return Credential{}, refusal.New(refusal.NoToken, nil)
+	return Credential{}, refusal.New(refusal.ErrNoToken, nil)
 }
 
 // find returns the token of an explicit place; empty: there is none.
@@ -179,7 +179,7 @@ func bearer(values []string) (string, error) {
 // read is a b64token, and one that is too long is not looked at: the answer is not worth reading a megabyte.
 func (c Credential) Judge(err error) error {
 	if c.Source == FromHeader && errors.Is(err, jose.ErrForm) && !isB64Token(c.Token) {
-		return refusal.New(refusal.MalformedRequest, errMalformed)
+		return refusal.New(refusal.ErrMalformedRequest, errMalformed)
 	}
 	return err
 }

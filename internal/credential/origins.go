@@ -43,7 +43,7 @@ func (listed Origins) checkCookie(r *http.Request) error {
 // foreign is a refusal that says what there was, so that whoever reads the log can tell an attack from a missing option.
 func foreign(r *http.Request, why error) error {
 	origins := r.Header["Origin"]
-	return refusal.New(refusal.Origin, fmt.Errorf("%w: Origin %.200q, Host %.200q", why, origins[:min(len(origins), 2)], r.Host))
+	return refusal.New(refusal.ErrOrigin, fmt.Errorf("%w: Origin %.200q, Host %.200q", why, origins[:min(len(origins), 2)], r.Host))
 }
 
 // Check refuses a handshake from a foreign origin, whatever carries its token. No Origin is no browser.

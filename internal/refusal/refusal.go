@@ -8,28 +8,28 @@ import (
 	"net/http"
 )
 
-// The kinds. Expired and Revoked are InvalidToken, too.
+// The kinds. ErrExpired and ErrRevoked are ErrInvalidToken, too.
 var (
-	NoToken          = errors.New("wsauth: no token")
-	MalformedRequest = errors.New("wsauth: malformed request")
-	InvalidToken     = errors.New("wsauth: invalid token")
-	Expired          = error(invalid("wsauth: token expired"))
-	Revoked          = error(invalid("wsauth: token revoked"))
-	Forbidden        = errors.New("wsauth: forbidden")
-	Origin           = errors.New("wsauth: foreign origin")
-	Unavailable      = errors.New("wsauth: not available")
-	TooMany          = errors.New("wsauth: too many connections or renewals")
+	ErrNoToken          = errors.New("wsauth: no token")
+	ErrMalformedRequest = errors.New("wsauth: malformed request")
+	ErrInvalidToken     = errors.New("wsauth: invalid token")
+	ErrExpired          = error(invalid("wsauth: token expired"))
+	ErrRevoked          = error(invalid("wsauth: token revoked"))
+	ErrForbidden        = errors.New("wsauth: forbidden")
+	ErrOrigin           = errors.New("wsauth: foreign origin")
+	ErrUnavailable      = errors.New("wsauth: not available")
+	ErrTooMany          = errors.New("wsauth: too many connections or renewals")
 )
 
-// invalid is a kind of InvalidToken.
+// invalid is a kind of ErrInvalidToken.
 type invalid string
 
 func (e invalid) Error() string        { return string(e) }
-func (e invalid) Is(target error) bool { return target == InvalidToken }
+func (e invalid) Is(target error) bool { return target == ErrInvalidToken }
 
 // KindOf finds the kind of an error that came from the application; by default it is of the kind otherwise.
 func KindOf(err, otherwise error) error {
-	for _, kind := range []error{Expired, Revoked, InvalidToken, Unavailable} {
+	for _, kind := range []error{ErrExpired, ErrRevoked, ErrInvalidToken, ErrUnavailable} {
 		if errors.Is(err, kind) {
 			return kind
 		}
@@ -57,7 +57,7 @@ func New(kind, cause error) error { return &Error{Kind: kind, Cause: cause} }
 
 // Checked returns the refusal for what a check of the application returned.
 func Checked(err error) error {
-	return &Error{Kind: KindOf(err, Forbidden), Cause: err, Checked: true}
+	return &Error{Kind: KindOf(err, ErrForbidden), Cause: err, Checked: true}
 }
 
 // On returns a refusal with what the trail knows and it does not know yet.
@@ -93,7 +93,7 @@ func (r *Error) Logged() string {
 // IsNoToken looks at the refusal only: a cause that an application made must not open what is optional.
 func IsNoToken(err error) bool {
 	var r *Error
-	return errors.As(err, &r) && r.Kind == NoToken
+	return errors.As(err, &r) && r.Kind == ErrNoToken
 }
 
 // MissingScope is the error of a check for scopes: the scopes that are needed.
@@ -125,17 +125,17 @@ var responses = []struct {
 	kind error
 	Response
 }{
-	{TooMany, Response{http.StatusTooManyRequests, false, "", "too many connections", closeTryAgainLater, "too_many_connections"}},
-	{Unavailable, Response{http.StatusServiceUnavailable, false, "", "not available now", closeTryAgainLater, "temporarily_unavailable"}},
-	{NoToken, Response{http.StatusUnauthorized, true, "", "a token is needed", CloseUnauthorized, "token_required"}},
-	{MalformedRequest, Response{http.StatusBadRequest, true, "invalid_request",
+	{ErrTooMany, Response{http.StatusTooManyRequests, false, "", "too many connections", closeTryAgainLater, "too_many_connections"}},
+	{ErrUnavailable, Response{http.StatusServiceUnavailable, false, "", "not available now", closeTryAgainLater, "temporarily_unavailable"}},
+	{ErrNoToken, Response{http.StatusUnauthorized, true, "", "a token is needed", CloseUnauthorized, "token_required"}},
+	{ErrMalformedRequest, Response{http.StatusBadRequest, true, "invalid_request",
 		"more than one token, or one that is malformed or misplaced", CloseUnauthorized, "invalid_request"}},
-	{Expired, Response{http.StatusUnauthorized, true, "invalid_token", "token expired", CloseUnauthorized, "invalid_token"}},
-	{Revoked, Response{http.StatusUnauthorized, true, "invalid_token", "token revoked", CloseUnauthorized, "invalid_token"}},
-	{InvalidToken, Response{http.StatusUnauthorized, true, "invalid_token", "token not valid", CloseUnauthorized, "invalid_token"}},
-	{Forbidden, Response{http.StatusForbidden, true, "insufficient_scope", "the token does not allow this",
+	{ErrExpired, Response{http.StatusUnauthorized, true, "invalid_token", "token expired", CloseUnauthorized, "invalid_token"}},
+	{ErrRevoked, Response{http.StatusUnauthorized, true, "invalid_token", "token revoked", CloseUnauthorized, "invalid_token"}},
+	{ErrInvalidToken, Response{http.StatusUnauthorized, true, "invalid_token", "token not valid", CloseUnauthorized, "invalid_token"}},
+	{ErrForbidden, Response{http.StatusForbidden, true, "insufficient_scope", "the token does not allow this",
 		CloseForbidden, "insufficient_scope"}},
-	{Origin, Response{http.StatusForbidden, false, "", "foreign origin", CloseForbidden, "foreign_origin"}},
+	{ErrOrigin, Response{http.StatusForbidden, false, "", "foreign origin", CloseForbidden, "foreign_origin"}},
 }
 
 // ResponseTo returns the response to an error: that of its kind, or 500 where it is no refusal.

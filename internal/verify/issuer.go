@@ -25,7 +25,7 @@ type Issuer struct {
 }
 
 // Keys finds the keys that may have signed a token. No key is the token's fault; an error is an outage, unless it is
-// jwks.ErrUnknownKey or refusal.InvalidToken.
+// jwks.ErrUnknownKey or refusal.ErrInvalidToken.
 type Keys interface {
 	Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error)
 }
@@ -51,7 +51,7 @@ func (iss *Issuer) verifySignature(ctx context.Context, t *jose.Token) (*jose.Ke
 		}
 	}
 	if verifiedBy == nil {
-		return nil, refusal.New(refusal.InvalidToken, errors.New("the signature is not valid"))
+		return nil, refusal.New(refusal.ErrInvalidToken, errors.New("the signature is not valid"))
 	}
 	return verifiedBy, nil
 }
@@ -60,12 +60,12 @@ func (iss *Issuer) verifySignature(ctx context.Context, t *jose.Token) (*jose.Ke
 func (iss *Issuer) find(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 	keys, err := iss.Keys.Keys(ctx, h)
 	switch {
-	case errors.Is(err, jwks.ErrUnknownKey), errors.Is(err, refusal.InvalidToken):
-		return nil, refusal.New(refusal.KindOf(err, refusal.InvalidToken), err)
+	case errors.Is(err, jwks.ErrUnknownKey), errors.Is(err, refusal.ErrInvalidToken):
+		return nil, refusal.New(refusal.KindOf(err, refusal.ErrInvalidToken), err)
 	case err != nil:
-		return nil, refusal.New(refusal.Unavailable, err)
+		return nil, refusal.New(refusal.ErrUnavailable, err)
 	case len(keys) == 0:
-		return nil, refusal.New(refusal.InvalidToken, jwks.ErrUnknownKey)
+		return nil, refusal.New(refusal.ErrInvalidToken, jwks.ErrUnknownKey)
 	}
 	return keys, nil
 }
@@ -86,7 +86,7 @@ func (iss *Issuer) checkHeader(h jose.Header) error {
 }
 
 // checkClaims checks the claims of a token whose signature is verified. What expired is said last, so that
-// refusal.Expired means that a newer token will do.
+// refusal.ErrExpired means that a newer token will do.
 func (iss *Issuer) checkClaims(c *jose.Claims, now time.Time, leeway time.Duration) error {
 	reason := iss.checkAudience(c)
 	switch latest := now.Add(leeway); {
@@ -98,11 +98,11 @@ func (iss *Issuer) checkClaims(c *jose.Claims, now time.Time, leeway time.Durati
 	case iss.MaxTTL > 0 && c.Expiry.After(now.Add(iss.MaxTTL)):
 		reason = "exp: later than MaxTTL allows"
 	case !now.Before(c.Expiry.Add(leeway)):
-		return refusal.New(refusal.Expired, nil)
+		return refusal.New(refusal.ErrExpired, nil)
 	default:
 		return nil
 	}
-	return refusal.New(refusal.InvalidToken, errors.New(reason))
+	return refusal.New(refusal.ErrInvalidToken, errors.New(reason))
 }
 
 // checkAudience returns what is wrong with whom the token is for.

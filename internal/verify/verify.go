@@ -58,7 +58,7 @@ func (v *Verifier) verifyToken(ctx context.Context, token string, out *Verified)
 			out.Claims = known.claims
 			return nil
 		}
-		if !current || errors.Is(err, refusal.InvalidToken) {
+		if !current || errors.Is(err, refusal.ErrInvalidToken) {
 			v.tokens.Drop(token)
 		}
 		if err != nil {
@@ -67,19 +67,19 @@ func (v *Verifier) verifyToken(ctx context.Context, token string, out *Verified)
 	}
 	t, err := v.headers.Parse(token)
 	if err != nil {
-		return refusal.New(refusal.InvalidToken, err)
+		return refusal.New(refusal.ErrInvalidToken, err)
 	}
 	out.KeyID = t.Header.KeyID
 	if out.Claims, err = jose.ParseClaims(t.Payload); err != nil {
-		return refusal.New(refusal.InvalidToken, err)
+		return refusal.New(refusal.ErrInvalidToken, err)
 	}
 	iss := v.issuerOf(&out.Claims)
 	if iss == nil {
-		return refusal.New(refusal.InvalidToken, errors.New("iss: not an issuer that is trusted"))
+		return refusal.New(refusal.ErrInvalidToken, errors.New("iss: not an issuer that is trusted"))
 	}
 	out.Issuer = iss.Name
 	if err := iss.checkHeader(t.Header); err != nil {
-		return refusal.New(refusal.InvalidToken, err)
+		return refusal.New(refusal.ErrInvalidToken, err)
 	}
 	key, err := iss.verifySignature(ctx, &t)
 	if err != nil {
