@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/wsauth/wsauth/internal/credential"
+	"github.com/wsauth/wsauth/internal/life"
 	"github.com/wsauth/wsauth/internal/refusal"
 	"github.com/wsauth/wsauth/internal/verify"
 )
@@ -31,7 +32,7 @@ type Authenticator struct {
 	onRefuse func(http.ResponseWriter, *http.Request, error) // nil: Refuse
 	log      *slog.Logger
 	observe  func(context.Context, Event) // nil: nobody is told
-	live     *registry
+	live     *life.Registry[Claims]
 }
 
 // New checks the options and makes an Authenticator of them. It returns all faults at once, joined, each an
@@ -41,7 +42,7 @@ func New(opts Options) (*Authenticator, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authenticator{policy: p, onRefuse: opts.OnRefuse, log: opts.Logger, observe: opts.Observe, live: newRegistry()}
+	a := &Authenticator{policy: p, onRefuse: opts.OnRefuse, log: opts.Logger, observe: opts.Observe, live: life.NewRegistry[Claims]()}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -55,7 +56,7 @@ func (a *Authenticator) Ready(ctx context.Context) error {
 	if a.isZero() {
 		return refusal.New(ErrUnavailable, errZero)
 	}
-	if a.live.isDown() {
+	if a.live.IsDown() {
 		return refusal.New(ErrUnavailable, http.ErrServerClosed)
 	}
 	if err := a.policy.verifier.Ready(ctx); err != nil {
@@ -102,7 +103,7 @@ type wrapped struct {
 
 func (m wrapped) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.serve(w, r) }
 
-// refuse logs a refusal and answers the request: with a close frame, if it was on its way to a handler of Upgrade with
+// refuse logs a refusal and answers the request: with a close frame, if it was on its way to a handler of Upgrade or Guard with
 // CloseOnRefusal, else with what OnRefuse writes.
 func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error, next http.Handler) {
 	a.reportRefusal(r.Context(), err)
@@ -111,7 +112,9 @@ func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error
 		case wrapped:
 			next = h.next
 			continue
-		case *upgrader:
+		case interface {
+			closeRefused(http.ResponseWriter, *http.Request, error) bool
+		}:
 			if h.closeRefused(w, r, err) {
 				return
 			}
@@ -160,7 +163,7 @@ func (a *Authenticator) identify(r *http.Request) (*identity, credential.Source,
 		}
 		return id, credential.FromNowhere, nil
 	}
-	revocations := a.live.revocations.Load() // before any Require is asked
+	epoch := a.live.Epoch() // before any Require is asked
 	cred, err := credential.Find(r, a.policy.places, a.policy.origins)
 	if err != nil {
 		return nil, cred.Source, refusal.Trail{Source: cred.Source.String()}.On(err)
@@ -170,7 +173,7 @@ func (a *Authenticator) identify(r *http.Request) (*identity, credential.Source,
 		return nil, cred.Source, err
 	}
 	a.reportVerified(r.Context(), EventAuthenticated, verified.Trail)
-	id := newIdentity(r.Context(), a, cred.Source, revocations, &verified.Claims)
+	id := newIdentity(r.Context(), a, cred.Source, epoch, &verified.Claims)
 	for ; outer != nil; outer = identityOf(outer.Context) {
 		if outer.auth == a { // with another Authenticator's in between: what has admitted the request is asked again by Renew
 			id.checks, id.seen = outer.checks, outer.seen

@@ -75,16 +75,16 @@ func TestReadSaysThatThePeerHasGoneAndNotThatTheContextHasEnded(t *testing.T) {
 func TestNothingWaitsForAPeerThatHasGone(t *testing.T) {
 	for name, row := range map[string]struct {
 		serve func(ctx context.Context, conn *websocket.Conn, ping func())
-		after time.Duration
+		after time.Duration // at most
 	}{
 		"serve returns": {func(ctx context.Context, conn *websocket.Conn, ping func()) {
 			go ping()
 			conn.Read(ctx)
 		}, 0},
-		"the token ends": {func(ctx context.Context, conn *websocket.Conn, ping func()) {
+		"a goroutine reads": {func(ctx context.Context, conn *websocket.Conn, ping func()) {
 			go conn.Read(ctx)
 			ping()
-		}, time.Hour},
+		}, 10 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestNothingWaitsForAPeerThatHasGone(t *testing.T) {
 				conn, r := srv.handshake(t, tokenFor(time.Hour))
 				io.ReadFull(r, make([]byte, 3)) // the ping
 				conn.Close()
-				if err := <-waited; err == nil || time.Since(start) != row.after {
+				if err := <-waited; err == nil || time.Since(start) > row.after {
 					t.Errorf("%v, after %v", err, time.Since(start))
 				}
 			})
@@ -173,7 +173,7 @@ func TestACallbackForPingsDoesNotHoldUpTheEnd(t *testing.T) {
 				panic(err)
 			}
 		},
-		"it revokes": func(_ context.Context, a *wsauth.Authenticator) { a.Revoke(isOf("alice")) },
+		"it revokes": func(_ context.Context, a *wsauth.Authenticator) { disconnect(a, isOf("alice")) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

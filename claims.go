@@ -22,16 +22,16 @@ type identity struct {
 	checks []func(context.Context, *Claims) error
 	conn   *connection       // has the claims, once there is a connection
 	source credential.Source // of the token
-	seen   uint32            // how often Revoke was called before
+	seen   uint32            // the epoch in which it was admitted
 }
 
 // newIdentity makes one with the claims in the same piece of memory.
-func newIdentity(ctx context.Context, a *Authenticator, from credential.Source, revocations uint32, c *jose.Claims) *identity {
+func newIdentity(ctx context.Context, a *Authenticator, from credential.Source, epoch uint32, c *jose.Claims) *identity {
 	id := new(struct {
 		identity
 		set claimSet
 	})
-	id.identity = identity{Context: ctx, auth: a, claims: id.set.fill(c), source: from, seen: revocations}
+	id.identity = identity{Context: ctx, auth: a, claims: id.set.fill(c), source: from, seen: epoch}
 	return &id.identity
 }
 
@@ -112,7 +112,7 @@ func ClaimsFromContext(ctx context.Context) (*Claims, bool) {
 	}
 	claims := id.claims
 	if id.conn != nil {
-		claims = id.conn.claims.Load()
+		claims = id.conn.Claims()
 	}
 	return claims, claims != nil
 }
@@ -201,4 +201,30 @@ func (c *Claims) HasScope(scope string) bool {
 		}
 	}
 	return false
+}
+
+// samePerson checks that a connection does not change hands with its token.
+func (c *Claims) samePerson(next *Claims) error {
+	first, err := jose.ParseClaims(c.raw)
+	if err != nil {
+		return err
+	}
+	second, err := jose.ParseClaims(next.raw)
+	if err != nil {
+		return err
+	}
+	differs := func(first, next string) bool { return first != "" && first != next }
+	switch {
+	case next.Issuer != c.Issuer:
+		return errors.New("iss: another issuer than the connection's")
+	case next.Subject != c.Subject:
+		return errors.New("sub: another subject than the connection's")
+	case differs(first.SessionID, second.SessionID):
+		return errors.New("sid: another session than the connection's")
+	case differs(first.ClientID, second.ClientID), differs(first.AuthorizedParty, second.AuthorizedParty):
+		return errors.New("client_id or azp: another client than the connection's")
+	case !next.Expiry.After(c.Expiry):
+		return errors.New("exp: not later than the connection's")
+	}
+	return nil
 }

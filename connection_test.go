@@ -899,9 +899,9 @@ func TestRefusalsOnAConnectionAreLoggedWithoutTheToken(t *testing.T) {
 			}
 			messages = append(messages, record.Level+" "+record.Msg)
 		}
-		want := "DEBUG wsauth: verified, INFO wsauth: refused, INFO wsauth: refused"
+		want := "DEBUG wsauth: verified, INFO wsauth: refused, INFO wsauth: closed, INFO wsauth: refused"
 		if got := strings.Join(messages, ", "); got != want {
-			t.Errorf("logged %s", got)
+			t.Errorf("logged %s, want %s", got, want)
 		}
 		for _, secret := range []string{first, second, "mallory", "alice"} {
 			if strings.Contains(log.String(), secret) {

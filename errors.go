@@ -7,7 +7,10 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/coder/websocket"
+
 	"github.com/wsauth/wsauth/internal/credential"
+	"github.com/wsauth/wsauth/internal/gate"
 	"github.com/wsauth/wsauth/internal/refusal"
 )
 
@@ -93,3 +96,28 @@ func (a *Authenticator) Refuse(w http.ResponseWriter, _ *http.Request, err error
 	w.WriteHeader(response.Status)
 	io.WriteString(w, response.Text+"\n")
 }
+
+// A closeError is what Read and Write return once this side has closed: errors.Is finds the cause in it, and
+// websocket.CloseStatus the code.
+type closeError struct {
+	websocket.CloseError
+	cause error // that of the context
+}
+
+func (e closeError) Error() string   { return e.cause.Error() }
+func (e closeError) Unwrap() []error { return []error{e.CloseError, e.cause} }
+
+func endingFor(code websocket.StatusCode, reason string, cause error) gate.Ending {
+	return gate.Ending{
+		Code: uint16(code), Reason: reason, Err: closeError{websocket.CloseError{Code: code, Reason: reason}, cause},
+	}
+}
+
+// How connections end.
+var (
+	endingExpired  = endingFor(StatusUnauthorized, "token expired", ErrExpired)
+	endingNoToken  = endingFor(StatusTimeout, "token_required", ErrNoToken)
+	endingSilent   = endingFor(StatusTimeout, "no answer to a ping", context.Canceled)
+	endingReplaced = endingFor(StatusReplaced, "replaced", websocket.CloseError{Code: StatusReplaced, Reason: "replaced"})
+	endingShutDown = endingFor(websocket.StatusGoingAway, "server shutting down", http.ErrServerClosed)
+)

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -114,9 +115,9 @@ func ExampleRenew() {
 	// renewed until 2101-01-01 <nil>
 }
 
-// The end of all of a user's connections. Revoke remembers nothing, so the list comes first: whoever connects again is
+// The end of all of a user's connections. Disconnect keeps no record, so the list comes first: whoever connects again is
 // refused by the Require that asks it, and so is a new token for Renew.
-func ExampleAuthenticator_Revoke() {
+func ExampleAuthenticator_Disconnect() {
 	auth := exampleAuth()
 	var blocked sync.Map // of subjects; with several servers, what they have in common
 	notBlocked := wsauth.Require(func(_ context.Context, c *wsauth.Claims) error {
@@ -142,17 +143,19 @@ func ExampleAuthenticator_Revoke() {
 	fmt.Println(string(message), err)
 
 	blocked.Store("alice", true)
-	n := auth.Revoke(func(c *wsauth.Claims) bool { return c.Subject == "alice" })
+	n := auth.Disconnect(func(c *wsauth.Claims) bool { return c.Subject == "alice" }, wsauth.StatusUnauthorized, "logged out")
 	fmt.Println("closed:", n)
 
 	_, _, err = conn.Read(ctx)
-	fmt.Println(websocket.CloseStatus(err) == wsauth.StatusUnauthorized, strings.Contains(err.Error(), "token revoked"))
+	var closed websocket.CloseError
+	errors.As(err, &closed)
+	fmt.Println(int(closed.Code), closed.Reason)
 	_, resp, err := websocket.Dial(ctx, url, nil)
 	fmt.Println(resp.Status, err != nil)
 	// Output:
 	// hello <nil>
 	// closed: 1
-	// true true
+	// 3000 logged out
 	// 401 Unauthorized true
 }
 

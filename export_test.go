@@ -83,7 +83,7 @@ func Check(a *Authenticator, token string) error {
 }
 
 // DelayTimer has the timer of a connection come in d, as it might on a busy machine.
-func DelayTimer(ctx context.Context, d time.Duration) { identityOf(ctx).conn.timer.Reset(d) }
+func DelayTimer(ctx context.Context, d time.Duration) { identityOf(ctx).conn.DelayTimer(d) }
 
 // Remembers reports whether the token is in the memory.
 func Remembers(a *Authenticator, token string) bool { return a.policy.verifier.Remembers(token) }

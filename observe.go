@@ -1,7 +1,9 @@
 package wsauth
 
 import (
+	"cmp"
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/coder/websocket"
@@ -66,25 +68,40 @@ func (a *Authenticator) observeRefusal(ctx context.Context, r *refusal.Error) {
 	}
 }
 
-func (c *connection) observeOpened(ctx context.Context) {
+func (c *connection) trail() refusal.Trail {
+	t := refusal.Trail{Source: c.source.String()}
+	if claims := c.Claims(); claims != nil {
+		t.Issuer = c.auth.policy.verifier.NameOf(claims.Issuer)
+	}
+	return t
+}
+
+func (c *connection) reportOpened() {
+	c.opened = time.Now()
 	if c.auth.observe != nil {
-		c.opened = time.Now()
-		c.auth.observe(ctx, Event{Kind: EventOpened, Issuer: c.auth.policy.verifier.NameOf(c.claims.Load().Issuer)})
+		c.auth.observe(c.ctx, Event{Kind: EventOpened, Issuer: c.trail().Issuer})
 	}
 }
 
-func (c *connection) observeClosed(ctx context.Context) {
+// reportClosed tells of the end of a connection whose beginning was told.
+func (c *connection) reportClosed() {
 	if c.opened.IsZero() {
 		return
 	}
 	e := Event{
-		Kind: EventClosed, Issuer: c.auth.policy.verifier.NameOf(c.claims.Load().Issuer), Code: websocket.StatusAbnormalClosure, Duration: time.Since(c.opened),
+		Kind: EventClosed, Issuer: c.trail().Issuer, Code: websocket.StatusCode(cmp.Or(c.gate.Code(), int(websocket.StatusAbnormalClosure))),
+		Duration: time.Since(c.opened),
 	}
-	if code := c.gate.Code(); code != 0 {
-		e.Code = websocket.StatusCode(code)
-	}
-	if cause := context.Cause(ctx); cause != context.Canceled {
+	if cause := context.Cause(c.ctx); cause != context.Canceled {
 		e.Err = cause
 	}
-	c.auth.observe(ctx, e)
+	if c.auth.observe != nil {
+		c.auth.observe(c.ctx, e)
+	}
+	cause := "none"
+	if e.Err != nil {
+		cause = e.Err.Error()
+	}
+	c.auth.log.LogAttrs(c.ctx, slog.LevelInfo, "wsauth: closed", slog.String("issuer", e.Issuer), slog.Int("code", int(e.Code)),
+		slog.String("cause", cause), slog.Duration("duration", e.Duration))
 }

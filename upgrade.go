@@ -1,10 +1,11 @@
 package wsauth
 
 import (
-	"bufio"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"log"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/wsauth/wsauth/internal/credential"
 	"github.com/wsauth/wsauth/internal/gate"
+	"github.com/wsauth/wsauth/internal/jose"
+	"github.com/wsauth/wsauth/internal/life"
 	"github.com/wsauth/wsauth/internal/refusal"
 )
 
@@ -23,18 +26,19 @@ import (
 const (
 	StatusUnauthorized websocket.StatusCode = refusal.CloseUnauthorized // the token has ended, or there is none, or a bad one
 	StatusForbidden    websocket.StatusCode = refusal.CloseForbidden    // Require, or a foreign origin
-	StatusTimeout      websocket.StatusCode = refusal.CloseTimeout      // the first message came too late
+	StatusTimeout      websocket.StatusCode = refusal.CloseTimeout      // the first message, or the answer to a ping, came too late
+	StatusReplaced     websocket.StatusCode = 4001                      // ReplaceOldest; of the range for private use
 )
 
-// markerProtocol is selected for clients of applications that have no subprotocol of their own: a browser gives a
-// connection up if it offered protocols, if only to carry a token, and none is selected.
-const markerProtocol = "wsauth"
-
-// UpgradeOptions are the options of [Authenticator.Upgrade]. The zero value has the defaults.
+// UpgradeOptions are the options of [Authenticator.Upgrade] and [Authenticator.Guard]. The zero value has the defaults.
 type UpgradeOptions struct {
 	// Accept has the subprotocols, the compression and the callbacks of the connection. Its OriginPatterns and
-	// InsecureSkipVerify must not be set: which origins may connect is said once, in [Options.Origins].
+	// InsecureSkipVerify must not be set: which origins may connect is said once, in [Options.Origins]. Only for Upgrade.
 	Accept *websocket.AcceptOptions
+
+	// Require are checks of this handler, as those of [Require]: each is asked at the handshake, about the token of a
+	// first message, and about each token that [Renew] is given.
+	Require []func(context.Context, *Claims) error
 
 	// MaxLifetime ends a connection this long after it began, however long its token lives and however often it is
 	// renewed, as if the token had ended. Default: no bound.
@@ -53,6 +57,16 @@ type UpgradeOptions struct {
 	// most 1024 connections of a handler wait at one time. Default: the handshake needs a token.
 	FirstMessage time.Duration
 
+	// FirstToken takes the token from a first message of the application's own form, for Upgrade: an error refuses it, and
+	// its text goes nowhere. Default: {"access_token":"…"} or the bare token, as text.
+	FirstToken func(message []byte) (token string, err error)
+
+	// Ping has a peer pinged that has been silent for this long. If nothing comes from it for as long again, its
+	// connection ends: its context is cancelled and its seat is given back. That also finds out that the peer of a
+	// handler which never reads has gone. Default: nobody is pinged, and a peer that vanishes without a word holds its
+	// seat until its token ends.
+	Ping time.Duration
+
 	// CloseOnRefusal completes a handshake that is refused, and closes it at once with a code and a reason that a
 	// browser can read: it shows a page any other refusal as 1006. The codes are [StatusUnauthorized] (no token, or a
 	// bad one), [StatusForbidden] (Require, origin) and 1013 (try again later); the reasons are token_required,
@@ -69,6 +83,10 @@ type UpgradeOptions struct {
 	// MaxPerSubject bounds the connections of this handler for each issuer and subject; tokens without sub count as one
 	// subject. More get 429. Default: no bound.
 	MaxPerSubject int
+
+	// ReplaceOldest lets the newest connection of a subject in where it has MaxPerSubject already, and closes its oldest
+	// with [StatusReplaced] and the reason "replaced": a client that comes back then would only replace the other.
+	ReplaceOldest bool
 
 	// Detach runs serve in a goroutine of its own and lets the handler return at once, which frees what net/http holds
 	// for a request: several KB for each connection. Middleware outside sees a request that is over: do not set it
@@ -104,181 +122,477 @@ func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.
 	if serve == nil {
 		panic("wsauth: Upgrade with a nil serve")
 	}
-	u := &upgrader{auth: a, serve: serve}
-	if opts != nil {
-		u.opts = *opts
-	}
-	if o := u.opts; min(o.MaxLifetime, o.Grace, o.FirstMessage) < 0 || min(o.MaxConnections, o.MaxPerSubject) < 0 {
-		panic("wsauth: UpgradeOptions with a negative number")
-	}
-	if u.opts.Grace == 0 {
-		u.opts.Grace = time.Second
-	}
+	u := &upgrader{serve: serve}
+	u.init(a, opts)
 	if u.opts.Accept != nil {
 		u.accept = *u.opts.Accept
 	}
 	if u.accept.InsecureSkipVerify || len(u.accept.OriginPatterns) > 0 {
-		panic("wsauth: UpgradeOptions.Accept with origins of its own; they belong into Options.Origins")
+		panic("wsauth: UpgradeOptions.Accept with origins of its own; they belong in Options.Origins")
 	}
 	if slices.ContainsFunc(u.accept.Subprotocols, a.takesForToken) {
 		panic("wsauth: UpgradeOptions.Accept with a subprotocol that an Extractor takes for a token")
 	}
-	u.accept.InsecureSkipVerify = true // checkOrigin has checked it, scheme included
+	u.accept.InsecureSkipVerify = true // the entrance has checked it, scheme included
 	u.accept.Subprotocols = append(slices.Clone(u.accept.Subprotocols), markerProtocol)
-	if onPing := u.accept.OnPingReceived; onPing != nil {
-		u.accept.OnPingReceived = func(ctx context.Context, payload []byte) bool {
-			return awaitsToken(ctx) || onPing(ctx, payload)
-		}
-	}
-	if onPong := u.accept.OnPongReceived; onPong != nil {
-		u.accept.OnPongReceived = func(ctx context.Context, payload []byte) {
-			if !awaitsToken(ctx) {
-				onPong(ctx, payload)
-			}
-		}
-	}
-	u.seats = seats{max: u.opts.MaxConnections, maxPerSubject: u.opts.MaxPerSubject}
 	return u
 }
+
+// markerProtocol is selected for clients of applications that have no subprotocol of their own: a browser gives a
+// connection up if it offered protocols, if only to carry a token, and none is selected.
+const markerProtocol = "wsauth"
 
 // takesForToken reports whether an entry of Sec-WebSocket-Protocol would be read as a token: a token is never selected.
 func (a *Authenticator) takesForToken(protocol string) bool {
 	return !a.isZero() && slices.ContainsFunc(a.policy.places, func(p credential.Place) bool { return p.Takes(protocol) })
 }
 
-// awaitsToken reports whether ctx is that of a connection whose client has shown no token yet: nothing of the
-// application's runs for it.
-func awaitsToken(ctx context.Context) bool {
-	id := identityOf(ctx)
-	return id != nil && id.conn != nil && id.conn.claims.Load() == nil
-}
-
 // An upgrader is the handler of one call of Upgrade.
 type upgrader struct {
-	auth     *Authenticator
-	serve    func(context.Context, *websocket.Conn)
-	opts     UpgradeOptions
-	accept   websocket.AcceptOptions
-	seats    seats
-	refusing atomic.Int32 // handshakes that are being completed to be closed
+	entrance
+	serve  func(context.Context, *websocket.Conn)
+	accept websocket.AcceptOptions
 }
 
-const maxRefusing = 256
-
 func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id, err := u.identify(r)
+	c, err := u.enter(r, true)
 	if err != nil {
 		u.auth.refuse(w, r, err, u)
 		return
 	}
-	seat, err := u.admit(id)
-	if err != nil {
-		u.auth.refuse(w, r, id.trail().On(err), u)
-		return
-	}
-	c, ctx := u.connect(w, r, id, seat)
-	if c == nil {
+	ws := u.handshake(w, r, c)
+	if ws == nil {
 		return
 	}
 	if !u.opts.Detach {
-		c.run(ctx, u)
+		u.run(c, ws)
 		return
 	}
 	reportPanic := panicReporter(r)
 	go func() {
 		defer reportPanic()
-		c.run(ctx, u)
+		u.run(c, ws)
 	}()
+}
+
+// handshake accepts the WebSocket; nil: the response is written, and the connection counted out.
+func (u *upgrader) handshake(w http.ResponseWriter, r *http.Request, c *connection) (ws *websocket.Conn) {
+	defer func() {
+		if ws == nil { // also where a ResponseWriter panics
+			c.abandon()
+		}
+	}()
+	opts := u.accept
+	c.pingCallbacks(&opts)
+	writer := gate.NewWriter(w, r, c, gate.Options{Grace: u.opts.Grace})
+	ws, err := websocket.Accept(writer.IfHijacker(), r, &opts)
+	if err == nil {
+		return ws
+	}
+	kind := ErrMalformedRequest
+	if writer.Failed() {
+		kind = ErrUnavailable
+	}
+	u.auth.reportRefusal(r.Context(), c.trail().On(refusal.New(kind, err)))
+	return nil
+}
+
+// pingCallbacks puts the claims into the context of the application's callbacks also where coder/websocket calls them in a
+// context of its own. Nothing of the application's runs for a client that has shown no token yet.
+func (c *connection) pingCallbacks(opts *websocket.AcceptOptions) {
+	if onPing := opts.OnPingReceived; onPing != nil {
+		opts.OnPingReceived = func(ctx context.Context, payload []byte) bool {
+			return c.Claims() == nil || onPing(&identity{Context: ctx, auth: c.auth, conn: c}, payload)
+		}
+	}
+	if onPong := opts.OnPongReceived; onPong != nil {
+		opts.OnPongReceived = func(ctx context.Context, payload []byte) {
+			if c.Claims() != nil {
+				onPong(&identity{Context: ctx, auth: c.auth, conn: c}, payload)
+			}
+		}
+	}
+}
+
+// run serves the connection to its end.
+func (u *upgrader) run(c *connection, ws *websocket.Conn) {
+	// It may wait for 15 s, for a CloseRead that is closing by itself, so nothing else may wait for it.
+	defer ws.CloseNow()
+	defer c.forget()
+	end := endingFor(websocket.StatusInternalError, "", context.Canceled) // a panic
+	defer func() {
+		c.serving.Store(nil)
+		c.EndAndWait(end)
+	}()
+	c.serving.Store(ws)
+	if c.isAdmitted() && (c.Claims() != nil || u.awaitToken(c, ws)) {
+		c.reportOpened()
+		u.serve(c.ctx, ws)
+	}
+	c.Check() // serve has perhaps returned because the time is over, before the timer came
+	end = endingFor(websocket.StatusNormalClosure, "", context.Canceled)
+}
+
+// maxFirstMessage is a token with the JSON around it.
+const maxFirstMessage = jose.MaxLength + 256
+
+// awaitToken reads the first message and takes the token from it; false: the connection ends.
+func (u *upgrader) awaitToken(c *connection, ws *websocket.Conn) bool {
+	ws.SetReadLimit(-1) // or the library would close with a code of its own
+	token, err := u.readFirst(c.ctx, ws)
+	if err == nil {
+		ws.SetReadLimit(32 << 10) // as coder/websocket begins
+		_, err = c.renew(c.ctx, token)
+	}
+	if err == nil {
+		return true
+	}
+	if _, ended := c.Ended(); ended {
+		err = refusal.New(ErrNoToken, fmt.Errorf("the first message did not come in time: %w", err))
+	}
+	c.endRefused(err)
+	return false
+}
+
+func (u *upgrader) readFirst(ctx context.Context, ws *websocket.Conn) (string, error) {
+	kind, r, err := ws.Reader(ctx)
+	if err != nil {
+		return "", refusal.New(ErrNoToken, err)
+	}
+	message, err := io.ReadAll(io.LimitReader(r, maxFirstMessage+1))
+	if err != nil {
+		return "", refusal.New(ErrNoToken, err)
+	}
+	if len(message) > maxFirstMessage {
+		return "", refusal.New(ErrMalformedRequest, errors.New("the first message is too long"))
+	}
+	if u.opts.FirstToken != nil {
+		token, err := u.opts.FirstToken(message)
+		if err != nil || token == "" {
+			return "", refusal.New(ErrMalformedRequest, errors.New("the first message: FirstToken found no token"))
+		}
+		return token, nil
+	}
+	if kind != websocket.MessageText {
+		return "", refusal.New(ErrMalformedRequest, errors.New("the first message is not text"))
+	}
+	return credential.InMessage(message)
+}
+
+// Guard is [Authenticator.Middleware] for what goes on after its handshake or its first byte: what is behind it ends with
+// the token that opened it, a WebSocket of any library with close code 3000, any other response by its context.
+//
+// A WebSocket handshake is refused from an origin that is neither the server's own nor one of [Options.Origins], whatever
+// carries its token. What next takes over ([http.Hijacker]) and answers with 101 is a connection as one of
+// [Authenticator.Upgrade] is: all of opts count for it except Accept, Detach and FirstToken, which must not be set, and
+// [Renew], [Authenticator.Disconnect] and [Authenticator.Shutdown] find it. It counts until it is closed, not until next
+// returns. At its end its peer gets one close frame, between two frames of the library; from then on no message begins in
+// either direction, and the library's Read and Write return an error that is [ErrExpired], or whatever has ended the
+// connection. The context of the request has the claims; it outlives outer timeouts and the return of next, and ends with
+// the connection, with the cause. A library that works on the file descriptor below the connection (an epoll server) is not
+// ended: it must use the [net.Conn] that Hijack returns.
+//
+// With FirstMessage a client without a token reaches next, without claims. Whoever has not called [Renew] with a good token
+// by then, with a context made from the request's, is closed with [StatusTimeout]: so a protocol brings its first token in
+// its own words, as the connection_init of graphql-transport-ws or the CONNECT of STOMP. Until then next must not serve
+// anything.
+//
+// The context of any other request ends at the token's end ([ErrExpired]), by Disconnect and by Shutdown
+// ([http.ErrServerClosed]); a handler that takes no notice can neither read nor write once Grace is over.
+//
+// Guard panics if next is nil, if a number in opts is negative, and if Accept, Detach or FirstToken is set.
+func (a *Authenticator) Guard(next http.Handler, opts *UpgradeOptions) http.Handler {
+	if next == nil {
+		panic("wsauth: nil handler")
+	}
+	g := &guard{next: next}
+	g.init(a, opts)
+	if g.opts.Accept != nil || g.opts.Detach || g.opts.FirstToken != nil {
+		panic("wsauth: Guard with Accept, Detach or FirstToken; they are for Upgrade")
+	}
+	return g
+}
+
+// A guard is the handler of one call of Guard.
+type guard struct {
+	entrance
+	next http.Handler
+}
+
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	upgrades := credential.MayUpgrade(r)
+	c, err := g.enter(r, upgrades)
+	if err != nil {
+		g.auth.refuse(w, r, err, g)
+		return
+	}
+	c.guarded = true
+	c.Attach(life.Stream{Cancel: c.endContext, Writer: w, Grace: g.opts.Grace})
+	if err := c.checkAgain(); err != nil {
+		c.abandon()
+		g.auth.refuse(w, r, c.trail().On(err), g)
+		return
+	}
+	r = r.WithContext(c.ctx)
+	credential.Hide(r, g.auth.policy.places)
+	if !upgrades {
+		defer c.abandon()
+		g.next.ServeHTTP(w, r)
+		return
+	}
+	// The connection outlives what is around the handler, but not before it is taken over.
+	stop := context.AfterFunc(c.around, func() { c.cancel(context.Cause(c.around)) })
+	writer := gate.NewWriter(w, r, c, gate.Options{Grace: g.opts.Grace})
+	defer func() {
+		writer.Release()
+		if stop(); !c.isTakenOver(writer) {
+			c.abandon()
+		}
+	}()
+	g.next.ServeHTTP(writer, r)
+}
+
+// An entrance is what the handlers of Upgrade and Guard have in common.
+type entrance struct {
+	auth     *Authenticator
+	opts     UpgradeOptions
+	rule     life.Rule[Claims]
+	refusing atomic.Int32 // handshakes that are being completed to be closed
+}
+
+const maxRefusing = 256
+
+func (e *entrance) init(a *Authenticator, opts *UpgradeOptions) {
+	e.auth = a
+	if opts != nil {
+		e.opts = *opts
+	}
+	o := &e.opts
+	if min(o.MaxLifetime, o.Grace, o.FirstMessage, o.Ping) < 0 || min(o.MaxConnections, o.MaxPerSubject) < 0 {
+		panic("wsauth: UpgradeOptions with a negative number")
+	}
+	if slices.ContainsFunc(o.Require, func(check func(context.Context, *Claims) error) bool { return check == nil }) {
+		panic("wsauth: UpgradeOptions.Require with a nil check")
+	}
+	if o.ReplaceOldest && o.MaxPerSubject == 0 {
+		panic("wsauth: UpgradeOptions.ReplaceOldest without MaxPerSubject")
+	}
+	o.Require = slices.Clone(o.Require)
+	if o.Grace == 0 {
+		o.Grace = time.Second
+	}
+	if a.isZero() {
+		return // it refuses everything
+	}
+	e.rule = life.Rule[Claims]{
+		Registry: a.live,
+		Seats: &life.Seats[Claims]{
+			Max: o.MaxConnections, MaxPerSubject: o.MaxPerSubject,
+			ReplaceOldest: o.ReplaceOldest, Replaced: endingReplaced,
+			SubjectOf: func(c *Claims) life.Subject { return life.Subject{Issuer: c.Issuer, Name: c.Subject} },
+		},
+		MaxLifetime: o.MaxLifetime, Grace: o.Grace, FirstMessage: o.FirstMessage, Ping: o.Ping,
+		Expiry: a.end, Expired: endingExpired, NoToken: endingNoToken, Silent: endingSilent,
+	}
+}
+
+// enter lets a request in that may become a connection, and counts it: Shutdown waits for it from here on.
+func (e *entrance) enter(r *http.Request, upgrades bool) (*connection, error) {
+	id, err := e.identify(r, upgrades)
+	if err != nil {
+		return nil, err
+	}
+	entered, err := e.rule.Enter(id.claims, upgrades)
+	if err != nil {
+		return nil, id.trail().On(err)
+	}
+	c := &connection{Conn: entered, auth: e.auth, source: id.source,
+		epoch: id.seen, checks: slices.Concat(e.opts.Require, id.checks), around: r.Context()}
+	if c.around == context.Context(id) {
+		c.around = id.Context // the connection has an identity of its own
+	}
+	ctx := c.around
+	if upgrades { // what is around the handler may set a timeout on the request; the connection outlives it
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, c.cancel = context.WithCancelCause(ctx)
+	c.ctx = &identity{Context: ctx, auth: e.auth, conn: c}
+	return c, nil
 }
 
 // identify returns an identity. It has no claims if they are to come with the first message.
-func (u *upgrader) identify(r *http.Request) (*identity, error) {
-	a := u.auth
+func (e *entrance) identify(r *http.Request, upgrades bool) (*identity, error) {
+	a := e.auth
 	if a.isZero() {
 		return nil, refusal.New(ErrUnavailable, errZero)
 	}
-	if a.live.isDown() {
+	if a.live.IsDown() {
 		return nil, refusal.New(ErrUnavailable, http.ErrServerClosed)
 	}
-	if err := a.policy.origins.Check(r); err != nil {
+	if upgrades {
+		if err := a.policy.origins.Check(r); err != nil {
+			return nil, err
+		}
+	}
+	epoch := a.live.Epoch()
+	id, _, err := a.identify(r)
+	if e.opts.FirstMessage > 0 && refusal.IsNoToken(err) && credential.IsHandshake(r) {
+		return &identity{auth: a, seen: epoch}, nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	id, _, err := a.identify(r)
-	if u.opts.FirstMessage > 0 && refusal.IsNoToken(err) && credential.IsHandshake(r) {
-		return &identity{auth: a}, nil
-	}
-	return id, err
-}
-
-// admit counts a connection in, before the client can take it for one: Shutdown waits for it from here on.
-func (u *upgrader) admit(id *identity) (seat, error) {
-	taken, err := u.seats.take(id.claims)
-	if err == nil && !u.auth.live.begin() {
-		taken.leave()
-		err = refusal.New(ErrUnavailable, http.ErrServerClosed)
-	}
-	return taken, err
-}
-
-// connect turns an authenticated request into a connection, whose context it returns; nil: it was no handshake, the
-// response is written and the connection counted out.
-func (u *upgrader) connect(w http.ResponseWriter, r *http.Request, id *identity, taken seat) (c *connection, _ context.Context) {
-	defer func() {
-		if c == nil { // also where a ResponseWriter panics
-			taken.leave()
-			u.auth.live.fail()
+	for _, check := range e.opts.Require {
+		if err := id.pass(id, check); err != nil {
+			return nil, id.trail().On(err)
 		}
-	}()
-	around := r.Context()
-	if around == context.Context(id) {
-		around = id.Context // the connection has an identity of its own
 	}
-	// What is around the handler may set a timeout on the request; the connection outlives it.
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(around))
-	ws, gated := u.acceptGated(w, r, func(why error) {
-		closed, _ := why.(closeError)
-		cancel(closed.cause)
-	})
-	if ws == nil {
-		cancel(nil)
-		return nil, nil
-	}
-	c = &connection{auth: u.auth, ws: ws, gate: gated, grace: u.opts.Grace, checks: id.checks, seen: id.seen, seat: taken, cancel: cancel}
-	c.claims.Store(id.claims)
-	return c, &identity{Context: ctx, auth: u.auth, conn: c}
-}
-
-// acceptGated completes the handshake. On nil, the response is written.
-func (u *upgrader) acceptGated(w http.ResponseWriter, r *http.Request, onClose func(error)) (*websocket.Conn, *gate.Conn) {
-	var gated *gatedWriter
-	if canHijack(w) { // otherwise Accept says so to the client
-		gated = &gatedWriter{ResponseWriter: w, onClose: onClose}
-		w = gated
-	}
-	ws, err := websocket.Accept(w, r, &u.accept)
-	if err != nil {
-		return nil, nil
-	}
-	return ws, gated.gate
+	return id, nil
 }
 
 // closeRefused completes a handshake that is refused, to close it with the reason, and reports whether it answered the
 // request. Nothing of what the client sends is read but its close frame.
-func (u *upgrader) closeRefused(w http.ResponseWriter, r *http.Request, err error) bool {
-	if !u.opts.CloseOnRefusal || !credential.IsHandshake(r) || !canHijack(w) {
+func (e *entrance) closeRefused(w http.ResponseWriter, r *http.Request, err error) bool {
+	if !e.opts.CloseOnRefusal || !credential.IsHandshake(r) {
 		return false
 	}
-	defer u.refusing.Add(-1)
-	if u.refusing.Add(1) > maxRefusing {
+	defer e.refusing.Add(-1)
+	if e.refusing.Add(1) > maxRefusing {
 		return false
 	}
-	ws, gated := u.acceptGated(w, r, func(error) {})
-	if ws != nil {
+	opts := gate.Options{Grace: min(e.opts.Grace, time.Second)}
+	conn, answered := gate.Accept(w, r, e.auth.protocolWithoutToken(r), opts)
+	if conn != nil {
 		response := refusal.ResponseTo(err)
-		gated.Shut(err, time.Now().Add(min(u.opts.Grace, time.Second)))
-		ws.Close(websocket.StatusCode(response.CloseCode), response.Reason)
+		conn.Shut(endingFor(websocket.StatusCode(response.CloseCode), response.Reason, err))
+		conn.Finish()
 	}
-	return true
+	return answered
+}
+
+// protocolWithoutToken is the first protocol that the client offers and that carries no token: a browser gives up where
+// none is selected.
+func (a *Authenticator) protocolWithoutToken(r *http.Request) string {
+	for _, protocol := range credential.Protocols(r) {
+		if !a.takesForToken(protocol) {
+			return protocol
+		}
+	}
+	return ""
+}
+
+// A connection is what an Authenticator knows of a connection, or a request behind Guard, besides its life.
+type connection struct {
+	*life.Conn[Claims]
+	auth    *Authenticator
+	checks  []func(context.Context, *Claims) error // of UpgradeOptions, and of every Require that admitted it
+	around  context.Context                        // of the request
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	epoch   uint32            // in which they did
+	source  credential.Source // of the token that opened it
+	guarded bool              // by Guard, whose connections end when they are closed, and not when a handler returns
+
+	gate    *gate.Conn // nil: not a WebSocket, or not yet
+	serving atomic.Pointer[websocket.Conn]
+	opened  time.Time // zero: nobody was told
+	alone   atomic.Bool
+}
+
+// TakenOver is told that the handler has taken the connection over.
+func (c *connection) TakenOver(g *gate.Conn) { c.gate = g }
+
+// Opened is told by the gate that the handshake is answered: with anything but a WebSocket, what follows is left alone.
+func (c *connection) Opened(isWebSocket bool) {
+	if !isWebSocket {
+		c.alone.Store(true)
+		return
+	}
+	c.around = nil
+	c.Open(c.gate)
+	if c.guarded && c.Claims() != nil {
+		c.reportOpened()
+	}
+}
+
+// Left is told by the gate that somebody else has begun to end the connection. One that is broken has ended, however
+// long it takes to close what is below.
+func (c *connection) Left(err error) {
+	c.Conn.Left(err)
+	if errors.Is(err, gate.ErrBroken) {
+		c.endContext(nil)
+	}
+}
+
+// Closed is told by the gate that the connection is closed.
+func (c *connection) Closed() {
+	end, _ := c.Ended()
+	c.endContext(end.Err)
+	if c.guarded {
+		c.forget()
+	}
+	if ws := c.serving.Load(); ws != nil && !errors.Is(end.Err, gate.ErrClosed) {
+		go ws.CloseNow() // or coder/websocket's Ping would wait on
+	}
+}
+
+func (c *connection) endContext(err error) {
+	var end closeError
+	errors.As(err, &end)
+	c.cancel(end.cause)
+}
+
+// isTakenOver reports whether there is, or will be, a WebSocket to end.
+func (c *connection) isTakenOver(w *gate.Writer) bool { return w.Taken() && !c.alone.Load() }
+
+// abandon counts out what has not become a connection.
+func (c *connection) abandon() {
+	c.Forget()
+	c.cancel(nil)
+}
+
+// forget counts out a connection that is closed.
+func (c *connection) forget() {
+	c.Forget()
+	c.reportClosed()
+}
+
+// endRefused ends a connection for the reason that an HTTP response would have given.
+func (c *connection) endRefused(err error) {
+	c.auth.reportRefusal(c.ctx, err)
+	response := refusal.ResponseTo(err)
+	c.End(endingFor(websocket.StatusCode(response.CloseCode), response.Reason, err))
+}
+
+// check asks every check that admitted the connection. Their context has the claims that are in question, as at the
+// handshake.
+func (c *connection) check(ctx context.Context, claims *Claims) error {
+	ctx = &identity{Context: ctx, auth: c.auth, claims: claims}
+	for _, check := range c.checks {
+		if err := check(ctx, claims); err != nil {
+			return refusal.Checked(err)
+		}
+	}
+	return nil
+}
+
+// isAdmitted ends a connection that must not begin: one that has ended while it was made, or that a check refuses now. They
+// are asked again where Disconnect was called since, which did not know the connection yet.
+func (c *connection) isAdmitted() bool {
+	if err := c.checkAgain(); err != nil {
+		c.endRefused(err)
+	}
+	c.Check()
+	_, ended := c.Ended()
+	return !ended
+}
+
+func (c *connection) checkAgain() error {
+	claims := c.Claims()
+	if claims == nil || c.epoch == c.auth.live.Epoch() {
+		return nil
+	}
+	return c.check(c.ctx, claims)
 }
 
 // panicReporter returns a function that, deferred, does what net/http does about the panic of a handler. It does not
@@ -292,57 +606,5 @@ func panicReporter(r *http.Request) func() {
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
 			logf("http: panic serving %v: %v\n%s", addr, p, debug.Stack())
 		}
-	}
-}
-
-// canHijack reports whether the connection behind w can be taken over, as http.ResponseController finds out.
-func canHijack(w http.ResponseWriter) bool {
-	for {
-		if _, ok := w.(http.Hijacker); ok {
-			return true
-		}
-		inner, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return false
-		}
-		w = inner.Unwrap()
-	}
-}
-
-// A gatedWriter puts a gate in front of the connection that is taken over through it.
-type gatedWriter struct {
-	http.ResponseWriter
-	onClose func(cause error)
-	gate    *gate.Conn
-}
-
-func (w *gatedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *gatedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	writeHeaderNow(w.ResponseWriter)
-	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	if w.gate, err = gate.New(conn, rw, w.onClose); err != nil {
-		conn.Close()
-		return nil, nil, err
-	}
-	return w.gate, w.gate.ReadWriter(), nil
-}
-
-// writeHeaderNow makes gin's ResponseWriter send the 101, which it otherwise keeps back until the handler returns.
-// coder/websocket does so, too, but sees only the outermost writer.
-func writeHeaderNow(w http.ResponseWriter) {
-	for {
-		if gin, ok := w.(interface{ WriteHeaderNow() }); ok {
-			gin.WriteHeaderNow()
-			return
-		}
-		inner, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return
-		}
-		w = inner.Unwrap()
 	}
 }

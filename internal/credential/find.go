@@ -3,9 +3,11 @@
 package credential
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -293,6 +295,31 @@ func subprotocolToken(values []string, prefix string) (string, error) {
 		return "", errMalformed
 	}
 	return string(decoded), nil
+}
+
+// Protocols are the entries of Sec-WebSocket-Protocol, those that carry a token included.
+func Protocols(r *http.Request) []string {
+	var all []string
+	for _, v := range r.Header["Sec-Websocket-Protocol"] {
+		for entry := range strings.SplitSeq(v, ",") {
+			if entry = strings.TrimSpace(entry); entry != "" {
+				all = append(all, entry)
+			}
+		}
+	}
+	return all
+}
+
+// InMessage takes the token from a first message: {"access_token":"…"}, or the bare token. An error is a refusal.
+func InMessage(message []byte) (string, error) {
+	if !bytes.HasPrefix(bytes.TrimLeft(message, " \t\r\n"), []byte("{")) {
+		return string(message), nil
+	}
+	token, err := jose.StringMember(message, "access_token")
+	if err != nil {
+		return "", refusal.New(refusal.ErrMalformedRequest, fmt.Errorf("the first message: %w", err))
+	}
+	return token, nil
 }
 
 // cookie finds a cookie as net/http does (http.Request.Cookie), but without reading all the others, and refuses

@@ -1,0 +1,245 @@
+package gate
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// Shut ends the connection for the reason given, unless another call came first: it returns whether this one counts.
+// When it returns, no data frame begins in either direction, except what a Read or a Write under way has in hand. It
+// never blocks. Finish must follow.
+func (c *Conn) Shut(e Ending) bool { return c.end.CompareAndSwap(nil, &e) }
+
+const (
+	shortestWrite = 250 * time.Millisecond // for a close frame to be written, however short the grace
+	slack         = 400 * time.Millisecond // how far beyond the grace all is over
+	meanwhile     = 10 * time.Millisecond  // how long Finish writes before somebody reads as well
+	maxDrain      = 64 << 20               // bytes: a peer that sends more is not about to answer
+)
+
+// Finish ends a connection that was shut: it writes the close frame, waits for the peer's, and closes the connection
+// below, at the latest half a second after the grace. It returns when the connection is closed, whoever does it.
+func (c *Conn) Finish() {
+	e := c.end.Load()
+	if e == nil || c.closing.Load() || !c.finishing.CompareAndSwap(false, true) {
+		<-c.closed
+		return
+	}
+	defer func() { <-c.closed }()
+	if c.phase.Load() != inFrames {
+		c.closeBelow(withoutTLS(c.conn))
+		return
+	}
+	begun := time.Now()
+	write := begun.Add(max(c.grace, shortestWrite))
+	latest := begun.Add(c.grace + slack)
+	c.limits.takeOver(write.Add(-shortestGrace), latest) // a Write that is stuck leaves time for the close frame
+
+	// A peer may be stuck in a write of its own, and take nothing until somebody reads that.
+	reader := time.AfterFunc(meanwhile, c.drain)
+	said := c.say(e, write)
+	reader.Stop()
+	if said {
+		until := earlier(time.Now().Add(c.grace), latest)
+		c.limits.drainUntil(until)
+		c.drain()
+	}
+	c.closeTold(said)
+}
+
+// say writes the close frame once no other frame is under way, and reports whether the peer has been sent one, by
+// whomever.
+func (c *Conn) say(e *Ending, deadline time.Time) bool {
+	out := &c.outgoing
+	out.take()
+	defer out.give()
+	if out.within() && !out.failed {
+		c.awaitBoundary(deadline)
+	}
+	switch {
+	case out.closed:
+		return true
+	case out.within() || c.broken.Load():
+		return false
+	}
+	frame := closeFrame(e.Code, e.Reason)
+	c.limits.writeUntil(later(deadline, time.Now().Add(shortestGrace))) // a busy machine may come to it late
+	n, err := c.conn.Write(frame)
+	out.follow(frame[:n])
+	if err != nil {
+		c.broken.Store(!isDeadline(err))
+		return false
+	}
+	c.sentCode.Store(out.closeCode())
+	return true
+}
+
+// awaitBoundary lends its turn to the library until the frame under way has come to its end, or the deadline.
+func (c *Conn) awaitBoundary(deadline time.Time) {
+	out := &c.outgoing
+	ready := make(signal)
+	out.ready = ready
+	out.give()
+	timer := time.NewTimer(time.Until(deadline))
+	select {
+	case <-ready:
+	case <-timer.C:
+	case <-c.closed:
+	}
+	timer.Stop()
+	out.take()
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// drain throws away what the peer sends until its close frame: after that the peer may rely on our having closed in
+// peace.
+func (c *Conn) drain() {
+	in := &c.incoming
+	in.take()
+	defer in.give()
+	if in.drained {
+		return
+	}
+	in.drained = true
+	c.limits.release()
+	for drained := 0; !in.closed && in.broken == nil; {
+		if drained > maxDrain {
+			in.timedOut = true
+			return
+		}
+		if len(in.unread()) == 0 {
+			if err := c.fill(); err != nil {
+				in.timedOut = isDeadline(err)
+				return
+			}
+		}
+		n := in.advance(in.unread())
+		in.skip(n)
+		drained += n
+	}
+	if in.closed {
+		c.peerCode.CompareAndSwap(0, in.closeCode())
+	}
+}
+
+// closeTold closes the connection below. A peer that was to be told to go and has not answered in time is reset, so
+// that nothing which still waits to be sent reaches it later.
+func (c *Conn) closeTold(said bool) {
+	conn := withoutTLS(c.conn)
+	if c.isStuck(said) {
+		resetOnClose(conn)
+	}
+	c.closeBelow(conn)
+}
+
+// withoutTLS returns what is beneath TLS, whose close_notify would wait up to 5 seconds for a peer that does not read.
+func withoutTLS(conn net.Conn) net.Conn {
+	if t, ok := conn.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return conn
+}
+
+// isStuck reports whether the peer is there and does not do its part.
+func (c *Conn) isStuck(said bool) bool {
+	if c.broken.Load() {
+		return false
+	}
+	return !said || c.incoming.timedOut
+}
+
+// resetOnClose looks for the TCP connection, which a listener of the application may have wrapped.
+func resetOnClose(conn net.Conn) {
+	for {
+		switch c := conn.(type) {
+		case interface{ SetLinger(int) error }:
+			c.SetLinger(0)
+			return
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		default:
+			return
+		}
+	}
+}
+
+// Close closes the connection at once, unless the gate has been shut: then Finish does, in its own time.
+func (c *Conn) Close() error {
+	if c.end.Load() != nil {
+		return nil
+	}
+	c.leave(ErrClosed)
+	if t, ok := c.conn.(*tls.Conn); ok {
+		cut := time.AfterFunc(c.grace, func() { t.NetConn().Close() })
+		defer cut.Stop()
+	}
+	return c.closeBelow(c.conn)
+}
+
+// closeBelow closes conn, which is the connection below or what is beneath its TLS.
+func (c *Conn) closeBelow(conn net.Conn) error {
+	if !c.closing.CompareAndSwap(false, true) {
+		return net.ErrClosed
+	}
+	err := conn.Close()
+	c.life.Closed()
+	close(c.closed)
+	return err
+}
+
+// Leaving is why Left is called.
+type leaving struct {
+	mu    sync.Mutex
+	why   error // the first reason; nil: there is none
+	told  bool
+	timer *time.Timer
+}
+
+// leave calls Left, once, for err or for an earlier reason that was waiting.
+func (c *Conn) leave(err error) {
+	l := &c.leaving
+	l.mu.Lock()
+	if l.told {
+		l.mu.Unlock()
+		return
+	}
+	l.told = true
+	if l.why == nil {
+		l.why = err
+	}
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	why := l.why
+	l.mu.Unlock()
+	if c.end.Load() == nil {
+		c.life.Left(why)
+	}
+}
+
+// goneDelay is how long the library has to close a connection that is broken before Left is called; usually it closes
+// at once. A goroutine for each such end woke another processor: 5 to 9 % of the CPU time of a handshake, on a server
+// that is not busy.
+const goneDelay = 10 * time.Millisecond
+
+// leaveSoon calls leave for a connection below that has failed.
+func (c *Conn) leaveSoon(err error) {
+	c.broken.Store(true)
+	l := &c.leaving
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.told || l.why != nil {
+		return
+	}
+	l.why = fmt.Errorf("%w: %w", ErrBroken, err)
+	l.timer = time.AfterFunc(goneDelay, func() { c.leave(nil) })
+}

@@ -1,0 +1,91 @@
+package gate
+
+import (
+	"bufio"
+	"bytes"
+	"net/textproto"
+	"strings"
+)
+
+// maxHead bounds the head of a response. One that is longer is not followed.
+const maxHead = 64 << 10
+
+// A head collects the head of a response, up to its blank line.
+type head struct {
+	collected []byte
+	line      int // where the last line begins
+}
+
+// take collects from p, and returns how much of p belongs to the head and whether that is complete.
+func (h *head) take(p []byte) (n int, complete bool) {
+	for n < len(p) {
+		end := bytes.IndexByte(p[n:], '\n')
+		if end < 0 {
+			h.collected = append(h.collected, p[n:]...)
+			return len(p), false
+		}
+		h.collected = append(h.collected, p[n:n+end+1]...)
+		n += end + 1
+		line := bytes.TrimRight(h.collected[h.line:], "\r\n")
+		h.line = len(h.collected)
+		if len(line) > 0 {
+			continue
+		}
+		if h.isInformational() {
+			h.collected, h.line = h.collected[:0], 0
+			continue
+		}
+		return n, true
+	}
+	return n, false
+}
+
+func (h *head) status() string {
+	line, _, _ := strings.Cut(string(h.collected[:min(len(h.collected), 64)]), "\n")
+	_, rest, _ := strings.Cut(line, " ")
+	status, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	return status
+}
+
+// isInformational reports whether another head follows, such as behind 103 (RFC 8297).
+func (h *head) isInformational() bool {
+	status := h.status()
+	return len(status) == 3 && status[0] == '1' && status != "101"
+}
+
+// isWebSocket reports whether frames follow (RFC 6455 section 4.2.2).
+func (h *head) isWebSocket() bool {
+	if h.status() != "101" {
+		return false
+	}
+	_, fields, _ := bytes.Cut(h.collected, []byte("\n"))
+	header, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(fields))).ReadMIMEHeader()
+	return err == nil && strings.EqualFold(header.Get("Upgrade"), "websocket")
+}
+
+// writeHead passes on what of p belongs to the head of the response, and returns how much that is. Where the head is
+// then complete, isWebSocket says what follows.
+func (c *Conn) writeHead(p []byte) (n int, isWebSocket *bool, err error) {
+	h := c.outgoing.head
+	if h == nil {
+		return 0, nil, nil
+	}
+	if e := c.end.Load(); e != nil {
+		return 0, nil, e.Err
+	}
+	n, complete := h.take(p)
+	if n, err = c.conn.Write(p[:n]); err != nil {
+		return n, nil, err
+	}
+	if !complete && len(h.collected) <= maxHead {
+		return n, nil, nil
+	}
+	c.outgoing.head = nil
+	follows := complete && len(h.collected) <= maxHead && h.isWebSocket()
+	if follows {
+		c.phase.Store(inFrames)
+	} else {
+		c.phase.Store(unwatched)
+	}
+	return n, &follows, nil
+}

@@ -1,0 +1,256 @@
+// Package life ties the life of a connection to that of a token: one explicit end, one timer, and renewals, of which
+// either the end or the renewal wins. It knows the live connections of an Authenticator, to end them. It is generic in
+// the claims and knows the gate, but no WebSocket library.
+package life
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wsauth/wsauth/internal/gate"
+	"github.com/wsauth/wsauth/internal/refusal"
+)
+
+// A Rule is what the connections of one handler have in common. The durations must not be negative; zero means none.
+type Rule[C any] struct {
+	Registry *Registry[C]
+	Seats    *Seats[C]
+
+	MaxLifetime  time.Duration
+	Grace        time.Duration
+	FirstMessage time.Duration
+	Ping         time.Duration
+
+	Expiry  func(*C) time.Time // when a token with these claims ends
+	Expired gate.Ending        // of a token
+	NoToken gate.Ending        // of a connection that has not shown a token in time
+	Silent  gate.Ending        // of a peer that does not answer a ping
+}
+
+// A Wire is what a connection ends: the gate of a WebSocket, or a [Stream].
+type Wire interface {
+	Shut(gate.Ending) bool // never blocks
+	Finish()               // returns when all is closed
+}
+
+// A Conn is a connection, or a response that goes on, whose life is tied to that of a token.
+type Conn[C any] struct {
+	rule   *Rule[C]
+	claims atomic.Pointer[C] // nil until the first token has come
+	expiry atomic.Pointer[deadline]
+	seat   seat
+
+	mu        sync.Mutex   // of all that follows: it decides between the end and a renewal
+	end       *gate.Ending // nil while it lives
+	wire      Wire         // nil before the handshake is answered
+	timer     *time.Timer
+	lifetime  deadline // zero: no bound
+	renewals  map[*renewal[C]]struct{}
+	budget    time.Time // see mayRenew
+	pinged    time.Time // zero: no ping waits for its answer
+	forgotten bool
+}
+
+// A timer runs on the monotonic clock, which stands still while a machine sleeps. So the wall clock is looked at
+// again this often.
+const clockCheck = time.Minute
+
+// Enter counts a connection in, before its client can take it for one: from here on Shutdown waits for it. The claims are nil if they are to come with a first message. Only one that is seated counts for the bounds of
+// the handler. An error is a refusal.
+func (r *Rule[C]) Enter(claims *C, seated bool) (*Conn[C], error) {
+	c := &Conn[C]{rule: r}
+	c.claims.Store(claims)
+	if seated {
+		if err := r.Seats.take(c, claims); err != nil {
+			return nil, err
+		}
+	}
+	now := time.Now()
+	if r.MaxLifetime > 0 {
+		c.lifetime = deadlineIn(r.MaxLifetime, now)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !r.Registry.add(c) {
+		r.Seats.leave(c)
+		return nil, refusal.New(refusal.ErrUnavailable, ErrShutDown)
+	}
+	c.timer = time.AfterFunc(c.prolongLocked(claims, now), c.tick)
+	return c, nil
+}
+
+// Attach gives the connection the wire to end it with: from here on Disconnect finds it. One that has ended meanwhile is shut at once.
+func (c *Conn[C]) Attach(wire Wire) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wire = wire
+	if c.end != nil {
+		wire.Shut(*c.end)
+		go wire.Finish()
+	}
+}
+
+// Open is Attach for a WebSocket whose handshake is answered.
+func (c *Conn[C]) Open(wire Wire) {
+	c.Attach(wire)
+	c.rule.Seats.open(c)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.end == nil && (c.claims.Load() == nil || c.rule.Ping > 0) {
+		c.timer.Reset(c.prolongLocked(c.claims.Load(), time.Now())) // the time for the first message begins now
+	}
+}
+
+// Forget counts a connection out that is closed, or never was opened.
+func (c *Conn[C]) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.forgotten {
+		return
+	}
+	c.forgotten = true
+	c.timer.Stop()
+	c.endLocked(gate.Ending{})
+	c.rule.Seats.leave(c)
+	c.rule.Registry.remove(c)
+}
+
+// Claims are those of the newest token; nil: none has come yet.
+func (c *Conn[C]) Claims() *C { return c.claims.Load() }
+
+// Ended says why the connection ends; false: it lives.
+func (c *Conn[C]) Ended() (gate.Ending, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.end == nil {
+		return gate.Ending{}, false
+	}
+	return *c.end, true
+}
+
+// End ends the connection, unless it has ended already: the first reason stays. It does not wait.
+func (c *Conn[C]) End(e gate.Ending) bool {
+	first, wire := c.decide(e)
+	if first && wire != nil {
+		go wire.Finish()
+	}
+	return first
+}
+
+// EndAndWait is End, and returns when all is closed.
+func (c *Conn[C]) EndAndWait(e gate.Ending) {
+	if _, wire := c.decide(e); wire != nil {
+		wire.Finish()
+	}
+}
+
+// decide is the one place where a connection ends.
+func (c *Conn[C]) decide(e gate.Ending) (first bool, wire Wire) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first = c.endLocked(e)
+	if c.wire != nil {
+		c.wire.Shut(*c.end)
+	}
+	return first, c.wire
+}
+
+func (c *Conn[C]) endLocked(e gate.Ending) bool {
+	if c.end != nil {
+		return false
+	}
+	if e.Err == nil {
+		e.Err = context.Canceled
+	}
+	c.end = &e
+	return true
+}
+
+// Left is told by the gate that the peer or the library has begun to close, or that the connection is broken: no renewal
+// comes after that. Who closes has the grace to do so.
+func (c *Conn[C]) Left(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.endLocked(gate.Ending{Err: err}) || c.forgotten {
+		return
+	}
+	wait := c.rule.Grace
+	if errors.Is(err, gate.ErrBroken) {
+		wait = 0
+	}
+	c.timer.Reset(wait)
+}
+
+// Check ends the connection if it is time, where the timer may come late.
+func (c *Conn[C]) Check() {
+	if c.expiry.Load().left(time.Now()) <= 0 {
+		c.End(c.atExpiry())
+	}
+}
+
+// atExpiry is how a connection ends whose time is over.
+func (c *Conn[C]) atExpiry() gate.Ending {
+	if c.claims.Load() == nil {
+		return c.rule.NoToken
+	}
+	return c.rule.Expired
+}
+
+// tick ends the connection if it is time, or waits on.
+func (c *Conn[C]) tick() {
+	now := time.Now()
+	if c.expiry.Load().left(now) <= 0 {
+		c.EndAndWait(c.atExpiry())
+		return
+	}
+	if _, ended := c.Ended(); ended { // by somebody who has had the time to close
+		c.EndAndWait(gate.Ending{})
+		return
+	}
+	next, silent := c.ping(now)
+	if silent {
+		c.EndAndWait(c.rule.Silent)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.end == nil {
+		c.timer.Reset(min(c.expiry.Load().left(time.Now()), clockCheck, next))
+	}
+}
+
+// prolongLocked sets when the connection expires, and returns when the timer has to look.
+func (c *Conn[C]) prolongLocked(claims *C, now time.Time) time.Duration {
+	left := c.rule.FirstMessage
+	if claims != nil {
+		left = c.rule.Expiry(claims).Sub(now)
+	}
+	if c.lifetime != (deadline{}) {
+		left = min(left, c.lifetime.left(now))
+	}
+	expiry := deadlineIn(left, now)
+	c.expiry.Store(&expiry)
+	if c.rule.Ping > 0 {
+		left = min(left, c.rule.Ping)
+	}
+	return min(left, clockCheck)
+}
+
+// A deadline is an instant on both clocks: the monotonic one stands still in a suspend, and the wall clock can be set
+// back. Whichever comes first counts.
+type deadline struct{ monotonic, wall time.Time }
+
+func deadlineIn(d time.Duration, now time.Time) deadline {
+	end := now.Add(d)
+	return deadline{monotonic: end, wall: end.Round(0)}
+}
+
+func (d *deadline) left(now time.Time) time.Duration {
+	return min(d.monotonic.Sub(now), d.wall.Sub(now.Round(0)))
+}
+
+// DelayTimer has the timer come in d, as it might on a busy machine, for tests.
+func (c *Conn[C]) DelayTimer(d time.Duration) { c.timer.Reset(d) }

@@ -1,0 +1,42 @@
+package life
+
+import "time"
+
+// A pinger is a Wire that can ask its peer whether it is there.
+type pinger interface {
+	Ping()
+	Heard() time.Time // when something last came from the peer
+	Poke() bool       // looks for what has come where nobody reads; false: it cannot see
+}
+
+// ping asks a peer for a sign that has been silent for as long as the rule says. It returns when to look again, and whether
+// the peer has not answered for as long again.
+func (c *Conn[C]) ping(now time.Time) (next time.Duration, silent bool) {
+	every := c.rule.Ping
+	peer, ok := c.currentWire().(pinger)
+	if every <= 0 || !ok {
+		return clockCheck, false
+	}
+	sees, heard := peer.Poke(), peer.Heard()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if heard.After(c.pinged) {
+		c.pinged = time.Time{}
+		if quiet := now.Sub(heard); quiet < every {
+			return every - quiet, false
+		}
+	}
+	if c.pinged.IsZero() {
+		c.pinged = now
+		peer.Ping()
+		return every, false
+	}
+	waited := now.Sub(c.pinged)
+	return max(every-waited, time.Millisecond), sees && waited >= every
+}
+
+func (c *Conn[C]) currentWire() Wire {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wire
+}

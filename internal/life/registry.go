@@ -1,0 +1,131 @@
+package life
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wsauth/wsauth/internal/gate"
+)
+
+// ErrShutDown is why a connection ends with its server.
+var ErrShutDown = http.ErrServerClosed
+
+// A Registry knows the live connections of an Authenticator, to end them: http.Server does not know connections that
+// were taken over.
+type Registry[C any] struct {
+	mu   sync.Mutex
+	live map[*Conn[C]]struct{}
+	down bool
+	none chan struct{} // closed when down and no connection lives
+
+	epoch atomic.Uint32 // how often Disconnect was called
+}
+
+// NewRegistry returns an empty Registry.
+func NewRegistry[C any]() *Registry[C] {
+	return &Registry[C]{live: map[*Conn[C]]struct{}{}, none: make(chan struct{})}
+}
+
+// IsDown reports whether Shutdown was called.
+func (g *Registry[C]) IsDown() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.down
+}
+
+// Epoch tells how often Disconnect was called: whoever was admitted in an earlier one is asked again.
+func (g *Registry[C]) Epoch() uint32 { return g.epoch.Load() }
+
+// add counts a connection in; false: there are to be no more.
+func (g *Registry[C]) add(c *Conn[C]) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.down {
+		return false
+	}
+	g.live[c] = struct{}{}
+	return true
+}
+
+func (g *Registry[C]) remove(c *Conn[C]) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.live, c)
+	g.tellIfNone()
+}
+
+func (g *Registry[C]) tellIfNone() {
+	if g.down && len(g.live) == 0 {
+		close(g.none)
+	}
+}
+
+func (g *Registry[C]) all() []*Conn[C] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make([]*Conn[C], 0, len(g.live))
+	for c := range g.live {
+		all = append(all, c)
+	}
+	return all
+}
+
+// Disconnect ends the live connections whose claims match, and returns how many.
+func (g *Registry[C]) Disconnect(match func(*C) bool, e gate.Ending) int {
+	g.epoch.Add(1)
+	n := 0
+	for _, c := range g.all() {
+		if c.disconnect(match, e) {
+			n++
+		}
+	}
+	return n
+}
+
+// closeEvery is how far apart Shutdown closes connections, so that their clients do not all come back at once.
+const closeEvery = 10 * time.Millisecond
+
+// Shutdown lets no more connections in, ends those that live, and waits until there are none or ctx ends. Where ctx has a
+// deadline, the ends are spread over at most half of the time until then.
+func (g *Registry[C]) Shutdown(ctx context.Context, e gate.Ending) error {
+	g.mu.Lock()
+	if !g.down {
+		g.down = true
+		g.tellIfNone()
+	}
+	g.mu.Unlock()
+	g.endAll(ctx, e)
+	select {
+	case <-g.none:
+		return nil
+	case <-ctx.Done():
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if len(g.live) == 0 {
+			return nil
+		}
+		return fmt.Errorf("wsauth: %d connections have not ended: %w", len(g.live), context.Cause(ctx))
+	}
+}
+
+func (g *Registry[C]) endAll(ctx context.Context, e gate.Ending) {
+	all, start := g.all(), time.Now()
+	var pace time.Duration
+	if until, ok := ctx.Deadline(); ok && len(all) > 0 {
+		pace = max(0, min(closeEvery, time.Until(until)/2/time.Duration(len(all))))
+	}
+	for i, c := range all {
+		if wait := time.Until(start.Add(time.Duration(i) * pace)); wait > 0 {
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+				pace = 0
+			}
+		}
+		c.End(e)
+	}
+}

@@ -1,0 +1,163 @@
+package life
+
+import (
+	"errors"
+	"time"
+
+	"github.com/wsauth/wsauth/internal/gate"
+	"github.com/wsauth/wsauth/internal/refusal"
+)
+
+// A renewal costs a signature, so that a connection has so many at once, and one more in each interval.
+const (
+	renewalBurst    = 5
+	renewalInterval = time.Second
+)
+
+// A renewal is one that is under way. Disconnect finds its claims before they are the connection's, and those that are
+// not known yet when they are.
+type renewal[C any] struct {
+	claims  *C // nil: not verified yet
+	matches []func(*C) bool
+	refused bool
+}
+
+// Renew gives the connection the claims that verify returns, unless its end has come: of the two, exactly one happens.
+// admit is asked about the claims now (nil before the first) and the new ones; it is asked again where another renewal
+// came first. An error is a refusal, or what verify or admit returned.
+func (c *Conn[C]) Renew(verify func() (*C, error), admit func(current, next *C) error) (*C, error) {
+	r, err := c.beginRenewal(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	defer c.endRenewal(r)
+	next, err := verify()
+	if err != nil {
+		return nil, err
+	}
+	for _, match := range c.propose(r, next) {
+		if match(next) {
+			return nil, errDisconnected()
+		}
+	}
+	for {
+		current := c.claims.Load()
+		if err := admit(current, next); err != nil {
+			return nil, err
+		}
+		if current == nil {
+			if err := c.rule.Seats.sit(c, next); err != nil {
+				return nil, err
+			}
+		}
+		if done, err := c.adopt(r, current, time.Now()); done || err != nil {
+			return next, err
+		}
+		// Another renewal came first, perhaps with a later token.
+	}
+}
+
+func errEnded() error {
+	return refusal.New(refusal.ErrExpired, errors.New("the connection has ended"))
+}
+
+func errDisconnected() error {
+	return refusal.New(refusal.ErrRevoked, errors.New("Disconnect has met the new claims"))
+}
+
+func (c *Conn[C]) beginRenewal(now time.Time) (*renewal[C], error) {
+	c.Check()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.end != nil {
+		return nil, errEnded()
+	}
+	if !c.mayRenew(now) {
+		return nil, refusal.New(refusal.ErrTooMany, errors.New("too many renewals"))
+	}
+	r := new(renewal[C])
+	if c.renewals == nil {
+		c.renewals = map[*renewal[C]]struct{}{}
+	}
+	c.renewals[r] = struct{}{}
+	return r, nil
+}
+
+// mayRenew counts an attempt, unless there were too many.
+func (c *Conn[C]) mayRenew(now time.Time) bool {
+	if c.budget.Sub(now) > (renewalBurst-1)*renewalInterval {
+		return false
+	}
+	if c.budget.Before(now) {
+		c.budget = now
+	}
+	c.budget = c.budget.Add(renewalInterval)
+	return true
+}
+
+// propose shows the claims to Disconnect, and returns what Disconnect asked before they were known.
+func (c *Conn[C]) propose(r *renewal[C], claims *C) []func(*C) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.claims = claims
+	return r.matches
+}
+
+func (c *Conn[C]) endRenewal(r *renewal[C]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.renewals, r)
+}
+
+// adopt makes the claims of a renewal the connection's; false without an error: the current ones are no longer that.
+func (c *Conn[C]) adopt(r *renewal[C], current *C, now time.Time) (bool, error) {
+	c.Check()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.end != nil:
+		return false, errEnded()
+	case r.refused:
+		return false, errDisconnected()
+	case c.claims.Load() != current:
+		return false, nil
+	}
+	c.timer.Reset(c.prolongLocked(r.claims, now))
+	c.claims.Store(r.claims)
+	return true, nil
+}
+
+// disconnect ends the connection, and reports so, if its claims match, and the renewals under way whose claims do. One
+// that is being made is left to whoever makes it, who sees that the epoch has changed.
+func (c *Conn[C]) disconnect(match func(*C) bool, e gate.Ending) bool {
+	c.mu.Lock()
+	if c.wire == nil {
+		c.mu.Unlock()
+		return false
+	}
+	current := c.claims.Load()
+	var proposed []*renewal[C]
+	for r := range c.renewals {
+		if r.claims == nil {
+			r.matches = append(r.matches, match)
+		} else {
+			proposed = append(proposed, r)
+		}
+	}
+	c.mu.Unlock()
+	found := current != nil && match(current)
+	for _, r := range proposed {
+		if match(r.claims) && !c.refuse(r) {
+			found = true
+		}
+	}
+	return found && c.End(e)
+}
+
+// refuse keeps the claims of a renewal from becoming the connection's; false: they are.
+func (c *Conn[C]) refuse(r *renewal[C]) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.refused = true
+	return c.claims.Load() != r.claims
+}

@@ -1,0 +1,142 @@
+package life
+
+import (
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/wsauth/wsauth/internal/gate"
+	"github.com/wsauth/wsauth/internal/refusal"
+)
+
+// maxWaiting bounds the connections of a handler that have not shown a token yet.
+const maxWaiting = 1024
+
+// A Subject is whose connection one is.
+type Subject struct{ Issuer, Name string }
+
+// Seats counts the connections of one handler. The zero value has no bounds.
+type Seats[C any] struct {
+	Max, MaxPerSubject int  // 0: no bound
+	ReplaceOldest      bool // where a subject has too many
+	Replaced           gate.Ending
+	SubjectOf          func(*C) Subject
+
+	mu        sync.Mutex
+	taken     int
+	waiting   int // for the first message
+	bySubject map[Subject][]*Conn[C]
+}
+
+// A seat is what one connection counts for.
+type seat struct {
+	taken   bool
+	waiting bool
+	subject *Subject // nil: not known yet, or not counted
+}
+
+// take counts a connection in, whose claims are nil if it has to show its token yet.
+func (s *Seats[C]) take(c *Conn[C], claims *C) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Max > 0 && s.taken >= s.Max {
+		return refusal.New(refusal.ErrUnavailable, errors.New("MaxConnections"))
+	}
+	if claims == nil {
+		if s.waiting >= maxWaiting {
+			return refusal.New(refusal.ErrUnavailable, errors.New("too many connections wait for their first message"))
+		}
+		s.waiting++
+		c.seat.waiting = true
+	} else if err := s.count(c, claims); err != nil {
+		return err
+	}
+	s.taken++
+	c.seat.taken = true
+	return nil
+}
+
+// sit gives a connection that waited its subject.
+func (s *Seats[C]) sit(c *Conn[C], claims *C) error {
+	s.mu.Lock()
+	if !c.seat.waiting {
+		s.mu.Unlock()
+		return nil
+	}
+	if err := s.count(c, claims); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	c.seat.waiting = false
+	s.waiting--
+	s.mu.Unlock()
+	s.open(c)
+	return nil
+}
+
+func (s *Seats[C]) count(c *Conn[C], claims *C) error {
+	if s.MaxPerSubject == 0 {
+		return nil
+	}
+	who := s.SubjectOf(claims)
+	if len(s.bySubject[who]) >= s.MaxPerSubject && !s.ReplaceOldest {
+		return refusal.New(refusal.ErrTooMany, errors.New("MaxPerSubject"))
+	}
+	if s.bySubject == nil {
+		s.bySubject = map[Subject][]*Conn[C]{}
+	}
+	s.bySubject[who] = append(s.bySubject[who], c)
+	c.seat.subject = &who
+	return nil
+}
+
+// open makes room for a connection that is open, where the newest replaces the oldest: a handshake that comes to nothing
+// replaces none.
+func (s *Seats[C]) open(c *Conn[C]) {
+	for _, oldest := range s.surplus(c) {
+		go oldest.End(s.Replaced)
+	}
+}
+
+// surplus takes the connections of c's subject off the list that are too many, without c.
+func (s *Seats[C]) surplus(c *Conn[C]) (all []*Conn[C]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ReplaceOldest || c.seat.subject == nil {
+		return nil
+	}
+	who := *c.seat.subject
+	for len(s.bySubject[who]) > s.MaxPerSubject {
+		list := s.bySubject[who]
+		i := 0
+		if list[0] == c { // others have come since, and are not open yet
+			i = 1
+		}
+		all = append(all, list[i])
+		list[i].seat.subject = nil
+		s.bySubject[who] = slices.Delete(list, i, i+1)
+	}
+	return all
+}
+
+// leave counts a connection out.
+func (s *Seats[C]) leave(c *Conn[C]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !c.seat.taken {
+		return
+	}
+	s.taken--
+	if c.seat.waiting {
+		s.waiting--
+	}
+	if c.seat.subject == nil {
+		return
+	}
+	who := *c.seat.subject
+	if list := s.bySubject[who]; len(list) > 1 {
+		s.bySubject[who] = slices.DeleteFunc(list, func(other *Conn[C]) bool { return other == c })
+	} else {
+		delete(s.bySubject, who)
+	}
+}

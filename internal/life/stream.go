@@ -1,0 +1,29 @@
+package life
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/wsauth/wsauth/internal/gate"
+)
+
+// A Stream is a response that goes on: server-sent events, a long poll. It ends by the context of its request; a handler
+// that takes no notice cannot read or write once the grace is over.
+type Stream struct {
+	Cancel func(cause error)
+	Writer http.ResponseWriter
+	Grace  time.Duration
+}
+
+// Shut ends the context, and sets deadlines where the ResponseWriter has any.
+func (s Stream) Shut(e gate.Ending) bool {
+	s.Cancel(e.Err)
+	until := time.Now().Add(s.Grace)
+	c := http.NewResponseController(s.Writer)
+	c.SetReadDeadline(until)
+	c.SetWriteDeadline(until)
+	return true
+}
+
+// Finish does nothing: the handler returns in its own time.
+func (s Stream) Finish() {}
