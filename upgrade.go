@@ -190,7 +190,7 @@ func (u *upgrader) handshake(w http.ResponseWriter, r *http.Request, c *connecti
 		return ws
 	}
 	kind := ErrMalformedRequest
-	if writer.Failed() {
+	if writer.Failed() && credential.IsHandshake(r) {
 		kind = ErrUnavailable
 	}
 	u.auth.reportRefusal(r.Context(), c.trail().On(refusal.New(kind, err)))
@@ -506,6 +506,7 @@ func (c *connection) TakenOver(g *gate.Conn) { c.gate = g }
 func (c *connection) Opened(isWebSocket bool) {
 	if !isWebSocket {
 		c.alone.Store(true)
+		c.Forget()
 		return
 	}
 	c.around = nil

@@ -41,14 +41,20 @@ func (w *Writer) Taken() bool { return w.gate != nil }
 // Failed reports whether a Hijack has failed.
 func (w *Writer) Failed() bool { return w.err != nil || !CanHijack(w.ResponseWriter) }
 
-// IfHijacker returns w, or the ResponseWriter outside where that is none whose connection can be taken over, for a library
-// that asks.
+// IfHijacker returns w, without its methods besides those of a ResponseWriter where the connection cannot be taken over: a
+// library that asks answers with 501 then.
 func (w *Writer) IfHijacker() http.ResponseWriter {
 	if CanHijack(w.ResponseWriter) {
 		return w
 	}
-	return w.ResponseWriter
+	return onlyWriter{w}
 }
+
+type onlyWriter struct{ w *Writer }
+
+func (o onlyWriter) Header() http.Header         { return o.w.Header() }
+func (o onlyWriter) Write(p []byte) (int, error) { return o.w.Write(p) }
+func (o onlyWriter) WriteHeader(status int)      { o.w.WriteHeader(status) }
 
 // Unwrap returns the ResponseWriter outside, for [http.ResponseController].
 func (w *Writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

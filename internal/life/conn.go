@@ -46,6 +46,7 @@ type Conn[C any] struct {
 	mu        sync.Mutex   // of all that follows: it decides between the end and a renewal
 	end       *gate.Ending // nil while it lives
 	wire      Wire         // nil before the handshake is answered
+	shut      bool         // the wire was told
 	timer     *time.Timer
 	lifetime  deadline // zero: no bound
 	renewals  map[*renewal[C]]struct{}
@@ -86,8 +87,8 @@ func (r *Rule[C]) Enter(claims *C, seated bool) (*Conn[C], error) {
 func (c *Conn[C]) Attach(wire Wire) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.wire = wire
-	if c.end != nil {
+	c.wire, c.shut = wire, c.end != nil
+	if c.shut {
 		wire.Shut(*c.end)
 		go wire.Finish()
 	}
@@ -152,7 +153,11 @@ func (c *Conn[C]) decide(e gate.Ending) (first bool, wire Wire) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	first = c.endLocked(e)
-	if c.wire != nil {
+	if c.wire == nil || c.forgotten { // net/http may serve another request on it by now
+		return first, nil
+	}
+	if !c.shut {
+		c.shut = true
 		c.wire.Shut(*c.end)
 	}
 	return first, c.wire

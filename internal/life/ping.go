@@ -20,7 +20,7 @@ func (c *Conn[C]) ping(now time.Time) (next time.Duration, silent bool) {
 	sees, heard := peer.Poke(), peer.Heard()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if heard.After(c.pinged) {
+	if !heard.Before(c.pinged) {
 		c.pinged = time.Time{}
 		if quiet := now.Sub(heard); quiet < every {
 			return every - quiet, false
