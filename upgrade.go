@@ -114,7 +114,9 @@ type UpgradeOptions struct {
 // panic goes on to net/http.
 //
 // A request that is no WebSocket handshake of HTTP/1.1 gets 426, once it is authenticated, and one whose ResponseWriter
-// cannot be taken over (behind [http.TimeoutHandler]) gets 501.
+// cannot be taken over (behind [http.TimeoutHandler]) gets 501. The 101 is written to the connection once that is taken
+// over, with what middleware outside has put into the header: a ResponseWriter in between cannot lose it, and an access
+// log that asks one shows the status that it assumes of a connection that was taken over, mostly 200.
 //
 // Upgrade panics if serve is nil, if a number in opts is negative, if opts say which origins may connect, or if a
 // subprotocol in Accept has the prefix of a FromSubprotocol.

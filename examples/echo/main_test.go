@@ -94,7 +94,11 @@ func TestAConnectionNeedsATokenThatNoLogShows(t *testing.T) {
 			} else {
 				wsauthtest.ExpectRefused(t, base+row.path, row.status, row.token)
 			}
-			log := logged.until(t, "msg=request", "path="+row.path+" ", fmt.Sprint("status=", row.status))
+			status := row.status
+			if status == 101 {
+				status = 200 // echo is not told how a connection that was taken over was answered
+			}
+			log := logged.until(t, "msg=request", "path="+row.path+" ", fmt.Sprint("status=", status))
 			if strings.Contains(log, token[:10]) {
 				t.Errorf("logged:\n%s", log)
 			}
