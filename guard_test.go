@@ -122,6 +122,48 @@ func TestAWebSocketBehindGuardEndsWithItsToken(t *testing.T) {
 	}
 }
 
+// A router's timeout is for requests.
+func TestAWebSocketBehindGuardOutlivesATimeoutAroundIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan error, 1)
+		h := newUpgradeAuth(t).Guard(plain(t, func(ctx context.Context, conn net.Conn, r *bufio.Reader) {
+			_, err := r.ReadByte()
+			ended <- errors.Join(err, context.Cause(ctx))
+		}), nil)
+		srv := newMemoryServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+			defer cancel()
+			h.ServeHTTP(w, r.WithContext(ctx))
+		}))
+		start := time.Now()
+		_, _, err := srv.dial(t, withToken(tokenFor(time.Minute))).Read(t.Context())
+		wantClosed(t, err, wsauth.StatusUnauthorized, "token expired")
+		if took := time.Since(start); took != time.Minute {
+			t.Errorf("ended after %v, want 1m", took)
+		}
+		wantKind(t, <-ended, wsauth.ErrExpired)
+	})
+}
+
+// Before it is taken over, a request ends as any other.
+func TestAHandshakeBehindGuardEndsWithATimeoutAroundIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newUpgradeAuth(t).Guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			if cause := context.Cause(r.Context()); cause != context.DeadlineExceeded {
+				t.Errorf("got the cause %v", cause)
+			}
+		}), nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		serve(h, readRequest(t, "GET /ws\nHANDSHAKE\nAuthorization: Bearer "+tokenFor(time.Minute)).WithContext(ctx))
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("ended after %v, want 1s", took)
+		}
+	})
+}
+
 func TestBehindGuardRenewDisconnectAndShutdownFindTheConnection(t *testing.T) {
 	for name, row := range map[string]struct {
 		end    func(ctx context.Context, auth *wsauth.Authenticator)

@@ -335,23 +335,25 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.auth.refuse(w, r, c.trail().On(err), g)
 		return
 	}
-	r = r.WithContext(c.ctx)
-	credential.Hide(r, g.auth.policy.places)
+	inner := r.WithContext(c.ctx)
+	credential.Hide(inner, g.auth.policy.places)
 	if !upgrades {
 		defer c.abandon()
-		g.next.ServeHTTP(w, r)
+		g.next.ServeHTTP(w, inner)
 		return
 	}
-	// The connection outlives what is around the handler, but not before it is taken over.
-	stop := context.AfterFunc(c.around, func() { c.cancel(context.Cause(c.around)) })
+	// The connection outlives what is around the handler, but only once it is taken over.
+	around := r.Context()
+	c.detach = context.AfterFunc(around, func() { c.cancel(context.Cause(around)) })
 	writer := gate.NewWriter(w, r, c, gate.Options{Grace: g.opts.Grace})
 	defer func() {
 		writer.Release()
-		if stop(); !c.isTakenOver(writer) {
+		c.detach()
+		if !c.isTakenOver(writer) {
 			c.abandon()
 		}
 	}()
-	g.next.ServeHTTP(writer, r)
+	g.next.ServeHTTP(writer, inner)
 }
 
 // An entrance is what the handlers of Upgrade and Guard have in common.
@@ -409,11 +411,11 @@ func (e *entrance) enter(r *http.Request, upgrades bool) (*connection, error) {
 		return nil, id.trail().On(err)
 	}
 	c := &connection{Conn: entered, auth: e.auth, source: id.source,
-		epoch: id.seen, checks: slices.Concat(e.opts.Require, id.checks), around: r.Context()}
-	if c.around == context.Context(id) {
-		c.around = id.Context // the connection has an identity of its own
+		epoch: id.seen, checks: slices.Concat(e.opts.Require, id.checks)}
+	ctx := r.Context()
+	if ctx == context.Context(id) {
+		ctx = id.Context // the connection has an identity of its own
 	}
-	ctx := c.around
 	if upgrades { // what is around the handler may set a timeout on the request; the connection outlives it
 		ctx = context.WithoutCancel(ctx)
 	}
@@ -488,12 +490,12 @@ type connection struct {
 	*life.Conn[Claims]
 	auth    *Authenticator
 	checks  []func(context.Context, *Claims) error // of UpgradeOptions, and of every Require that admitted it
-	around  context.Context                        // of the request
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	epoch   uint32            // in which they did
 	source  credential.Source // of the token that opened it
 	guarded bool              // by Guard, whose connections end when they are closed, and not when a handler returns
+	detach  func() bool       // from the context around a handler behind Guard
 
 	gate    *gate.Conn // nil: not a WebSocket, or not yet
 	serving atomic.Pointer[websocket.Conn]
@@ -502,7 +504,12 @@ type connection struct {
 }
 
 // TakenOver is told that the handler has taken the connection over.
-func (c *connection) TakenOver(g *gate.Conn) { c.gate = g }
+func (c *connection) TakenOver(g *gate.Conn) {
+	c.gate = g
+	if c.detach != nil {
+		c.detach()
+	}
+}
 
 // Opened is told by the gate that the handshake is answered: with anything but a WebSocket, what follows is left alone.
 func (c *connection) Opened(isWebSocket bool) {
@@ -511,7 +518,6 @@ func (c *connection) Opened(isWebSocket bool) {
 		c.Forget()
 		return
 	}
-	c.around = nil
 	c.Open(c.gate)
 	if c.guarded && c.Claims() != nil {
 		c.reportOpened()
