@@ -11,6 +11,7 @@ require (
 	github.com/cristalhq/jwt/v5 v5.4.0
 	github.com/go-chi/jwtauth/v5 v5.3.3
 	github.com/golang-jwt/jwt/v5 v5.3.1
+	github.com/gorilla/websocket v1.5.3
 	github.com/lestrrat-go/jwx/v2 v2.1.7
 	github.com/lestrrat-go/jwx/v3 v3.0.12
 	github.com/wsauth/wsauth v0.0.0

@@ -1,9 +1,6 @@
 package gate
 
-import (
-	"net"
-	"sync"
-)
+import "sync"
 
 const (
 	smallSize = 240
@@ -16,87 +13,60 @@ var (
 	heldPool  = sync.Pool{New: func() any { return new(held) }}
 )
 
-// A buffer has what was read from the connection and not yet handed on. It is small, since most connections wait most
-// of the time; a large one takes its place while there is more to read than fits.
+// A buffer has what was read from the connection and not yet handed on. It is large while there is something in it, and
+// nothing while a Read waits, as most connections do most of the time: on TCP a Read waits without a buffer (see
+// readable), on other connections with a small one.
 type buffer struct {
-	buf   []byte // small, the large one, or what came with the handshake
+	buf   []byte // the large one, the small one, or what came with the handshake
 	r, w  int    // buf[r:w] is unread
-	more  bool   // the last read filled its space: there is probably more
+	more  bool   // the last read filled the small buffer: there is probably more
 	large *[largeSize]byte
-	small [smallSize]byte
-}
-
-func (b *buffer) begin(early []byte) {
-	b.buf, b.w = early, len(early)
-	if b.w == 0 {
-		b.buf = b.small[:]
-	}
+	small []byte // made when it is first needed
 }
 
 func (b *buffer) unread() []byte { return b.buf[b.r:b.w] }
 
-// skip takes note that n bytes were handed on. An empty buffer is a small one.
+// skip takes note that n bytes were handed on.
 func (b *buffer) skip(n int) {
 	b.r += n
 	if b.r == b.w {
-		b.r, b.w = 0, 0
-		b.shrink()
+		b.release()
 	}
 }
 
-func (b *buffer) shrink() {
+// release gives the buffer back, with all that is in it.
+func (b *buffer) release() {
 	if b.large != nil {
 		largePool.Put(b.large)
 		b.large = nil
 	}
-	b.buf = b.small[:]
+	b.buf, b.r, b.w = nil, 0, 0
 }
 
-func (b *buffer) grow() {
+// takeLarge makes an empty buffer a large one.
+func (b *buffer) takeLarge() {
 	b.large = largePool.Get().(*[largeSize]byte)
 	b.buf = b.large[:]
 }
 
+// takeSmall makes an empty buffer the small one.
+func (b *buffer) takeSmall() {
+	if b.small == nil {
+		b.small = make([]byte, smallSize)
+	}
+	b.buf = b.small
+}
+
 // room returns where to read ahead, behind what is unread, within the small buffer; nil: there is none.
 func (b *buffer) room() []byte {
-	if &b.buf[0] != &b.small[0] {
+	if len(b.unread()) == 0 {
+		b.release()
+		b.takeSmall()
+	}
+	if b.small == nil || &b.buf[0] != &b.small[0] {
 		return nil
 	}
-	b.w = copy(b.small[:], b.small[b.r:b.w])
+	b.w = copy(b.buf, b.unread())
 	b.r = 0
-	return b.small[b.w:]
-}
-
-// A held has the beginning of a frame that the library writes in several pieces, until it is whole or does not fit.
-// A library with a writer of 1024 bytes would otherwise need two system calls, and its peer two reads, for a message of
-// 1 KiB.
-type held struct {
-	n      int
-	pieces [2][]byte
-	vector net.Buffers
-	buf    [heldSize]byte
-}
-
-func (h *held) bytes() []byte { return h.buf[:h.n] }
-
-// takes reports whether there was room for p.
-func (h *held) takes(p []byte) bool {
-	if len(p) > len(h.buf)-h.n {
-		return false
-	}
-	h.n += copy(h.buf[h.n:], p)
-	return true
-}
-
-// writeWith writes what is held, and p behind it.
-func (h *held) writeWith(conn net.Conn, p []byte) (int, error) {
-	if before := h.n; h.takes(p) {
-		defer func() { h.n = before }()
-		return conn.Write(h.bytes())
-	}
-	h.pieces = [2][]byte{h.bytes(), p}
-	h.vector = h.pieces[:]
-	n, err := h.vector.WriteTo(conn) // one system call on TCP
-	h.pieces, h.vector = [2][]byte{}, nil
-	return int(n), err
+	return b.buf[b.w:]
 }

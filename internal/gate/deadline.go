@@ -91,12 +91,16 @@ func (d *deadlines) resumeWrite() {
 // moment is long enough for a Read to ask the kernel for what it has. A deadline in the past would keep it from asking.
 const moment = time.Millisecond
 
-// readNow reads what is there, without waiting for more.
-func (d *deadlines) readNow(p []byte) (int, error) {
+// readNow reads what is there, without waiting for more. If that is for the application, its deadline counts too.
+func (d *deadlines) readNow(p []byte, forApplication bool) (int, error) {
 	d.mu.Lock()
 	d.reading = !d.taken
 	if d.reading {
-		d.conn.SetReadDeadline(earlier(earlier(d.read, d.bound), time.Now().Add(moment)))
+		until := time.Now().Add(moment)
+		if forApplication {
+			until = earlier(until, earlier(d.read, d.bound))
+		}
+		d.conn.SetReadDeadline(until)
 	}
 	d.mu.Unlock()
 
@@ -110,12 +114,11 @@ func (d *deadlines) readNow(p []byte) (int, error) {
 }
 
 // takeOver has reads fail at once, and writes at the deadline given. From now on what the application sets is ignored.
-func (d *deadlines) takeOver(write, drain time.Time) {
+func (d *deadlines) takeOver(write, drain time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.taken, d.kicked, d.drain = true, true, drain
-	d.conn.SetWriteDeadline(write)
-	d.conn.SetReadDeadline(past)
+	return errors.Join(d.conn.SetWriteDeadline(write), d.conn.SetReadDeadline(past))
 }
 
 // release lets the gate read, up to the deadline of the drain. Whoever was waiting in a Read must have returned: a

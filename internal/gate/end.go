@@ -21,7 +21,8 @@ const (
 )
 
 // Finish ends a connection that was shut: it writes the close frame, waits for the peer's, and closes the connection
-// below, at the latest half a second after the grace. It returns when the connection is closed, whoever does it.
+// below, at the latest half a second after the grace. It returns when the connection is closed, whoever does it, so it
+// must not be called without Shut.
 func (c *Conn) Finish() {
 	e := c.end.Load()
 	if e == nil || c.closing.Load() || !c.finishing.CompareAndSwap(false, true) {
@@ -36,7 +37,11 @@ func (c *Conn) Finish() {
 	begun := time.Now()
 	write := begun.Add(max(c.grace, shortestWrite))
 	latest := begun.Add(c.grace + slack)
-	c.limits.takeOver(write.Add(-shortestGrace), latest) // a Write that is stuck leaves time for the close frame
+	// A Write that is stuck leaves time for the close frame.
+	if c.limits.takeOver(write.Add(-shortestGrace), latest) != nil { // a connection without deadlines might keep us for ever
+		c.closeTold(false)
+		return
+	}
 
 	// A peer may be stuck in a write of its own, and take nothing until somebody reads that.
 	reader := time.AfterFunc(meanwhile, c.drain)

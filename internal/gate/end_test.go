@@ -118,6 +118,27 @@ func TestAPeerThatIsStuckInAWriteOfItsOwnIsTold(t *testing.T) {
 	})
 }
 
+// A timeless connection knows no deadlines.
+type timeless struct{ net.Conn }
+
+func (timeless) SetReadDeadline(time.Time) error { return errors.ErrUnsupported }
+
+func TestAConnectionWithoutDeadlinesIsClosedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, peer := net.Pipe()
+		defer peer.Close()
+		c, w := over(t, timeless{server}, "", Options{})
+		go c.Read(make([]byte, 1))
+		synctest.Wait()
+		start := time.Now()
+		c.Shut(ending)
+		c.Finish()
+		if took := time.Since(start); took != 0 || w.closings() != 1 {
+			t.Errorf("got %v, closed %d times, want none, and once", took, w.closings())
+		}
+	})
+}
+
 func TestTheGraceCountsFromWhenTheCloseFrameWasWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer, _ := pipe(t)

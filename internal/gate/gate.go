@@ -36,7 +36,8 @@ type Life interface {
 	// response was 101 with `Upgrade: websocket`. If not, the gate is out of the way: bytes pass as they are.
 	Opened(isWebSocket bool)
 
-	// Check is called before data passes, wherever time may have passed. It may call Shut.
+	// Check is called before data passes, wherever time may have passed. It may call Shut. It is called often, and should
+	// do little more than look at a clock.
 	Check()
 
 	// Left is called at most once, unless this side has ended the connection by Shut: with ErrPeerClosed, ErrClosed,
@@ -122,7 +123,8 @@ func New(conn net.Conn, rw *bufio.ReadWriter, life Life, opts Options) (*Conn, e
 		c.phase.Store(inHead)
 		c.outgoing.head = new(head)
 	}
-	c.incoming.buffer.begin(bytes.Clone(early))
+	c.incoming.buf, c.incoming.w = bytes.Clone(early), len(early)
+	c.incoming.tcp = readableOver(conn, &c.incoming.buffer)
 	*rw.Reader = *bufio.NewReaderSize(c, readerSize)
 	*rw.Writer = *bufio.NewWriterSize(c, writerSize)
 	return c, nil
@@ -133,7 +135,7 @@ func New(conn net.Conn, rw *bufio.ReadWriter, life Life, opts Options) (*Conn, e
 // least 270 (server.go, Upgrade).
 const (
 	readerSize = 272
-	writerSize = 1024
+	writerSize = 1152
 )
 
 // ReadWriter returns the buffers to give to the WebSocket library.

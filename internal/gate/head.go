@@ -70,6 +70,7 @@ func (c *Conn) writeHead(p []byte) (n int, isWebSocket *bool, err error) {
 	if h == nil {
 		return 0, nil, nil
 	}
+	c.life.Check()
 	if e := c.end.Load(); e != nil {
 		return 0, nil, e.Err
 	}

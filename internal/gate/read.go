@@ -22,14 +22,15 @@ var (
 
 // Incoming is what comes from the peer.
 type incoming struct {
-	turn           // of whoever reads from the connection below, and of all that follows
-	buffer         // what was read ahead
-	stream         // what was handed on
-	parts    uint8 // of frames that were handed on since Check was called
-	failed   error // what the connection below has returned; it comes behind what is unread
-	broken   error // what Read returns from then on
-	drained  bool  // Finish has read all that it reads
-	timedOut bool  // the peer had not answered by then
+	turn               // of whoever reads from the connection below, and of all that follows
+	buffer             // what was read ahead
+	tcp      *readable // nil: the connection below is not TCP itself
+	stream             // what was handed on
+	parts    uint8     // of frames that were handed on since Check was called
+	failed   error     // what the connection below has returned; it comes behind what is unread
+	broken   error     // what Read returns from then on
+	drained  bool      // Finish has read all that it reads
+	timedOut bool      // the peer had not answered by then
 }
 
 const (
@@ -146,26 +147,29 @@ func (c *Conn) fill() error {
 	if in.failed != nil {
 		return in.failed
 	}
+	if in.tcp != nil {
+		return c.filled(in.tcp.fill())
+	}
 	if in.more {
-		in.grow()
-		n, err := c.limits.readNow(in.buf)
+		in.takeLarge()
+		n, err := c.limits.readNow(in.buf, true)
 		if n > 0 || !isDeadline(err) {
 			return c.filled(n, err)
 		}
-		in.shrink() // no large buffer waits
+		in.release() // no large buffer waits
 	}
-	n, err := c.conn.Read(in.buf)
-	return c.filled(n, err)
+	in.takeSmall()
+	return c.filled(c.conn.Read(in.buf))
 }
 
+// filled takes note of what was read into the buffer.
 func (c *Conn) filled(n int, err error) error {
 	in := &c.incoming
-	in.more = n == len(in.buf)
 	if n == 0 {
-		in.shrink()
+		in.release()
 		return err
 	}
-	in.w = n
+	in.w, in.more = n, n == len(in.buf)
 	c.hears()
 	return nil // an error beside it comes again alone
 }
@@ -204,7 +208,7 @@ func (c *Conn) peerHasClosed(code int32) {
 
 // Poke looks after the peer of a library that does not read: it reads ahead what is there, as far as the small buffer
 // goes, so that Left is called for a peer that has gone, and Heard knows of its pongs. Pongs without a payload, which
-// answer those of Ping, are not kept for the library. Poke takes a millisecond where there is nothing to read. It
+// answer those of Ping, are not kept for the library. Poke takes up to a millisecond where there is nothing to read. It
 // returns false if there was no room to read ahead: then the peer may have said something that nobody has heard.
 func (c *Conn) Poke() bool {
 	in := &c.incoming
@@ -229,7 +233,7 @@ func (c *Conn) lookAhead() bool {
 	if len(room) == 0 {
 		return false
 	}
-	n, err := c.limits.readNow(room)
+	n, err := c.readNow(room)
 	if n > 0 {
 		in.w += n
 		in.more = n == len(room)
@@ -241,6 +245,14 @@ func (c *Conn) lookAhead() bool {
 		c.leaveSoon(err)
 	}
 	return true
+}
+
+// readNow reads what is there, whatever deadline the application has set. Its error is a deadline where that is nothing.
+func (c *Conn) readNow(p []byte) (int, error) {
+	if c.incoming.tcp != nil {
+		return c.incoming.tcp.now(p)
+	}
+	return c.limits.readNow(p, false)
 }
 
 // scan follows what is unread, drops the pongs that nobody waits for, and returns the code of a close frame.
@@ -257,5 +269,6 @@ func (in *incoming) scan() int32 {
 		at += n
 	}
 	in.w = in.r + len(unread)
+	in.skip(0) // perhaps that was all
 	return ahead.closeCode()
 }

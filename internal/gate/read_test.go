@@ -389,6 +389,66 @@ func TestPokeFindsOutWhatAPeerDoesThatNobodyReads(t *testing.T) {
 	}
 }
 
+func TestPokeOverTCP(t *testing.T) {
+	data, pong := frameOf(1, true, []byte("data")), frameOf(opPong, true, nil)
+	for name, wrap := range map[string]func(net.Conn) net.Conn{
+		"TCP itself":        func(conn net.Conn) net.Conn { return conn },
+		"TCP of a listener": func(conn net.Conn) net.Conn { return &meter{Conn: conn} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, peer := tcp(t)
+			c, w := over(t, wrap(server), "", Options{})
+			defer c.Close()
+			hear := func(what []byte) {
+				before := c.Heard()
+				peer.Write(what)
+				for c.Heard().Equal(before) && len(w.hasLeft()) == 0 {
+					if !c.Poke() {
+						t.Fatal("there is no room")
+					}
+				}
+			}
+			c.SetReadDeadline(past) // of no concern to Poke
+			for range 100 {
+				hear(pong)
+			}
+			hear(data)
+			hear(pong)
+			hear(data)
+			if _, err := c.Read(make([]byte, 1)); len(w.hasLeft()) > 0 || err != nil {
+				t.Errorf("got Left(%v), and %v from a Read of what was read ahead", w.hasLeft(), err)
+			}
+			peer.Close()
+			hear(nil)
+			got, want := make([]byte, 2*len(data)-1), join(data, data)[1:]
+			if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("got %x, %v, want %x", got, err, want)
+			}
+			if left := w.hasLeft(); len(left) != 1 || !errors.Is(left[0], ErrBroken) {
+				t.Errorf("got Left(%v), want %v", left, ErrBroken)
+			}
+		})
+	}
+}
+
+func TestPokeHasNoRoomWhereALibraryHasLeftMuchUnread(t *testing.T) {
+	server, peer := tcp(t)
+	c, _ := over(t, server, "", Options{})
+	defer c.Close()
+	all := frameOf(2, true, make([]byte, 2000))
+	peer.Write(all)
+	if _, err := io.ReadFull(c, make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if c.Poke() {
+		t.Error("got room, want none")
+	}
+	got := make([]byte, len(all)-10)
+	if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, all[10:]) {
+		t.Errorf("the rest changed, or %v", err)
+	}
+}
+
 func TestPokeLeavesAReaderAndItsDeadlineAlone(t *testing.T) {
 	t.Run("a Read under way", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -31,7 +31,6 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if c.phase.Load() == unwatched && c.end.Load() == nil {
 		return c.conn.Write(p)
 	}
-	c.life.Check()
 	out := &c.outgoing
 	c.takeOutgoing(p)
 	passed, isWebSocket, err := c.writeHead(p)
@@ -63,15 +62,11 @@ func (c *Conn) takeOutgoing(p []byte) {
 		c.limits.bind(time.Now().Add(c.grace))
 	}
 	out.take()
-	c.life.Check() // time has passed
 }
 
 // writeFrames passes frames on.
 func (c *Conn) writeFrames(p []byte) (int, error) {
-	if e := c.end.Load(); e != nil {
-		return c.writeRest(p, e)
-	}
-	if c.phase.Load() == unwatched {
+	if c.phase.Load() == unwatched && c.end.Load() == nil {
 		return c.conn.Write(p)
 	}
 	out := &c.outgoing
@@ -83,8 +78,12 @@ func (c *Conn) writeFrames(p []byte) (int, error) {
 		next.follow(out.held.bytes())
 	}
 	ended := next.follow(p)
-	if ended == 0 && !out.within() && c.hold(p) {
+	if ended == 0 && !out.within() && c.end.Load() == nil && c.hold(p) {
 		return len(p), nil
+	}
+	c.life.Check()
+	if e := c.end.Load(); e != nil {
+		return c.writeRest(p, e)
 	}
 	if next.closed || next.opcode == opClose && next.within() {
 		c.limits.bind(time.Now().Add(c.grace)) // for the peer to take it, and to answer

@@ -1,0 +1,13 @@
+//go:build !unix
+
+package gate
+
+import "net"
+
+// Readable exists only where a socket can be read without waiting.
+type readable struct{}
+
+func readableOver(net.Conn, *buffer) *readable { return nil }
+
+func (*readable) fill() (int, error)      { panic("never") }
+func (*readable) now([]byte) (int, error) { panic("never") }
