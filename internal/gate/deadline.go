@@ -23,9 +23,8 @@ type deadlines struct {
 	read, write time.Time // the application's; zero: none
 	bound       time.Time // for both, where the library ends the connection; zero: none
 	reading     bool      // readNow has set a deadline of its own
-	taken       bool      // Finish has taken over; of the deadlines for reading only drain counts
+	taken       bool      // Finish has taken over: from now on read is when it stops to drain
 	kicked      bool      // reads fail at once, until release
-	drain       time.Time
 }
 
 // earlier is the earlier of two deadlines, either of which may be none.
@@ -39,6 +38,9 @@ func earlier(a, b time.Time) time.Time {
 func (d *deadlines) setRead(t time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.taken {
+		return nil
+	}
 	d.read = t
 	return d.applyRead()
 }
@@ -53,6 +55,9 @@ func (d *deadlines) applyRead() error {
 func (d *deadlines) setWrite(t time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.taken {
+		return nil
+	}
 	d.write = t
 	return d.applyWrite()
 }
@@ -117,7 +122,7 @@ func (d *deadlines) readNow(p []byte, forApplication bool) (int, error) {
 func (d *deadlines) takeOver(write, drain time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.taken, d.kicked, d.drain = true, true, drain
+	d.taken, d.kicked, d.read = true, true, drain
 	return errors.Join(d.conn.SetWriteDeadline(write), d.conn.SetReadDeadline(past))
 }
 
@@ -127,14 +132,14 @@ func (d *deadlines) release() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.kicked = false
-	d.conn.SetReadDeadline(d.drain)
+	d.conn.SetReadDeadline(d.read)
 }
 
 // drainUntil moves the deadline of the drain.
 func (d *deadlines) drainUntil(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.drain = t
+	d.read = t
 	if !d.kicked {
 		d.conn.SetReadDeadline(t)
 	}

@@ -13,7 +13,7 @@ import (
 // waits holds none. [net.Conn.Read] needs one to wait with, and a second read for what does not fit in a small one.
 type readable struct {
 	raw  syscall.RawConn
-	conn net.Conn
+	conn *net.TCPConn
 	in   *buffer
 	read func(fd uintptr) bool // made once
 	n    int
@@ -30,7 +30,7 @@ func readableOver(conn net.Conn, in *buffer) *readable {
 	if err != nil {
 		return nil
 	}
-	r := &readable{raw: raw, conn: conn, in: in}
+	r := &readable{raw: raw, conn: tcp, in: in}
 	r.read = r.tryLarge
 	return r
 }
