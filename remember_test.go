@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -181,4 +182,32 @@ func TestTheWayOfARequestAllocatesLittle(t *testing.T) {
 			t.Errorf("%v allocations", got)
 		}
 	})
+}
+
+// Nobody has to have a token to send a megabyte: what OnRefuse must not see is looked for before anything is copied.
+func TestARefusalWithNothingToHideTakesNoMemoryForIt(t *testing.T) {
+	const most = 4096 // bytes
+	for name, request := range map[string]string{
+		"ampersands": "GET /ws?" + strings.Repeat("&", 1<<20),
+		"semicolons": "GET /ws?" + strings.Repeat(";", 1<<20),
+		"parameters": "GET /ws?" + strings.Repeat("a=b&", 1<<18),
+		"commas":     "GET /ws\nSec-WebSocket-Protocol: a" + strings.Repeat(",", 1<<20),
+		"entries":    "GET /ws\nSec-WebSocket-Protocol: a" + strings.Repeat(", a", 1<<18),
+		"cookies":    "GET /ws\nCookie: a=b" + strings.Repeat("; a=b", 1<<18),
+	} {
+		t.Run(name, func(t *testing.T) {
+			refused := 0
+			auth := extractAuth(t, func(o *wsauth.Options) {
+				o.OnRefuse = func(http.ResponseWriter, *http.Request, error) { refused++ }
+			})
+			h, r := auth.Middleware(new(recorder)), readRequest(t, request)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			h.ServeHTTP(nil, r)
+			runtime.ReadMemStats(&after)
+			if got := after.TotalAlloc - before.TotalAlloc; refused != 1 || got > most {
+				t.Errorf("%d refusals, %d bytes; want 1, at most %d", refused, got, most)
+			}
+		})
+	}
 }

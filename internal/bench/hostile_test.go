@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wsauth/wsauth"
 	"github.com/wsauth/wsauth/internal/bench/verify"
 	"github.com/wsauth/wsauth/internal/mint"
 )
@@ -19,6 +20,7 @@ type hostile struct {
 	name    string
 	request *http.Request
 	good    bool // it is there to compare the others with
+	hidden  bool // what OnRefuse gets must not show its token, so it is looked for once more
 }
 
 func hostileRequests(t testing.TB, s *verify.Suite) []hostile {
@@ -61,6 +63,9 @@ func hostileRequests(t testing.TB, s *verify.Suite) []hostile {
 		return r
 	}
 
+	withProtocols := withQuery("")
+	withProtocols.Header.Set("Sec-WebSocket-Protocol", strings.Repeat(",", 1<<20))
+
 	base64 := strings.Repeat("A", 256<<10)
 	return []hostile{
 		{name: "dots", request: verify.Request(strings.Repeat(".", maxToken))},
@@ -81,6 +86,31 @@ func hostileRequests(t testing.TB, s *verify.Suite) []hostile {
 		{name: "thousand-cookies", request: withCookies},
 		{name: "thousand-parameters", request: withQuery(query)},
 		{name: "thousand-escaped-parameters", request: withQuery(strings.ReplaceAll(query, "p", "%70"))},
+		{name: "megabyte-of-ampersands", request: withQuery(strings.Repeat("&", 1<<20)), hidden: true},
+		{name: "megabyte-of-semicolons", request: withQuery(strings.Repeat(";", 1<<20)), hidden: true},
+		{name: "megabyte-of-escapes", request: withQuery(strings.Repeat("%61", 1<<20/3)), hidden: true},
+		{name: "megabyte-of-commas", request: withProtocols, hidden: true},
+	}
+}
+
+// withOnRefuse is wsauth with an OnRefuse of the application, to which it shows no token.
+func withOnRefuse(t testing.TB) verify.Check {
+	t.Helper()
+	var refused error
+	auth, err := wsauth.New(wsauth.Options{
+		Issuers: []wsauth.Issuer{{Keys: wsauth.HMAC(make([]byte, 32))}},
+		Extractors: []wsauth.Extractor{
+			wsauth.FromHeader(), wsauth.FromQuery("access_token"), wsauth.FromSubprotocol("bearer."),
+		},
+		OnRefuse: func(_ http.ResponseWriter, _ *http.Request, err error) { refused = err },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := auth.Middleware(http.NotFoundHandler())
+	return func(r *http.Request) (*http.Request, error) {
+		h.ServeHTTP(nil, r)
+		return r, refused
 	}
 }
 
@@ -92,8 +122,11 @@ func otherSignature(token string) string {
 
 func TestHostile(t *testing.T) {
 	s := newSuite(t, "HS256")
-	check := s.Variant("wsauth").Check
 	for _, h := range hostileRequests(t, s) {
+		check := s.Variant("wsauth").Check
+		if h.hidden {
+			check = withOnRefuse(t)
+		}
 		if _, err := check(h.request); (err == nil) != h.good {
 			t.Errorf("%s: %v", h.name, err)
 		}
@@ -104,10 +137,14 @@ func TestHostile(t *testing.T) {
 // how many times as long.
 func BenchmarkHostile(b *testing.B) {
 	s := newSuite(b, "HS256")
-	check := s.Variant("wsauth").Check
+	checkValid := s.Variant("wsauth").Check
 	valid := verify.Request(s.Token(verify.Claims(nil)))
 	const turn = 64 // calls of one kind before it is the other's turn
 	for _, h := range hostileRequests(b, s) {
+		check := checkValid
+		if h.hidden {
+			check = withOnRefuse(b)
+		}
 		b.Run(h.name, func(b *testing.B) {
 			b.ReportAllocs()
 			var took time.Duration
@@ -120,7 +157,7 @@ func BenchmarkHostile(b *testing.B) {
 				b.StopTimer()
 				start := time.Now()
 				for range turn {
-					if _, err := check(valid); err != nil {
+					if _, err := checkValid(valid); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -20,13 +20,19 @@ func Hide(r *http.Request, places []Place) {
 }
 
 func hideParameter(r *http.Request, name string) {
-	if query := withoutParameter(r.URL.RawQuery, name); query != r.URL.RawQuery {
+	before := r.URL.RawQuery
+	after := withoutParameter(before, name)
+	if len(after) != len(before) {
 		u := *r.URL
-		u.RawQuery = query
+		u.RawQuery = after
 		r.URL = &u
 	}
 	if path, query, ok := strings.Cut(r.RequestURI, "?"); ok {
-		if left := withoutParameter(query, name); left != query {
+		left := after
+		if query != before { // as behind a middleware that rewrote one of them
+			left = withoutParameter(query, name)
+		}
+		if len(left) != len(query) {
 			if r.RequestURI = path; left != "" {
 				r.RequestURI += "?" + left
 			}
@@ -38,38 +44,61 @@ func hideParameter(r *http.Request, name string) {
 	}
 }
 
+// withoutParameter takes memory only where there is something to take out: nobody has to have a token to send a
+// megabyte of query.
 func withoutParameter(query, name string) string {
-	if query == "" {
-		return ""
+	if !hasParameter(query, name) {
+		return query
 	}
-	var left []string
+	var left strings.Builder
+	left.Grow(len(query))
+	separator := ""
 	for pair := range strings.SplitSeq(query, "&") {
 		if !isParameter(pair, name) {
-			left = append(left, pair)
+			left.WriteString(separator)
+			left.WriteString(pair)
+			separator = "&"
 		}
 	}
-	return strings.Join(left, "&")
+	return left.String()
+}
+
+func hasParameter(query, name string) bool {
+	for pair := range strings.SplitSeq(query, "&") {
+		if isParameter(pair, name) {
+			return true
+		}
+	}
+	return false
 }
 
 func hideProtocol(r *http.Request, prefix string) {
 	const key = "Sec-Websocket-Protocol"
+	if !offersPrefix(r.Header[key], prefix) {
+		return
+	}
 	var left []string
-	found := false
 	for _, v := range r.Header[key] {
 		for entry := range strings.SplitSeq(v, ",") {
-			if entry = strings.TrimSpace(entry); strings.HasPrefix(entry, prefix) {
-				found = true
-			} else if entry != "" {
+			if entry = strings.TrimSpace(entry); entry != "" && !strings.HasPrefix(entry, prefix) {
 				left = append(left, entry)
 			}
 		}
-	}
-	if !found {
-		return
 	}
 	r.Header = maps.Clone(r.Header)
 	delete(r.Header, key)
 	if len(left) > 0 {
 		r.Header[key] = []string{strings.Join(left, ", ")}
 	}
+}
+
+func offersPrefix(values []string, prefix string) bool {
+	for _, v := range values {
+		for entry := range strings.SplitSeq(v, ",") {
+			if strings.HasPrefix(strings.TrimSpace(entry), prefix) {
+				return true
+			}
+		}
+	}
+	return false
 }
