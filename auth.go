@@ -173,7 +173,7 @@ func (a *Authenticator) identify(r *http.Request) (*identity, credential.Source,
 		return nil, cred.Source, err
 	}
 	a.reportVerified(r.Context(), EventAuthenticated, verified.Trail)
-	id := newIdentity(r.Context(), a, cred.Source, epoch, &verified.Claims)
+	id := newIdentity(r.Context(), a, cred.Source, epoch, &verified)
 	for ; outer != nil; outer = identityOf(outer.Context) {
 		if outer.auth == a { // with another Authenticator's in between: what has admitted the request is asked again by Renew
 			id.checks, id.seen = outer.checks, outer.seen

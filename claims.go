@@ -12,6 +12,7 @@ import (
 	"github.com/wsauth/wsauth/internal/credential"
 	"github.com/wsauth/wsauth/internal/jose"
 	"github.com/wsauth/wsauth/internal/refusal"
+	"github.com/wsauth/wsauth/internal/verify"
 )
 
 // An identity is what a request's context says of who sent it. It is a context itself, which spares an allocation.
@@ -22,16 +23,19 @@ type identity struct {
 	checks []func(context.Context, *Claims) error
 	conn   *connection       // has the claims, once there is a connection
 	source credential.Source // of the token
+	keyID  string            // of the token
 	seen   uint32            // the epoch in which it was admitted
 }
 
 // newIdentity makes one with the claims in the same piece of memory.
-func newIdentity(ctx context.Context, a *Authenticator, from credential.Source, epoch uint32, c *jose.Claims) *identity {
+func newIdentity(ctx context.Context, a *Authenticator, from credential.Source, epoch uint32, v *verify.Verified) *identity {
 	id := new(struct {
 		identity
 		set claimSet
 	})
-	id.identity = identity{Context: ctx, auth: a, claims: id.set.fill(c), source: from, seen: epoch}
+	id.identity = identity{
+		Context: ctx, auth: a, claims: id.set.fill(&v.Claims), source: from, keyID: v.KeyID, seen: epoch,
+	}
 	return &id.identity
 }
 
@@ -92,7 +96,9 @@ func (id *identity) trail() refusal.Trail {
 	if id == nil || id.auth == nil || id.claims == nil {
 		return refusal.Trail{}
 	}
-	return refusal.Trail{Source: id.source.String(), Issuer: id.auth.policy.verifier.NameOf(id.claims.Issuer)}
+	return refusal.Trail{
+		Source: id.source.String(), Issuer: id.auth.policy.verifier.NameOf(id.claims.Issuer), KeyID: id.keyID,
+	}
 }
 
 // authenticator may return nil, which answers with the defaults.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 
 	"github.com/coder/websocket"
 
@@ -42,16 +43,22 @@ func (a *Authenticator) reportRefusal(ctx context.Context, err error) {
 	if r.Kind == ErrUnavailable && !errors.Is(err, context.Canceled) { // a client that goes is no outage
 		level = slog.LevelWarn
 	}
-	a.log.LogAttrs(ctx, level, "wsauth: refused", slog.String("reason", r.Logged()),
-		slog.String("source", r.Source), slog.String("issuer", r.Issuer), slog.String("kid", r.KeyID))
+	if a.log.Enabled(ctx, level) {
+		a.log.LogAttrs(ctx, level, "wsauth: refused", append([]slog.Attr{slog.String("reason", r.Logged())}, known(r.Trail)...)...)
+	}
 }
 
 func (a *Authenticator) reportVerified(ctx context.Context, kind EventKind, t refusal.Trail) {
 	a.observeVerified(ctx, kind, t)
 	if a.log.Enabled(ctx, slog.LevelDebug) {
-		a.log.LogAttrs(ctx, slog.LevelDebug, "wsauth: verified", slog.String("source", t.Source),
-			slog.String("issuer", t.Issuer), slog.String("kid", t.KeyID))
+		a.log.LogAttrs(ctx, slog.LevelDebug, "wsauth: verified", known(t)...)
 	}
+}
+
+// known are the attributes of a record. What is not known is left out: kid="" would say that the token has an empty one.
+func known(t refusal.Trail) []slog.Attr {
+	attrs := []slog.Attr{slog.String("source", t.Source), slog.String("issuer", t.Issuer), slog.String("kid", t.KeyID)}
+	return slices.DeleteFunc(attrs, func(a slog.Attr) bool { return a.Value.String() == "" })
 }
 
 // writeRefusal has a refusal written, for a request that no longer shows its token.

@@ -51,10 +51,10 @@ type Options struct {
 	// write one. An extractor's token is no longer in the request's URL, but for one of [FromFunc].
 	OnRefuse func(w http.ResponseWriter, r *http.Request, err error)
 
-	// Logger gets one record for each refusal (at info; at warn if it is ErrUnavailable), with reason, and as far as
-	// they are known source, issuer and key ID, and for a foreign origin what Origin and Host were; and one for each
-	// success at debug. Its handler gets the context of the request or connection. No token is ever logged, and no
-	// other claim. Default: nothing is logged.
+	// Logger gets one record for each refusal: at level Info, or Warn for ErrUnavailable. Its attributes are reason,
+	// source, issuer and kid; what is not known is left out. For a foreign origin, the reason includes Origin and Host.
+	// Each success is logged at Debug. Its handler gets the context of the request or connection. No token is ever
+	// logged, and no other claim. Default: nothing is logged.
 	Logger *slog.Logger
 
 	// Observe is told what happens, for metrics and traces, while it happens: it must be quick, and safe for concurrent
