@@ -21,14 +21,28 @@ import (
 var (
 	ErrNoToken          = refusal.ErrNoToken          // 401: an anonymous request
 	ErrMalformedRequest = refusal.ErrMalformedRequest // 400: two tokens, or a malformed one
-	ErrInvalidToken     = refusal.ErrInvalidToken     // 401: it is not one that was asked for
-	ErrExpired          = refusal.ErrExpired          // 401: a newer one will do
-	ErrRevoked          = refusal.ErrRevoked          // 401: says a check of Require, or a KeyFunc
+	ErrInvalidToken     = refusal.ErrInvalidToken     // 401: forged, malformed, or not for this server
+	ErrExpired          = refusal.ErrExpired          // 401: get a new token
+	ErrRevoked          = refusal.ErrRevoked          // 401: by Revoke, a Require check, or a KeyFunc
 	ErrForbidden        = refusal.ErrForbidden        // 403: by Require
 	ErrOrigin           = refusal.ErrOrigin           // 403: another site's page
 	ErrUnavailable      = refusal.ErrUnavailable      // 503: no keys, MaxConnections, shutting down
 	ErrTooMany          = refusal.ErrTooMany          // 429: MaxPerSubject, or a flood of Renew
 )
+
+// Status returns the HTTP status that [Authenticator.Refuse] writes for an error, for responses with a body of your own:
+//
+//	c.AbortWithStatusJSON(wsauth.Status(err), gin.H{"error": wsauth.Reason(err)}) // in gin
+//
+// An error that is not one of this package's Err values is a 500, and so is nil: whoever asks for the status of a refusal
+// must not answer 200 by mistake. Refuse also writes headers, such as the WWW-Authenticate that RFC 9110 section 15.5.2
+// demands with a 401.
+func Status(err error) int { return refusal.ResponseTo(err).Status }
+
+// Reason returns the word for an error that a client may see and a program can compare, the same that
+// [UpgradeOptions].CloseOnRefusal sends: token_required, invalid_request, invalid_token, insufficient_scope,
+// foreign_origin, too_many_connections or temporarily_unavailable; and internal_error where [Status] is 500.
+func Reason(err error) string { return refusal.ResponseTo(err).Reason }
 
 func (a *Authenticator) reportRefusal(ctx context.Context, err error) {
 	if a.isZero() {

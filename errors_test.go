@@ -98,6 +98,38 @@ func TestRefuseWritesTheResponseOfRFC6750(t *testing.T) {
 	}
 }
 
+func TestStatusAndReasonSayWhatRefuseAndACloseFrameDo(t *testing.T) {
+	for name, row := range map[string]struct {
+		err    error
+		status int
+		reason string
+	}{
+		"ErrNoToken":          {wsauth.ErrNoToken, 401, "token_required"},
+		"ErrMalformedRequest": {wsauth.ErrMalformedRequest, 400, "invalid_request"},
+		"ErrInvalidToken":     {wsauth.ErrInvalidToken, 401, "invalid_token"},
+		"ErrExpired":          {wsauth.ErrExpired, 401, "invalid_token"},
+		"ErrRevoked":          {wsauth.ErrRevoked, 401, "invalid_token"},
+		"ErrForbidden":        {wsauth.ErrForbidden, 403, "insufficient_scope"},
+		"ErrOrigin":           {wsauth.ErrOrigin, 403, "foreign_origin"},
+		"ErrTooMany":          {wsauth.ErrTooMany, 429, "too_many_connections"},
+		"ErrUnavailable":      {wsauth.ErrUnavailable, 503, "temporarily_unavailable"},
+		"wrapped":             {fmt.Errorf("secret: %w", wsauth.ErrForbidden), 403, "insufficient_scope"},
+		"another error":       {errOwn, 500, "internal_error"},
+		"nil":                 {nil, 500, "internal_error"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if status, reason := wsauth.Status(row.err), wsauth.Reason(row.err); status != row.status || reason != row.reason {
+				t.Errorf("got %d %q, want %d %q", status, reason, row.status, row.reason)
+			}
+			w := httptest.NewRecorder()
+			newAuth(t).Refuse(w, readRequest(t, noTokenAt), row.err)
+			if w.Code != row.status {
+				t.Errorf("got %d from Refuse, want %d", w.Code, row.status)
+			}
+		})
+	}
+}
+
 func headerText(h http.Header) string {
 	var b strings.Builder
 	h.Write(&b)

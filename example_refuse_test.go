@@ -2,11 +2,11 @@ package wsauth_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 
 	"github.com/wsauth/wsauth"
 )
@@ -21,23 +21,6 @@ func (w jsonHeader) WriteHeader(status int) {
 
 func (jsonHeader) Write(text []byte) (int, error) { return len(text), nil }
 
-// errorCode is what a client may know. The text of err is for the log: it may be that of a check of your own.
-func errorCode(err error) string {
-	switch {
-	case errors.Is(err, wsauth.ErrNoToken), errors.Is(err, wsauth.ErrRevoked):
-		return "login_required"
-	case errors.Is(err, wsauth.ErrExpired):
-		return "token_expired"
-	case errors.Is(err, wsauth.ErrMalformedRequest):
-		return "invalid_request"
-	case errors.Is(err, wsauth.ErrForbidden), errors.Is(err, wsauth.ErrOrigin):
-		return "forbidden"
-	case errors.Is(err, wsauth.ErrUnavailable), errors.Is(err, wsauth.ErrTooMany):
-		return "try_again"
-	}
-	return "invalid_token"
-}
-
 // Refusals with a body of JSON, as the rest of an API has it. Status and headers stay those of Refuse.
 func ExampleAuthenticator_Refuse() {
 	var auth *wsauth.Authenticator
@@ -45,7 +28,7 @@ func ExampleAuthenticator_Refuse() {
 		Issuers: []wsauth.Issuer{{Keys: wsauth.HMAC([]byte("a secret of at least 32 bytes, from your configuration"))}},
 		OnRefuse: func(w http.ResponseWriter, r *http.Request, err error) {
 			auth.Refuse(jsonHeader{w}, r, err)
-			json.NewEncoder(w).Encode(map[string]string{"error": errorCode(err)})
+			json.NewEncoder(w).Encode(map[string]string{"error": wsauth.Reason(err)})
 		},
 	})
 	if err != nil {
@@ -66,6 +49,38 @@ func ExampleAuthenticator_Refuse() {
 	fmt.Print(string(body), err)
 	// Output:
 	// 401 Unauthorized Bearer realm="wsauth" application/json
-	// {"error":"login_required"}
+	// {"error":"token_required"}
 	// <nil>
+}
+
+// In a framework with handlers of its own, a refusal in JSON is one line. In gin it is
+//
+//	c.AbortWithStatusJSON(wsauth.Status(err), gin.H{"error": wsauth.Reason(err)})
+func ExampleReason() {
+	auth, err := wsauth.New(wsauth.Options{
+		Issuers: []wsauth.Issuer{{Keys: wsauth.HMAC([]byte("a secret of at least 32 bytes, from your configuration"))}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	abort := func(w http.ResponseWriter, status int, body any) {
+		w.WriteHeader(status)
+		json.NewEncoder(w).Encode(body)
+	}
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		if _, err := auth.Authenticate(r); err != nil {
+			abort(w, wsauth.Status(err), map[string]string{"error": wsauth.Reason(err)})
+		}
+	}
+
+	for _, header := range []string{"", "Bearer", "Bearer x"} {
+		w := httptest.NewRecorder()
+		handler(w, &http.Request{URL: new(url.URL), Header: http.Header{"Authorization": {header}}})
+		fmt.Print(w.Code, " ", w.Body)
+	}
+	// Output:
+	// 401 {"error":"token_required"}
+	// 400 {"error":"invalid_request"}
+	// 401 {"error":"invalid_token"}
 }
