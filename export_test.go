@@ -21,7 +21,7 @@ func Extract(a *Authenticator, r *http.Request) (token string, err error) {
 
 // findAlone finds a token where there is one place for it, and returns the cause of a refusal.
 func findAlone(r *http.Request, x Extractor) (token string, err error) {
-	cred, err := credential.Find(r, []credential.Place{x.place}, nil)
+	cred, err := credential.Find(r, []credential.Place{x.place}, credential.Origins{})
 	if refusal.IsNoToken(err) {
 		return "", nil
 	}
@@ -53,7 +53,7 @@ func Cookie(r *http.Request, name string) (string, error) {
 
 // Bearer also finds out what is found out only of a token that is refused.
 func Bearer(values []string) (string, error) {
-	cred, err := credential.Find(handshakeWith(http.Header{"Authorization": values}, ""), []credential.Place{FromHeader().place}, nil)
+	cred, err := credential.Find(handshakeWith(http.Header{"Authorization": values}, ""), []credential.Place{FromHeader().place}, credential.Origins{})
 	if refusal.IsNoToken(err) {
 		return "", nil
 	}

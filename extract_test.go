@@ -2,6 +2,7 @@ package wsauth_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
@@ -15,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/coder/websocket"
 
 	"github.com/wsauth/wsauth"
 	"github.com/wsauth/wsauth/internal/mint"
@@ -987,26 +990,105 @@ func TestTokensAreFoundInWhatComesOverASocket(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			rec.requests = nil
-			conn, err := net.Dial("tcp", host)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			text := strings.ReplaceAll(tok.expand(row.request), "HANDSHAKE", handshakeLines)
-			line, header, _ := strings.Cut(text, "\n")
-			text = strings.TrimSuffix(line+"\nHost: "+host+"\n"+header, "\n") + "\n\n"
-			io.WriteString(conn, strings.ReplaceAll(text, "\n", "\r\n"))
-			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			resp.Body.Close()
-			if resp.StatusCode != row.want {
-				t.Errorf("status %d, want %d", resp.StatusCode, row.want)
+			if got := statusOverSocket(t, host, tok.expand(row.request)); got != row.want {
+				t.Errorf("status %d, want %d", got, row.want)
 			}
 			if r := rec.only(t); r != nil && tok.in(visible(r)) {
 				t.Errorf("the token is still in %s", visible(r))
 			}
+		})
+	}
+}
+
+// statusOverSocket sends a request that is raw but for its line ends, and returns the status of the response.
+func statusOverSocket(t *testing.T, host, request string) int {
+	t.Helper()
+	conn, err := net.Dial("tcp", host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	line, header, _ := strings.Cut(strings.ReplaceAll(request, "HANDSHAKE", handshakeLines), "\n")
+	text := strings.TrimSuffix(line+"\nHost: "+host+"\n"+header, "\n") + "\n\n"
+	io.WriteString(conn, strings.ReplaceAll(text, "\n", "\r\n"))
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+func TestAllowOriginIsAskedAboutWhatIsNeitherOwnNorListed(t *testing.T) {
+	const asked, notAsked = true, false
+	tok := newTokens()
+	var origins []string
+	auth := extractAuth(t, func(o *wsauth.Options) {
+		o.AllowOrigin = func(r *http.Request, origin string) bool {
+			if seen := visible(r); tok.in(seen) {
+				t.Errorf("AllowOrigin sees the token in %s", seen)
+			}
+			origins = append(origins, origin)
+			return !strings.Contains(origin, "evil")
+		}
+	})
+	srv := httptest.NewServer(auth.Upgrade(func(context.Context, *websocket.Conn) {}, nil))
+	defer srv.Close()
+	host := srv.Listener.Addr().String()
+	const header, cookie = "Authorization: Bearer ALICE\n", "Cookie: session=ALICE\n"
+	for name, row := range map[string]struct {
+		lines string
+		want  int
+		asked bool
+	}{
+		"header: no origin":      {header, 101, notAsked},
+		"header: own":            {header + "Origin: http://" + host, 101, notAsked},
+		"header: listed":         {header + "Origin: https://app.example.com", 101, notAsked},
+		"header: allowed":        {header + "Origin: https://customer.example", 101, asked},
+		"header: an extension":   {header + "Origin: moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc", 101, asked},
+		"header: a file":         {header + "Origin: file://", 101, asked},
+		"header: null":           {header + "Origin: null", 101, asked},
+		"header: refused":        {header + "Origin: https://evil.com", 403, asked},
+		"header: a bad token":    {"Authorization: Bearer BAD\nOrigin: https://customer.example", 401, asked},
+		"header: no token":       {"Origin: https://customer.example", 401, asked},
+		"header: empty":          {header + "Origin:", 403, notAsked},
+		"header: two":            {header + "Origin: https://a.example\nOrigin: https://b.example", 403, notAsked},
+		"header: null twice":     {header + "Origin: null\nOrigin: null", 403, notAsked},
+		"header: a list":         {header + "Origin: https://a.example https://b.example", 403, notAsked},
+		"header: a comma":        {header + "Origin: https://a.example,https://b.example", 403, notAsked},
+		"header: beyond ASCII":   {header + "Origin: https://\u00fc.example", 403, notAsked},
+		"subprotocol: allowed":   {"Sec-WebSocket-Protocol: bearer.ALICE\nOrigin: https://customer.example", 101, asked},
+		"func: allowed":          {"X-Token: ALICE\nOrigin: https://customer.example", 101, asked},
+		"cookie: own":            {cookie + "Origin: http://" + host, 101, notAsked},
+		"cookie: listed":         {cookie + "Origin: https://app.example.com", 101, notAsked},
+		"cookie: not listed":     {cookie + "Origin: https://customer.example", 403, asked},
+		"cookie: an extension":   {cookie + "Origin: moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc", 403, asked},
+		"cookie: a file":         {cookie + "Origin: file://", 403, asked},
+		"cookie: null":           {cookie + "Origin: null", 403, asked},
+		"cookie: no origin":      {cookie, 403, notAsked},
+		"cookie beside a header": {header + "Cookie: session=BOB\nOrigin: https://customer.example", 101, asked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			origins = nil
+			if got := statusOverSocket(t, host, "GET /ws?a=b HTTP/1.1\nHANDSHAKE\n"+tok.expand(row.lines)); got != row.want {
+				t.Errorf("got status %d, want %d", got, row.want)
+			}
+			if got := len(origins) > 0; got != row.asked || len(origins) > 1 {
+				t.Errorf("got asked about %q, want asked: %t", origins, row.asked)
+			}
+		})
+	}
+}
+
+func TestAllowOriginCountsForNoCookieBehindMiddleware(t *testing.T) {
+	tok := newTokens()
+	auth := extractAuth(t, func(o *wsauth.Options) {
+		o.AllowOrigin = func(*http.Request, string) bool { return true }
+	})
+	for name, row := range extractions {
+		t.Run(name, func(t *testing.T) {
+			_, err := auth.Authenticate(row.read(t, tok))
+			wantKind(t, err, row.want)
 		})
 	}
 }

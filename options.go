@@ -35,6 +35,14 @@ type Options struct {
 	// stands for one or more labels ("https://*.example.com"), and not for none.
 	Origins []string
 
+	// AllowOrigin is asked about the origin of a WebSocket handshake that is neither the server's own nor one of Origins,
+	// such as a customer's domain that is known at run time only, or a browser extension. It gets the Origin header as the
+	// client sent it, "null" included; a header that is repeated, or has more than one origin in it, is refused unasked.
+	// It counts for tokens that the client has put there on purpose, and never for those of [FromCookie], which a browser
+	// sends from any page: for these an origin must be one of Origins. [Authenticator.Upgrade] asks before it verifies the
+	// token, so anybody can have it asked. r shows no token in its URL. Default: no other origin is allowed.
+	AllowOrigin func(r *http.Request, origin string) bool
+
 	// Leeway is the clock skew allowed on exp, nbf and iat. Default (0): 30 s; negative: none. The end of a token is
 	// exp + Leeway, for a request and for a connection alike.
 	Leeway time.Duration
@@ -331,13 +339,7 @@ func (o *Options) check() (*policy, error) {
 		c.name(field+".Name", o.Issuers, i)
 	}
 	p.places = c.places(o.Extractors)
-	for i, text := range o.Origins {
-		parsed, err := origin.ParsePattern(text)
-		if err != nil {
-			c.fault(fmt.Sprintf("Origins[%d]", i), "%v", err)
-		}
-		p.origins = append(p.origins, parsed)
-	}
+	p.origins = credential.Origins{Listed: c.origins(o.Origins), Allow: hidingTokens(o.AllowOrigin, p.places)}
 	if o.CacheSize < 0 || o.CacheSize > maxCacheSize {
 		c.fault("CacheSize", "negative, or more than %d", maxCacheSize)
 	}
@@ -470,6 +472,29 @@ func (c *checker) places(in []Extractor) (out []credential.Place) {
 		out = append(out, x.place)
 	}
 	return out
+}
+
+func (c *checker) origins(in []string) (out []origin.Origin) {
+	for i, text := range in {
+		parsed, err := origin.ParsePattern(text)
+		if err != nil {
+			c.fault(fmt.Sprintf("Origins[%d]", i), "%v", err)
+		}
+		out = append(out, parsed)
+	}
+	return out
+}
+
+// hidingTokens returns allow for a request that no longer shows its token: it might log the URL of what it refuses.
+func hidingTokens(allow func(*http.Request, string) bool, places []credential.Place) func(*http.Request, string) bool {
+	if allow == nil {
+		return nil
+	}
+	return func(r *http.Request, origin string) bool {
+		r = r.WithContext(r.Context())
+		credential.Hide(r, places)
+		return allow(r, origin)
+	}
 }
 
 func (c *checker) realm(realm string) string {

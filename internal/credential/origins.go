@@ -9,19 +9,25 @@ import (
 	"github.com/wsauth/wsauth/internal/refusal"
 )
 
-// Origins are those that may connect, besides the server's own.
-type Origins []origin.Origin
+// Origins are those that may connect, besides the server's own. A cookie counts from those in the list alone.
+type Origins struct {
+	Listed []origin.Origin
+	Allow  func(r *http.Request, origin string) bool // of Options.AllowOrigin, for explicit tokens; may be nil
+}
 
 var (
-	errForeign  = errors.New("the Origin is neither the server's own, which is its Host, nor one of Options.Origins")
+	errForeign    = errors.New("the Origin is neither the server's own, which is its Host, nor one of Options.Origins")
+	errNotAllowed = errors.New("the Origin is neither the server's own, which is its Host, nor one of Options.Origins, " +
+		"and AllowOrigin does not allow it")
 	errNoOrigin = errors.New("a cookie without one Origin")
 )
 
 // checkCookie is what stands between a cookie and cross-site WebSocket hijacking (RFC 6455 section 10.2).
-// SameSite is no substitute: a sibling domain is the same site.
-func (listed Origins) checkCookie(r *http.Request) error {
+// SameSite is no substitute: a sibling domain is the same site. AllowOrigin is not asked: it is written for clients that
+// bring a token on purpose, such as any browser extension, and whoever it is generous to must not get a visitor's cookie.
+func (os Origins) checkCookie(r *http.Request) error {
 	o, ok := originOf(r)
-	if ok && listed.has(o) {
+	if ok && os.lists(o) {
 		return nil
 	}
 	if MayUpgrade(r) {
@@ -46,15 +52,34 @@ func foreign(r *http.Request, why error) error {
 	return refusal.New(refusal.ErrOrigin, fmt.Errorf("%w: Origin %.200q, Host %.200q", why, origins[:min(len(origins), 2)], r.Host))
 }
 
-// Check refuses a handshake from a foreign origin, whatever carries its token. No Origin is no browser.
-func (listed Origins) Check(r *http.Request) error {
-	if len(r.Header["Origin"]) == 0 {
+// Check refuses a handshake from a foreign origin, whatever carries its token. No Origin means that it is not a browser.
+func (os Origins) Check(r *http.Request) error {
+	values := r.Header["Origin"]
+	if len(values) == 0 {
 		return nil
 	}
-	if o, ok := originOf(r); ok && (o.IsAt(r.Host, r.TLS != nil) || listed.has(o)) {
+	if o, ok := originOf(r); ok && (o.IsAt(r.Host, r.TLS != nil) || os.lists(o)) {
 		return nil
 	}
-	return foreign(r, errForeign)
+	if os.Allow == nil {
+		return foreign(r, errForeign)
+	}
+	if len(values) == 1 && isOneOrigin(values[0]) && os.Allow(r, values[0]) {
+		return nil
+	}
+	return foreign(r, errNotAllowed)
+}
+
+// isOneOrigin reports whether AllowOrigin can be asked about an Origin header. A list (RFC 6454 section 7.1) has two
+// readings: "https://evil.example https://a.example.com" ends in .example.com. The function is asked about "null", though,
+// which pages in files and sandboxed frames send: such a page has a token only if somebody gave it one.
+func isOneOrigin(text string) bool {
+	for _, b := range []byte(text) {
+		if b <= ' ' || b >= 0x7f || b == ',' {
+			return false
+		}
+	}
+	return text != ""
 }
 
 // originOf reads the Origin header; "null" and two of them are none.
@@ -67,8 +92,8 @@ func originOf(r *http.Request) (origin.Origin, bool) {
 	return o, err == nil
 }
 
-func (listed Origins) has(o origin.Origin) bool {
-	for _, pattern := range listed {
+func (os Origins) lists(o origin.Origin) bool {
+	for _, pattern := range os.Listed {
 		if pattern.Matches(o) {
 			return true
 		}
