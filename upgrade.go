@@ -536,13 +536,26 @@ func (c *connection) Left(err error) {
 // Closed is told by the gate that the connection is closed.
 func (c *connection) Closed() {
 	end, _ := c.Ended()
+	ws := c.serving.Load()
+	byGate := ws != nil && !errors.Is(end.Err, gate.ErrClosed)
+	if byGate {
+		awaitReader(ws)
+	}
 	c.endContext(end.Err)
 	if c.guarded {
 		c.forget()
 	}
-	if ws := c.serving.Load(); ws != nil && !errors.Is(end.Err, gate.ErrClosed) {
+	if byGate {
 		go ws.CloseNow() // or coder/websocket's Ping would wait on
 	}
+}
+
+// awaitReader waits until a Read under way is back with its error: coder/websocket would replace it by that of the context.
+// A callback of the application's may hold it up.
+func awaitReader(ws *websocket.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	ws.Reader(ctx)
 }
 
 func (c *connection) endContext(err error) {
