@@ -19,7 +19,7 @@ type Claims struct {
 	others   string    // aud as JSON text, if it has more
 	inAll    int       // how many aud has
 
-	// What else says whose token it is, as JSON text; empty: missing.
+	// What else says whose token it is, as JSON text; empty: missing or null.
 	SessionID, ClientID, AuthorizedParty string // sid, client_id, azp
 }
 
@@ -45,7 +45,8 @@ func (c *Claims) IsFor(audience []string) bool {
 	return c.others != "" && slices.ContainsFunc(c.Audience(nil), func(s string) bool { return slices.Contains(audience, s) })
 }
 
-// readAudience reads aud: a string, or an array of strings (RFC 7519 section 4.1.3).
+// readAudience reads aud: a string, or an array of strings (RFC 7519 section 4.1.3). An array of none names nobody, as a
+// token without aud does: Ory Hydra writes it where no audience was asked for.
 func (c *Claims) readAudience(value string) error {
 	if s, ok := stringValue(value); ok {
 		c.audience[0], c.inAll = s, 1
@@ -57,9 +58,6 @@ func (c *Claims) readAudience(value string) error {
 		}
 		c.inAll++
 	})
-	if err == nil && c.inAll == 0 {
-		err = errors.New("aud: empty")
-	}
 	if c.inAll > len(c.audience) {
 		c.others = value
 	}
@@ -87,16 +85,26 @@ func ParseClaims(raw string) (c Claims, err error) {
 	return c, nil
 }
 
+// isAbsent reports whether m is a claim without a value. RFC 7519 knows no null, and the serializers that write one
+// (devise-jwt, older .NET) mean a claim that is not there. What must not be there in any form, cnf and events, is not
+// absent as null.
+func isAbsent(m member) bool {
+	return m.value == "null" && registered[m.name] && m.name != "cnf" && m.name != "events"
+}
+
 func (c *Claims) parse(raw string) error {
 	c.Raw = raw
 	scp, hasScope := "", false
 	err := walkObject(raw, func(m member) (err error) {
+		if isAbsent(m) {
+			return nil
+		}
 		switch m.name {
 		case "scope":
 			hasScope = true
-			c.Scope, err = stringClaim(m)
+			c.Scope, err = scopes(m)
 		case "scp":
-			scp, err = scopes(m.value)
+			scp, err = scopes(m)
 		default:
 			err = c.read(m)
 		}
@@ -117,14 +125,14 @@ func (c *Claims) parse(raw string) error {
 	return nil
 }
 
-// read reads one member, but for scope and scp, of which one decides.
+// read reads one member, except scope and scp, of which one decides.
 func (c *Claims) read(m member) (err error) {
 	switch m.name {
 	case "iss":
 		c.HasIssuer = true
 		c.Issuer, err = stringClaim(m)
 	case "sub":
-		c.Subject, err = stringClaim(m)
+		c.Subject, err = subject(m)
 	case "jti":
 		c.ID, err = stringClaim(m)
 	case "sid":
@@ -166,18 +174,35 @@ func stringClaim(m member) (string, error) {
 	return s, nil
 }
 
-// scopes reads scp, which providers send as a string of scopes with spaces between them or as an array.
-func scopes(value string) (string, error) {
-	if s, ok := stringValue(value); ok {
+// maxSubjectDigits is how many digits an integer of 64 bits has.
+const maxSubjectDigits = 19
+
+// subject reads sub. RFC 7519 section 4.1.2 has it a string; frameworks whose users have numbers (Flask, Django) write
+// the number. Its digits are the subject, and there is one way to write them. A fraction, an exponent or a sign would be
+// a second one: 4711.0 is the same number to some parsers, and two subjects would be one user.
+func subject(m member) (string, error) {
+	if s, ok := m.str(); ok {
 		return s, nil
 	}
-	list, err := stringList("scp", value)
+	if len(m.value) > maxSubjectDigits || skipDigits(m.value, 0) != len(m.value) {
+		return "", errors.New("sub: neither a string nor an integer of at most 19 digits")
+	}
+	return m.value, nil
+}
+
+// scopes reads scope or scp. RFC 8693 section 4.2 has a string of scopes with spaces between them; many issuers write
+// an array (Spring Authorization Server, Duende, Okta).
+func scopes(m member) (string, error) {
+	if s, ok := m.str(); ok {
+		return s, nil
+	}
+	list, err := stringList(m.name, m.value)
 	if err != nil {
 		return "", err
 	}
 	for _, s := range list {
 		if strings.Contains(s, " ") { // joined, one scope would become two
-			return "", errors.New("scp: a space within a scope")
+			return "", errors.New(m.name + ": a space within a scope")
 		}
 	}
 	return strings.Join(list, " "), nil

@@ -2,6 +2,7 @@ package jose
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"slices"
 	"strconv"
@@ -54,11 +55,21 @@ var claimsRows = []struct {
 	{"exp a bool", `{"exp":true}`, nil},
 	{"exp false", `{"exp":false}`, nil},
 	{"exp null", `{"exp":null}`, nil},
+	{"exp null, beside an exp", `{"exp":null,"exp":1800000600}`, nil},
+	{"every claim that may be null",
+		`{"exp":1800000600,"iss":null,"sub":null,"aud":null,"nbf":null,"iat":null,"jti":null,"scope":null,"scp":null,` +
+			`"azp":null,"client_id":null,"sid":null}`, &Claims{Expiry: at(1800000600, 0)}},
+	{"null with white space around it", `{"exp":1800000600,"sub": null }`, &Claims{Expiry: at(1800000600, 0)}},
+	{"null as a string is a string", `{"exp":1800000600,"sub":"null"}`,
+		&Claims{Expiry: at(1800000600, 0), Subject: "null"}},
+	{"null in another case", `{"exp":1800000600,"sub":Null}`, nil},
+	{"a claim in another letter case, null", `{"exp":1800000600,"SUB":null}`, nil},
+	{"a claim twice, once null", `{"exp":1800000600,"sub":null,"sub":"s"}`, nil},
 	{"exp an array", `{"exp":[1800000600]}`, nil},
 	{"exp an object", `{"exp":{}}`, nil},
 	{"nbf a string", `{"exp":1800000600,"nbf":"1800000000"}`, nil},
 	{"nbf a bool", `{"exp":1800000600,"nbf":false}`, nil},
-	{"nbf null", `{"exp":1800000600,"nbf":null}`, nil},
+	{"nbf null is absent", `{"exp":1800000600,"nbf":null}`, &Claims{Expiry: at(1800000600, 0)}},
 	{"nbf an array", `{"exp":1800000600,"nbf":[]}`, nil},
 	{"nbf negative", `{"exp":1800000600,"nbf":-1}`, nil},
 	{"nbf beyond year 9999", `{"exp":1800000600,"nbf":253402300800}`, nil},
@@ -67,7 +78,7 @@ var claimsRows = []struct {
 		&Claims{Expiry: at(1800000600, 0), NotBefore: at(1800000601, 0)}},
 	{"iat a string", `{"exp":1800000600,"iat":"1800000000"}`, nil},
 	{"iat a bool", `{"exp":1800000600,"iat":true}`, nil},
-	{"iat null", `{"exp":1800000600,"iat":null}`, nil},
+	{"iat null is absent", `{"exp":1800000600,"iat":null}`, &Claims{Expiry: at(1800000600, 0)}},
 	{"iat an array", `{"exp":1800000600,"iat":[1]}`, nil},
 	{"iat negative", `{"exp":1800000600,"iat":-0.5}`, nil},
 	{"iat beyond year 9999", `{"exp":1800000600,"iat":1e12}`, nil},
@@ -117,7 +128,7 @@ var claimsRows = []struct {
 		&Claims{Expiry: at(1800000000, 0)}},
 
 	{"iss not a string", `{"exp":1800000600,"iss":1}`, nil},
-	{"iss null", `{"exp":1800000600,"iss":null}`, nil},
+	{"iss null is absent", `{"exp":1800000600,"iss":null}`, &Claims{Expiry: at(1800000600, 0)}},
 	{"iss an array", `{"exp":1800000600,"iss":["i"]}`, nil},
 	{"iss empty", `{"exp":1800000600,"iss":""}`, &Claims{Expiry: at(1800000600, 0), HasIssuer: true}},
 	{"iss as it is, case and final slash", `{"exp":1800000600,"iss":"HTTPS://Id.example.com/"}`,
@@ -129,42 +140,84 @@ var claimsRows = []struct {
 		&Claims{Expiry: at(1800000600, 0), audience: [2]string{"a"}, inAll: 1}},
 	{"aud with escapes and white space", `{"exp":1800000600,"aud":[ "\u0061" , "b\n" ]}`,
 		&Claims{Expiry: at(1800000600, 0), audience: [2]string{"a", "b\n"}, inAll: 2}},
-	{"aud an empty array", `{"exp":1800000600,"aud":[]}`, nil},
+	{"aud an empty array is none", `{"exp":1800000600,"aud":[]}`, &Claims{Expiry: at(1800000600, 0)}},
+	{"aud an empty array with white space", `{"exp":1800000600,"aud":[ ]}`, &Claims{Expiry: at(1800000600, 0)}},
+	{"aud an empty object", `{"exp":1800000600,"aud":{}}`, nil},
+	{"aud false", `{"exp":1800000600,"aud":false}`, nil},
 	{"aud of mixed types", `{"exp":1800000600,"aud":["a",1]}`, nil},
 	{"aud with a null", `{"exp":1800000600,"aud":[null,"a"]}`, nil},
 	{"aud nested", `{"exp":1800000600,"aud":[["a"]]}`, nil},
-	{"aud null", `{"exp":1800000600,"aud":null}`, nil},
+	{"aud null is absent", `{"exp":1800000600,"aud":null}`, &Claims{Expiry: at(1800000600, 0)}},
 	{"aud a number", `{"exp":1800000600,"aud":1}`, nil},
 	{"aud an object", `{"exp":1800000600,"aud":{"a":true}}`, nil},
 
 	{"sub missing", `{"exp":1800000600,"jti":"j"}`, &Claims{Expiry: at(1800000600, 0), ID: "j"}},
 	{"sub with a surrogate pair", `{"exp":1800000600,"sub":"\uD83D\uDE00\u0000"}`,
 		&Claims{Expiry: at(1800000600, 0), Subject: "😀\x00"}},
-	{"sub a number", `{"exp":1800000600,"sub":1}`, nil},
-	{"sub null", `{"exp":1800000600,"sub":null}`, nil},
+	{"sub an integer", `{"exp":1800000600,"sub":4711}`, &Claims{Expiry: at(1800000600, 0), Subject: "4711"}},
+	{"sub 0", `{"exp":1800000600,"sub":0}`, &Claims{Expiry: at(1800000600, 0), Subject: "0"}},
+	{"sub an integer over 2^53", `{"exp":1800000600,"sub":9007199254740993}`,
+		&Claims{Expiry: at(1800000600, 0), Subject: "9007199254740993"}},
+	{"sub of 19 digits, over int64", `{"exp":1800000600,"sub":9999999999999999999}`,
+		&Claims{Expiry: at(1800000600, 0), Subject: "9999999999999999999"}},
+	{"sub of 20 digits", `{"exp":1800000600,"sub":10000000000000000000}`, nil},
+	{"sub with a leading zero", `{"exp":1800000600,"sub":04711}`, nil},
+	{"sub 00", `{"exp":1800000600,"sub":00}`, nil},
+	{"sub -0", `{"exp":1800000600,"sub":-0}`, nil},
+	{"sub negative", `{"exp":1800000600,"sub":-1}`, nil},
+	{"sub with a plus", `{"exp":1800000600,"sub":+1}`, nil},
+	{"sub with a fraction of zero", `{"exp":1800000600,"sub":4711.0}`, nil},
+	{"sub with a fraction", `{"exp":1800000600,"sub":47.11}`, nil},
+	{"sub with an exponent", `{"exp":1800000600,"sub":1e3}`, nil},
+	{"sub with an exponent of zero", `{"exp":1800000600,"sub":4711E0}`, nil},
+	{"sub in hexadecimal", `{"exp":1800000600,"sub":0x10}`, nil},
+	{"sub false", `{"exp":1800000600,"sub":false}`, nil},
+	{"sub an integer in an array", `{"exp":1800000600,"sub":[1]}`, nil},
+	{"jti an integer", `{"exp":1800000600,"jti":4711}`, nil},
+	{"iss an integer", `{"exp":1800000600,"iss":4711}`, nil},
+	{"aud an integer", `{"exp":1800000600,"aud":4711}`, nil},
+	{"sub null is absent", `{"exp":1800000600,"sub":null}`, &Claims{Expiry: at(1800000600, 0)}},
 	{"sub an array", `{"exp":1800000600,"sub":["s"]}`, nil},
 	{"sub an object", `{"exp":1800000600,"sub":{}}`, nil},
 	{"sub true", `{"exp":1800000600,"sub":true}`, nil},
 	{"sub with a lone surrogate", `{"exp":1800000600,"sub":"\uD800"}`, nil},
 	{"sub with invalid UTF-8", "{\"exp\":1800000600,\"sub\":\"\xff\"}", nil},
 	{"jti a number", `{"exp":1800000600,"jti":1}`, nil},
-	{"jti null", `{"exp":1800000600,"jti":null}`, nil},
+	{"jti null is absent", `{"exp":1800000600,"jti":null}`, &Claims{Expiry: at(1800000600, 0)}},
 	{"jti an object", `{"exp":1800000600,"jti":{}}`, nil},
 
 	{"scope empty", `{"exp":1800000600,"scope":""}`, &Claims{Expiry: at(1800000600, 0)}},
-	{"scope an array", `{"exp":1800000600,"scope":["x"]}`, nil},
-	{"scope null", `{"exp":1800000600,"scope":null}`, nil},
+	{"scope an array", `{"exp":1800000600,"scope":["openid","chat"]}`,
+		&Claims{Expiry: at(1800000600, 0), Scope: "openid chat"}},
+	{"scope an array of one", `{"exp":1800000600,"scope":["x"]}`, &Claims{Expiry: at(1800000600, 0), Scope: "x"}},
+	{"scope an empty array", `{"exp":1800000600,"scope":[]}`, &Claims{Expiry: at(1800000600, 0)}},
+	{"scope an array with escapes and white space", `{"exp":1800000600,"scope":[ "\u0078" , "y" ]}`,
+		&Claims{Expiry: at(1800000600, 0), Scope: "x y"}},
+	{"scope an array with a space in a scope", `{"exp":1800000600,"scope":["chat admin"]}`, nil},
+	{"scope an array with an escaped space in a scope", `{"exp":1800000600,"scope":["chat\u0020admin"]}`, nil},
+	{"scope of mixed types", `{"exp":1800000600,"scope":["x",1]}`, nil},
+	{"scope with a null", `{"exp":1800000600,"scope":["x",null]}`, nil},
+	{"scope nested", `{"exp":1800000600,"scope":[["x"]]}`, nil},
+	{"scope an object", `{"exp":1800000600,"scope":{"x":true}}`, nil},
+	{"scope true", `{"exp":1800000600,"scope":true}`, nil},
+	{"scope null is absent", `{"exp":1800000600,"scope":null}`, &Claims{Expiry: at(1800000600, 0)}},
 	{"scope a number", `{"exp":1800000600,"scope":1}`, nil},
 	{"scp a string", `{"exp":1800000600,"scp":"x y"}`, &Claims{Expiry: at(1800000600, 0), Scope: "x y"}},
 	{"scp an array", `{"exp":1800000600,"scp":["x","y"]}`, &Claims{Expiry: at(1800000600, 0), Scope: "x y"}},
 	{"scp an empty array", `{"exp":1800000600,"scp":[]}`, &Claims{Expiry: at(1800000600, 0)}},
 	{"scp an array with a space in a scope", `{"exp":1800000600,"scp":["x y"]}`, nil},
 	{"scp of mixed types", `{"exp":1800000600,"scp":["x",1]}`, nil},
-	{"scp null", `{"exp":1800000600,"scp":null}`, nil},
+	{"scp null is absent", `{"exp":1800000600,"scp":null}`, &Claims{Expiry: at(1800000600, 0)}},
 	{"scp an object", `{"exp":1800000600,"scp":{}}`, nil},
 	{"scope wins over scp", `{"scope":"x","scp":["y"],"exp":1800000600}`,
 		&Claims{Expiry: at(1800000600, 0), Scope: "x"}},
 	{"an empty scope wins over scp", `{"scp":["y"],"scope":"","exp":1800000600}`, &Claims{Expiry: at(1800000600, 0)}},
+	{"an empty array of scope wins over scp", `{"scp":["y"],"scope":[],"exp":1800000600}`,
+		&Claims{Expiry: at(1800000600, 0)}},
+	{"scope null leaves it to scp", `{"scp":["y"],"scope":null,"exp":1800000600}`,
+		&Claims{Expiry: at(1800000600, 0), Scope: "y"}},
+	{"scp null leaves it to scope", `{"scp":null,"scope":["x"],"exp":1800000600}`,
+		&Claims{Expiry: at(1800000600, 0), Scope: "x"}},
 	{"a malformed scp beside scope", `{"scope":"x","scp":1,"exp":1800000600}`, nil},
 
 	{"sid, client_id and azp, as they came", `{"exp":1800000600,"sid":"\u0061","client_id": 1 ,"azp":["b", null]}`,
@@ -305,6 +358,8 @@ func TestAnAudienceIsOneStringOrSeveral(t *testing.T) {
 		"a string":          {`"a"`, []string{"a"}},
 		"an empty string":   {`""`, []string{""}},
 		"an escaped string": {`"\u0061\n"`, []string{"a\n"}},
+		"null":              {`null`, nil},
+		"an empty array":    {`[]`, nil},
 		"an array of one":   {`["a"]`, []string{"a"}},
 		"an array of two":   {`[ "\u0061" , "b" ]`, []string{"a", "b"}},
 		"an array of three": {`["d", "e", "a"]`, []string{"d", "e", "a"}},
@@ -333,6 +388,27 @@ func TestAnAudienceIsOneStringOrSeveral(t *testing.T) {
 	}
 }
 
+func TestAClientOrSessionThatIsNullIsNone(t *testing.T) {
+	for name, row := range map[string]struct{ claims, client, session, party string }{
+		"absent":        {`{"exp":1800000600}`, "", "", ""},
+		"null":          {`{"exp":1800000600,"client_id":null,"sid":null,"azp":null}`, "", "", ""},
+		"strings":       {`{"exp":1800000600,"client_id":"c","sid":"s","azp":"a"}`, "c", `"s"`, `"a"`},
+		"of other type": {`{"exp":1800000600,"client_id":1,"sid":2,"azp":[null]}`, "", `2`, `[null]`},
+		"empty strings": {`{"exp":1800000600,"client_id":"","sid":"","azp":""}`, "", `""`, `""`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := ParseClaims(row.claims)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Client() != row.client || c.SessionID != row.session || c.AuthorizedParty != row.party {
+				t.Errorf("got client %q, session %q, party %q, want %q, %q, %q",
+					c.Client(), c.SessionID, c.AuthorizedParty, row.client, row.session, row.party)
+			}
+		})
+	}
+}
+
 func FuzzParseClaims(f *testing.F) {
 	for _, row := range claimsRows {
 		f.Add(row.claims)
@@ -355,15 +431,22 @@ func FuzzParseClaims(f *testing.F) {
 			t.Fatalf("%q: Raw is %q", claims, got.Raw)
 		}
 		var want struct {
-			Iss, Sub, Jti string
-			Exp           json.Number
-			Nbf, Iat      *json.Number
-			Cnf           any
+			Iss, Jti string
+			Sub      any
+			Exp      json.Number
+			Nbf, Iat *json.Number
+			Cnf      any
 		}
-		if err := json.Unmarshal([]byte(claims), &want); err != nil {
+		decoder := json.NewDecoder(strings.NewReader(claims))
+		decoder.UseNumber()
+		if err := decoder.Decode(&want); err != nil {
 			t.Fatalf("%q: accepted, but encoding/json says %v", claims, err)
 		}
-		if got.Issuer != want.Iss || got.Subject != want.Sub || got.ID != want.Jti || want.Cnf != nil {
+		subject := ""
+		if want.Sub != nil {
+			subject = fmt.Sprint(want.Sub) // a string, or a number as it stands
+		}
+		if got.Issuer != want.Iss || got.Subject != subject || got.ID != want.Jti || want.Cnf != nil {
 			t.Fatalf("%q: got %+v, encoding/json has %+v", claims, got, want)
 		}
 		checkDate(t, claims, got.Expiry, &want.Exp)
