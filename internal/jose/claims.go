@@ -196,16 +196,22 @@ func scopes(m member) (string, error) {
 	if s, ok := m.str(); ok {
 		return s, nil
 	}
-	list, err := stringList(m.name, m.value)
+	var joined strings.Builder
+	spaced := false
+	err := walkStrings(m.name, m.value, func(s string) {
+		spaced = spaced || strings.Contains(s, " ")
+		if joined.Len() > 0 {
+			joined.WriteByte(' ')
+		}
+		joined.WriteString(s)
+	})
+	if err == nil && spaced { // joined, one scope would become two
+		err = errors.New(m.name + ": a space within a scope")
+	}
 	if err != nil {
 		return "", err
 	}
-	for _, s := range list {
-		if strings.Contains(s, " ") { // joined, one scope would become two
-			return "", errors.New(m.name + ": a space within a scope")
-		}
-	}
-	return strings.Join(list, " "), nil
+	return joined.String(), nil
 }
 
 func stringList(name, value string) (list []string, err error) {

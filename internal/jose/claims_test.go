@@ -417,7 +417,7 @@ func FuzzParseClaims(f *testing.F) {
 		f.Add(row.text)
 	}
 	f.Fuzz(func(t *testing.T, claims string) {
-		if len(claims) > MaxLength {
+		if len(claims) > DefaultMaxLength {
 			return // no token is that long
 		}
 		got, err := ParseClaims(claims)
@@ -469,7 +469,7 @@ func checkDate(t *testing.T, claims string, got time.Time, number *json.Number) 
 	}
 	text := string(*number)
 	if i := strings.IndexAny(text, "eE"); i >= 0 {
-		if e, err := strconv.Atoi(text[i+1:]); err != nil || e < -2*MaxLength || e > 2*MaxLength {
+		if e, err := strconv.Atoi(text[i+1:]); err != nil || e < -2*DefaultMaxLength || e > 2*DefaultMaxLength {
 			text = "0" // as small as that, or a zero; big.Rat would take long over it
 		}
 	}

@@ -219,7 +219,7 @@ func (sc *scanner) add(seen *names, name string) bool {
 
 // forget ends with an object. A map that a whole key set has made large is not kept.
 func (seen *names) forget() {
-	if seen.many != nil && len(seen.many) <= MaxLength/8 {
+	if seen.many != nil && len(seen.many) <= DefaultMaxLength/8 {
 		clear(seen.many)
 		nameMaps.Put(seen.many)
 	}

@@ -6,30 +6,37 @@
 package jose
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 
 	"github.com/wsauth/wsauth/internal/memory"
 )
 
-// MaxLength is the length in bytes of the longest token that is read at all.
-const MaxLength = 8192
+// A token is read up to a length in bytes that the operator may choose: the work that anybody can cause grows with it.
+const (
+	DefaultMaxLength = 8 << 10
+	LargestMaxLength = 64 << 10
+)
 
+// maxKeyID is the length in bytes of the longest kid or thumbprint that is read.
 const maxKeyID = 256
-
-var errLength = errors.New("longer than 8192 bytes")
 
 // ErrForm is the error of what is no compact JWS by its characters. All others have none but those of base64url and
 // dots, or are too long to be looked at.
 var ErrForm = errors.New("not three canonical base64url segments with two dots")
 
 // A Header is what the protected header of a token says, as far as it matters here. Members that would bring a
-// key along (jwk, jku, x5u, x5c) are ignored: the key comes from the issuer's set, never from the token.
+// key along (jwk, jku, x5u, x5c) are ignored: the key comes from the issuer's set, never from the token. A thumbprint
+// brings none, it names one of the set.
 type Header struct {
-	Alg   Alg
-	KeyID string // kid; empty: none
-	Type  string // typ in lower case and without "application/"; empty: none
+	Alg     Alg
+	KeyID   string // kid; empty: none
+	Type    string // typ in lower case and without "application/"; empty: none
+	X5T     string // x5t, as thumbprint has it; empty: none
+	X5TS256 string // x5t#S256, in the same way
 }
 
 // A Token is a compact JWS (RFC 7515 section 7.1) taken apart. Nothing in it is verified.
@@ -44,13 +51,38 @@ type Token struct {
 	verified  bool   // by some key
 }
 
-// Parse takes a token apart. Errors never contain any part of it.
-func Parse(token string) (Token, error) { return (*Headers)(nil).Parse(token) }
+// A Parser takes tokens apart. It remembers what the header segments of verified tokens say: an issuer's tokens have a
+// few different ones, and reading JSON again for each token would cost about as much as an HMAC.
+type Parser struct {
+	maxLength int
+	tooLong   error
+	known     *memory.Memory[Header] // nil: nothing is remembered
+}
 
-// Parse is [Parse], but does not read a header that h remembers.
-func (h *Headers) Parse(token string) (Token, error) {
-	if len(token) > MaxLength {
-		return Token{}, errLength
+// NewParser returns a Parser that remembers 64 headers and reads tokens of at most maxLength bytes. Zero is
+// DefaultMaxLength, and more than LargestMaxLength counts as that.
+func NewParser(maxLength int) *Parser {
+	p := newParser(min(cmp.Or(maxLength, DefaultMaxLength), LargestMaxLength))
+	p.known = memory.New[Header](64)
+	return p
+}
+
+func newParser(maxLength int) *Parser {
+	return &Parser{maxLength: maxLength, tooLong: fmt.Errorf("longer than %d bytes", maxLength)}
+}
+
+// MaxLength returns the length in bytes of the longest token that p reads.
+func (p *Parser) MaxLength() int { return p.maxLength }
+
+var forgetful = newParser(DefaultMaxLength)
+
+// Parse takes a token of at most DefaultMaxLength bytes apart. Errors never contain any part of it.
+func Parse(token string) (Token, error) { return forgetful.Parse(token) }
+
+// Parse takes a token apart. Errors never contain any part of it. It does not read a header that p remembers.
+func (p *Parser) Parse(token string) (Token, error) {
+	if len(token) > p.maxLength {
+		return Token{}, p.tooLong
 	}
 	header, rest, ok := strings.Cut(token, ".")
 	if !ok {
@@ -62,11 +94,11 @@ func (h *Headers) Parse(token string) (Token, error) {
 	}
 	t := Token{header: header, signed: token[:len(header)+1+len(payload)], signature: signature}
 
-	buf := getScratch()
+	buf := getScratch(len(token))
 	defer putScratch(buf)
 	var err error
 	text := ""
-	if t.Header, t.known = h.find(header); !t.known {
+	if t.Header, t.known = p.find(header); !t.known {
 		if text, err = decodeSegment(buf, header); err != nil {
 			return Token{}, err
 		}
@@ -84,43 +116,37 @@ func (h *Headers) Parse(token string) (Token, error) {
 
 // VerifiedBy reports whether k, used with the algorithm that the header names, made the signature.
 func (t *Token) VerifiedBy(k *Key) bool {
-	buf := getScratch()
+	buf := getScratch(len(t.signed) + len(t.signature))
 	defer putScratch(buf)
-	n, ok := decodeBase64url(buf.raw[:], t.signature)
+	n, ok := decodeBase64url(buf.raw, t.signature)
 	ok = ok && k.verify(t.Header.Alg, append(buf.text[:0], t.signed...), buf.raw[:n])
 	t.verified = t.verified || ok
 	return ok
 }
 
-// Headers remembers what the header segments of verified tokens say: an issuer's tokens have a few different ones, and
-// reading JSON again for each token would cost about as much as an HMAC.
-type Headers struct{ known *memory.Memory[Header] }
-
-// NewHeaders makes a memory for 64 headers.
-func NewHeaders() *Headers { return &Headers{memory.New[Header](64)} }
-
-func (h *Headers) find(segment string) (Header, bool) {
-	if h == nil {
+func (p *Parser) find(segment string) (Header, bool) {
+	if p.known == nil {
 		return Header{}, false
 	}
-	if known := h.known.Get(segment); known != nil {
+	if known := p.known.Get(segment); known != nil {
 		return *known, true
 	}
 	return Header{}, false
 }
 
 // Remember remembers the header of t, if it is verified: nobody else may fill the memory.
-func (h *Headers) Remember(t *Token) {
-	if t.known || !t.verified {
+func (p *Parser) Remember(t *Token) {
+	if p.known == nil || t.known || !t.verified {
 		return
 	}
 	header := t.Header
 	header.KeyID, header.Type = strings.Clone(header.KeyID), strings.Clone(header.Type)
-	h.known.Put(t.header, header, func(*Header) bool { return false })
+	header.X5T, header.X5TS256 = strings.Clone(header.X5T), strings.Clone(header.X5TS256)
+	p.known.Put(t.header, header, func(*Header) bool { return false })
 }
 
 func decodeSegment(buf *scratch, segment string) (string, error) {
-	n, ok := decodeBase64url(buf.raw[:], segment)
+	n, ok := decodeBase64url(buf.raw, segment)
 	if !ok {
 		return "", ErrForm
 	}
@@ -129,26 +155,43 @@ func decodeSegment(buf *scratch, segment string) (string, error) {
 
 // scratch has room for a token and for what one of its segments decodes to. It is pooled, so that taking a
 // token apart allocates no more than what is kept of it.
-type scratch struct {
-	text [MaxLength]byte
-	raw  [MaxLength]byte
+type scratch struct{ text, raw []byte }
+
+// scratches are pools for tokens of up to 8, 16, 32 and 64 KiB: a short token does not pay for the longest one.
+var scratches [4]sync.Pool
+
+func getScratch(length int) *scratch {
+	class := scratchClass(length)
+	if buf, ok := scratches[class].Get().(*scratch); ok {
+		return buf
+	}
+	size := DefaultMaxLength << class
+	return &scratch{make([]byte, size), make([]byte, size)}
 }
 
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
+func putScratch(buf *scratch) { scratches[scratchClass(len(buf.raw))].Put(buf) }
 
-func getScratch() *scratch  { return scratches.Get().(*scratch) }
-func putScratch(s *scratch) { scratches.Put(s) }
+func scratchClass(length int) int {
+	class := 0
+	for DefaultMaxLength<<class < length {
+		class++
+	}
+	return class
+}
 
-// knownHeaders are the header names that mean something here, in the only letter case they may have.
-var knownHeaders = map[string]bool{
-	"alg": true, "kid": true, "typ": true, "cty": true, "crit": true, "b64": true, "zip": true, "enc": true,
-	"jwk": true, "jku": true, "x5u": true, "x5c": true, "x5t": true,
+// knownHeaders are the header names that mean something here, by their folded names: each has one letter case.
+var knownHeaders = map[string]string{
+	"alg": "alg", "kid": "kid", "typ": "typ", "cty": "cty", "crit": "crit", "b64": "b64", "zip": "zip", "enc": "enc",
+	"jwk": "jwk", "jku": "jku", "x5u": "x5u", "x5c": "x5c", "x5t": "x5t", "x5t#s256": "x5t#S256",
 }
 
 func parseHeader(text string) (Header, error) {
 	var h Header
 	hasAlg := false
 	err := walkObject(text, func(m member) error {
+		if m.value == "null" && mayBeNull(m.name) {
+			return nil
+		}
 		switch m.name {
 		case "alg":
 			s, ok := m.str()
@@ -166,12 +209,16 @@ func parseHeader(text string) (Header, error) {
 			if h.Type = MediaType(s); !ok || s == "" || h.Type == "application/" {
 				return errors.New("typ: not a media type")
 			}
+		case "x5t":
+			h.X5T = thumbprint(m)
+		case "x5t#S256":
+			h.X5TS256 = thumbprint(m)
 		case "crit", "b64", "zip", "enc":
 			// RFC 7515 section 4.1.11: what crit names must be understood, and nothing is. RFC 7797 (b64) and
 			// zip change what is signed or read; enc says that this is no JWS.
 			return errors.New(m.name + ": not supported")
 		default:
-			if knownHeaders[m.folded] && m.name != m.folded {
+			if known := knownHeaders[m.folded]; known != "" && known != m.name {
 				return errors.New("a registered header name in another letter case")
 			}
 		}
@@ -182,6 +229,26 @@ func parseHeader(text string) (Header, error) {
 	}
 	return h, err
 }
+
+// mayBeNull reports whether a header parameter that is null is absent, as serializers write it. What must not be there in
+// any form is not: crit, b64, zip and enc.
+func mayBeNull(name string) bool {
+	return name == "alg" || name == "kid" || name == "typ" || name == "x5t" || name == "x5t#S256"
+}
+
+// thumbprint reads an x5t or x5t#S256 (RFC 7515 section 4.1.7) in the form in which they are compared: without padding,
+// and with the characters of base64url. It is compared and never decoded, since issuers write others than the base64url
+// of a hash (the one of its hexadecimal form, a name), and it only chooses among keys that are trusted anyway. For the
+// same reason, one that is no string, or too long to be a thumbprint, is as good as none.
+func thumbprint(m member) string {
+	s, ok := m.str()
+	if !ok || len(s) > maxKeyID {
+		return ""
+	}
+	return standardToURL.Replace(strings.TrimRight(s, "="))
+}
+
+var standardToURL = strings.NewReplacer("+", "-", "/", "_")
 
 // MediaType brings a typ into the form in which types are compared: RFC 7515 section 4.1.9 lets "application/" be left
 // out, and media types know no letter case. Only ASCII letters are folded: no other spelling is the same type.

@@ -2,6 +2,7 @@ package jose
 
 import (
 	"encoding/base64"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -211,6 +212,9 @@ var refusedHeaders = []struct{ name, text string }{
 	{"alg missing beside a typ", `{"typ":"JWT"}`},
 	{"alg a number", `{"alg":256}`},
 	{"alg null", `{"alg":null}`},
+	{"alg null beside a kid", `{"alg":null,"kid":"k1"}`},
+	{"alg twice, once null", `{"alg":null,"alg":"HS256"}`},
+	{"ALG null", `{"alg":"HS256","ALG":null}`},
 	{"alg false", `{"alg":false}`},
 	{"alg an array", `{"alg":["HS256"]}`},
 	{"alg an object", `{"alg":{"HS256":true}}`},
@@ -256,7 +260,6 @@ var refusedHeaders = []struct{ name, text string }{
 	{"enc null", `{"alg":"HS256","enc":null}`},
 
 	{"kid a number", `{"alg":"HS256","kid":1}`},
-	{"kid null", `{"alg":"HS256","kid":null}`},
 	{"kid true", `{"alg":"HS256","kid":true}`},
 	{"kid an array", `{"alg":"HS256","kid":["k1"]}`},
 	{"kid an object", `{"alg":"HS256","kid":{}}`},
@@ -264,7 +267,6 @@ var refusedHeaders = []struct{ name, text string }{
 	{"kid of 257 bytes in 129 characters", `{"alg":"HS256","kid":"k` + strings.Repeat("é", 128) + `"}`},
 	{"kid of 257 bytes that come escaped", `{"alg":"HS256","kid":"` + strings.Repeat(`\u006b`, 257) + `"}`},
 	{"typ a number", `{"alg":"HS256","typ":1}`},
-	{"typ null", `{"alg":"HS256","typ":null}`},
 	{"typ an array", `{"alg":"HS256","typ":["JWT"]}`},
 	{"typ an object", `{"alg":"HS256","typ":{}}`},
 	{"typ empty", `{"alg":"HS256","typ":""}`},
@@ -282,11 +284,20 @@ var refusedHeaders = []struct{ name, text string }{
 	{"Zip", `{"alg":"HS256","Zip":"DEF"}`},
 	{"ENC", `{"alg":"HS256","ENC":"A256GCM"}`},
 	{"JWK", `{"alg":"HS256","JWK":{}}`},
+	{"X5T", `{"alg":"HS256","X5T":"a"}`},
+	{"X5T#S256", `{"alg":"HS256","X5T#S256":"a"}`},
+	{"x5t#s256", `{"alg":"HS256","x5t#s256":"a"}`},
+	{"x5t#S256 with a long s, U+017F", `{"alg":"HS256","x5t#ſ256":"a"}`},
+	{"Crit null", `{"alg":"HS256","Crit":null}`},
+	{"KID null", `{"alg":"HS256","KID":null}`},
 	{"Jku", `{"alg":"HS256","Jku":"https://example.com/"}`},
 
 	{"alg twice", `{"alg":"HS256","alg":"HS256"}`},
 	{"alg twice, once escaped", `{"alg":"HS256","\u0061lg":"none"}`},
 	{"alg twice, the good one last", `{"alg":"none","alg":"HS256"}`},
+	{"x5t twice", `{"alg":"HS256","x5t":"a","x5t":"b"}`},
+	{"x5t#S256 twice, once escaped", `{"alg":"HS256","x5t#S256":"a","x5t\u0023S256":"b"}`},
+	{"kid twice, once null", `{"alg":"HS256","kid":null,"kid":"k2"}`},
 	{"kid twice", `{"alg":"HS256","kid":"k1","kid":"k2"}`},
 	{"a member of no meaning twice", `{"alg":"HS256","x":1,"x":2}`},
 	{"a member of no meaning in two cases", `{"alg":"HS256","x":1,"X":2}`},
@@ -338,15 +349,31 @@ func TestParseRefuses(t *testing.T) {
 // Before any decoding, so that the work of a refusal does not grow with what is sent.
 func TestATokenTooLongIsRefusedForItsLengthWhateverIsInIt(t *testing.T) {
 	key := mint.New("HS256", "")
-	for name, token := range map[string]string{
-		"a good one":      tokenOfLength(8193, key),
-		"no token":        strings.Repeat("*", 8193),
-		"dots":            strings.Repeat(".", 8193),
-		"sixteen million": strings.Repeat("A", 1<<24),
+	for _, row := range []struct{ configured, max int }{
+		{0, 8192}, {256, 256}, {8192, 8192}, {8193, 8193}, {16384, 16384}, {16385, 16385}, {65536, 65536}, {65537, 65536},
+		{1 << 30, 65536},
 	} {
-		if _, err := Parse(token); err != errLength {
-			t.Errorf("%s: %v", name, err)
+		p := NewParser(row.configured)
+		if p.MaxLength() != row.max {
+			t.Errorf("%d configured: got %d, want %d", row.configured, p.MaxLength(), row.max)
 		}
+		for name, token := range map[string]string{
+			"a good one":      tokenOfLength(row.max+1, key),
+			"no token":        strings.Repeat("*", row.max+1),
+			"dots":            strings.Repeat(".", row.max+1),
+			"sixteen million": strings.Repeat("A", 1<<24),
+		} {
+			_, err := p.Parse(token)
+			if want := fmt.Sprintf("longer than %d bytes", row.max); err == nil || err.Error() != want {
+				t.Errorf("%d configured, %s: got %v, want %q", row.configured, name, err, want)
+			}
+			if allocated := testing.AllocsPerRun(10, func() { p.Parse(token) }); allocated != 0 {
+				t.Errorf("%d configured, %s: %v allocations for a token that is refused", row.configured, name, allocated)
+			}
+		}
+	}
+	if _, err := Parse(tokenOfLength(8193, key)); err == nil || err.Error() != "longer than 8192 bytes" {
+		t.Errorf("got %v, want longer than 8192 bytes", err)
 	}
 }
 
@@ -365,6 +392,8 @@ var acceptedHeaders = []struct {
 
 	{"kid", `{"alg":"HS256","kid":"k1"}`, Header{Alg: HS256, KeyID: "k1"}},
 	{"kid empty", `{"alg":"HS256","kid":""}`, Header{Alg: HS256}},
+	{"kid null", `{"alg":"HS256","kid":null}`, Header{Alg: HS256}},
+	{"kid null, spelled as a string", `{"alg":"HS256","kid":"null"}`, Header{Alg: HS256, KeyID: "null"}},
 	{"kid escaped", `{"alg":"HS256","kid":"\u006b\u0031\uD83D\uDE00"}`, Header{Alg: HS256, KeyID: "k1😀"}},
 	{"kid with any characters", `{"alg":"HS256","kid":"../../etc/passwd\u0000' OR 1=1"}`,
 		Header{Alg: HS256, KeyID: "../../etc/passwd\x00' OR 1=1"}},
@@ -373,6 +402,8 @@ var acceptedHeaders = []struct {
 	{"kid of 256 bytes that come escaped", `{"alg":"HS256","kid":"` + strings.Repeat(`\u006b`, 256) + `"}`,
 		Header{Alg: HS256, KeyID: strings.Repeat("k", 256)}},
 
+	{"typ null", `{"alg":"HS256","typ":null}`, Header{Alg: HS256}},
+	{"typ null, spelled as a string", `{"alg":"HS256","typ":"null"}`, Header{Alg: HS256, Type: "null"}},
 	{"typ JWT", `{"alg":"HS256","typ":"JWT"}`, Header{Alg: HS256, Type: "jwt"}},
 	{"typ jwt", `{"alg":"HS256","typ":"jwt"}`, Header{Alg: HS256, Type: "jwt"}},
 	{"typ at+jwt", `{"alg":"HS256","typ":"at+jwt"}`, Header{Alg: HS256, Type: "at+jwt"}},
@@ -392,6 +423,18 @@ var acceptedHeaders = []struct {
 	{"jku ignored", `{"alg":"HS256","jku":"https://attacker.example/jwks"}`, Header{Alg: HS256}},
 	{"x5u ignored", `{"alg":"HS256","x5u":"https://attacker.example/cert"}`, Header{Alg: HS256}},
 	{"x5c ignored", `{"alg":"HS256","x5c":["AAAA"]}`, Header{Alg: HS256}},
+	{"x5t", `{"alg":"HS256","x5t":"dGh1bWJwcmludC1vZi1vbmU"}`, Header{Alg: HS256, X5T: "dGh1bWJwcmludC1vZi1vbmU"}},
+	{"x5t#S256", `{"alg":"HS256","x5t#S256":"_-8"}`, Header{Alg: HS256, X5TS256: "_-8"}},
+	{"x5t and x5t#S256", `{"alg":"HS256","kid":"k","x5t#S256":"b","x5t":"a"}`,
+		Header{Alg: HS256, KeyID: "k", X5T: "a", X5TS256: "b"}},
+	{"x5t in standard base64, with padding", `{"alg":"HS256","x5t":"/+8=","x5t#S256":"ab+/=="}`,
+		Header{Alg: HS256, X5T: "_-8", X5TS256: "ab-_"}},
+	{"x5t that is no hash", `{"alg":"HS256","x5t":"thumb-one"}`, Header{Alg: HS256, X5T: "thumb-one"}},
+	{"x5t null", `{"alg":"HS256","x5t":null,"x5t#S256":null}`, Header{Alg: HS256}},
+	{"x5t empty", `{"alg":"HS256","x5t":"","x5t#S256":"="}`, Header{Alg: HS256}},
+	{"x5t of 256 bytes", `{"alg":"HS256","x5t":"` + strings.Repeat("t", 256) + `"}`,
+		Header{Alg: HS256, X5T: strings.Repeat("t", 256)}},
+	{"x5t of 257 bytes ignored", `{"alg":"HS256","x5t":"` + strings.Repeat("t", 257) + `"}`, Header{Alg: HS256}},
 	{"the same of other types", `{"alg":"HS256","jwk":1,"jku":null,"x5u":[],"x5c":"","x5t":{},"x5t#S256":false}`,
 		Header{Alg: HS256}},
 	{"cty ignored", `{"alg":"HS256","cty":"JWT"}`, Header{Alg: HS256}},
@@ -424,11 +467,97 @@ func TestParseReadsTheHeader(t *testing.T) {
 	})
 }
 
-func TestATokenOf8192BytesIsAccepted(t *testing.T) {
+func TestATokenOfTheLongestLengthIsAccepted(t *testing.T) {
 	key := mint.New("HS256", "")
-	token := tokenOfLength(8192, key)
-	if len(token) != 8192 || !accepted(token, newKey(t, key)) {
-		t.Errorf("refused, at %d bytes", len(token))
+	verifies := newKey(t, key)
+	for _, length := range []int{256, 8191, 8192, 8193, 16384, 16385, 32768, 32769, 65535, 65536} {
+		token, err := NewParser(length).Parse(tokenOfLength(length, key))
+		if err != nil || !token.VerifiedBy(verifies) {
+			t.Errorf("%d bytes: %v", length, err)
+		}
+		if err != nil {
+			continue
+		}
+		if _, err := ParseClaims(token.Payload); err != nil {
+			t.Errorf("%d bytes: %v", length, err)
+		}
+	}
+	if token := tokenOfLength(8192, key); len(token) != 8192 || !accepted(token, verifies) {
+		t.Errorf("refused by default, at %d bytes", len(token))
+	}
+}
+
+// A pooled buffer is longer than the token that it is used for: what an earlier token left in it must not show.
+func TestABufferHasNothingOfTheTokenBefore(t *testing.T) {
+	key := mint.New("HS256", "")
+	verifies := newKey(t, key)
+	p := NewParser(LargestMaxLength)
+	for _, length := range []int{65536, 256, 40000, 300, 16384, 8193, 257, 65536} {
+		token, err := p.Parse(tokenOfLength(length, key))
+		if err != nil || !token.VerifiedBy(verifies) {
+			t.Fatalf("%d bytes: %v", length, err)
+		}
+		forged := token
+		forged.signature = forged.signature[:len(forged.signature)-8]
+		if forged.VerifiedBy(verifies) {
+			t.Errorf("%d bytes: verified by a signature that is shorter than the one before", length)
+		}
+	}
+}
+
+// What a refused token costs grows with its length, and no faster: each is eight times the one before, and may take
+// eight times as long.
+func BenchmarkRefused(b *testing.B) {
+	key := mint.New("HS256", "")
+	for name, claims := range hostileClaims() {
+		for _, length := range []int{8 << 10, 64 << 10} {
+			token := key.Sign(goodHeader, claims(length*3/4-200))
+			b.Run(fmt.Sprintf("%s/%dKiB", name, length>>10), func(b *testing.B) {
+				p := NewParser(LargestMaxLength)
+				b.ReportAllocs()
+				for b.Loop() {
+					t, err := p.Parse(token)
+					if err != nil {
+						b.Fatal(err)
+					}
+					ParseClaims(t.Payload)
+				}
+			})
+		}
+	}
+}
+
+// hostileClaims make claim sets of about so many bytes that are expensive to read.
+func hostileClaims() map[string]func(length int) string {
+	repeated := func(open, element, shut string) func(int) string {
+		return func(length int) string { return open + strings.Repeat(element, length/len(element)) + shut }
+	}
+	return map[string]func(int) string{
+		"one-string":       repeated(`{"a":"`, "a", `"}`),
+		"audiences":        repeated(`{"aud":["a"`, `,"a"`, `]}`),
+		"scopes":           repeated(`{"scope":["a"`, `,"a"`, `]}`),
+		"escapes":          repeated(`{"sub":"`, `\n`, `"}`),
+		"subnormals":       repeated(`{"a":[0`, `,1e-310`, `]}`),
+		"midway":           repeated(`{"a":[0`, `,8.9884656743362191851e307`, `]}`),
+		"one-number":       repeated(`{"exp":1`, `0`, `}`),
+		"objects":          repeated(`{"a":[0`, `,{"a":1}`, `]}`),
+		"nested-and-short": repeated(`{"a":[0`, `,[[[[[[[]]]]]]]`, `]}`),
+		"names": func(length int) string {
+			var b strings.Builder
+			b.WriteString(`{"a":0`)
+			for i := 0; b.Len() < length; i++ {
+				fmt.Fprintf(&b, `,"%d":0`, i)
+			}
+			return b.String() + "}"
+		},
+		"names-beyond-ascii": func(length int) string {
+			var b strings.Builder
+			b.WriteString(`{"a":0`)
+			for i := 0; b.Len() < length; i++ {
+				fmt.Fprintf(&b, `,"é%d":0`, i)
+			}
+			return b.String() + "}"
+		},
 	}
 }
 
@@ -526,10 +655,10 @@ func TestNoMutantOfATokenIsAccepted(t *testing.T) {
 }
 
 func TestARememberedHeaderIsReadAlike(t *testing.T) {
-	known := NewHeaders()
+	known := NewParser(0)
 	for name, row := range map[string]string{
 		"with a kid": `{"alg":"HS256","kid":"a"}`, "with a type": `{"alg":"HS256","typ":"application/AT+jwt"}`,
-		"with white space": ` { "alg" : "HS256" } `,
+		"with white space": ` { "alg" : "HS256" } `, "with thumbprints": `{"alg":"HS256","x5t":"a","x5t#S256":"b"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			key := mint.New("HS256", "")
@@ -572,7 +701,7 @@ func FuzzParse(f *testing.F) {
 	key := &mint.Key{Alg: "HS256", Private: []byte(strings.Repeat("secret", 11))}
 	verifies := newKey(f, key)
 	for _, row := range refusedTokens(key) {
-		if len(row.token) <= MaxLength+1 {
+		if len(row.token) <= DefaultMaxLength+1 {
 			f.Add(row.token)
 		}
 	}
@@ -588,7 +717,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		parts := strings.Split(token, ".")
-		if len(parts) != 3 || len(token) > MaxLength || slices.Contains(parts, "") {
+		if len(parts) != 3 || len(token) > DefaultMaxLength || slices.Contains(parts, "") {
 			t.Fatalf("%q: accepted", token)
 		}
 		if mint.Base64([]byte(got.Payload)) != parts[1] {
