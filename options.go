@@ -52,6 +52,10 @@ type Options struct {
 	// looked at each time. Tokens whose key comes from a [KeyFunc] are not remembered. Default: none.
 	CacheSize int
 
+	// MaxTokenLength is how many bytes a token may have, up to 65536; longer ones are refused before they are read. A
+	// proxy in front may need larger buffers, too. Default (0): 8192.
+	MaxTokenLength int
+
 	// Realm is the realm of WWW-Authenticate (RFC 9110 section 11.5). Default: "wsauth".
 	Realm string
 
@@ -343,11 +347,14 @@ func (o *Options) check() (*policy, error) {
 	if o.CacheSize < 0 || o.CacheSize > maxCacheSize {
 		c.fault("CacheSize", "negative, or more than %d", maxCacheSize)
 	}
+	if o.MaxTokenLength < 0 || o.MaxTokenLength > jose.LargestMaxLength {
+		c.fault("MaxTokenLength", "negative, or more than %d", jose.LargestMaxLength)
+	}
 	p.realm = c.realm(o.Realm)
 	if len(c.faults) > 0 {
 		return nil, errors.Join(c.faults...)
 	}
-	p.verifier = verify.New(issuers, leeway, o.CacheSize)
+	p.verifier = verify.New(issuers, leeway, o.CacheSize, o.MaxTokenLength)
 	return p, nil
 }
 

@@ -16,7 +16,6 @@ import (
 
 	"github.com/wsauth/wsauth/internal/credential"
 	"github.com/wsauth/wsauth/internal/gate"
-	"github.com/wsauth/wsauth/internal/jose"
 	"github.com/wsauth/wsauth/internal/life"
 	"github.com/wsauth/wsauth/internal/refusal"
 )
@@ -235,8 +234,8 @@ func (u *upgrader) run(c *connection, ws *websocket.Conn) {
 	end = endingFor(websocket.StatusNormalClosure, "", context.Canceled)
 }
 
-// maxFirstMessage is a token with the JSON around it.
-const maxFirstMessage = jose.MaxLength + 256
+// aroundToken is how many bytes a first message may have besides its token.
+const aroundToken = 256
 
 // awaitToken reads the first message and takes the token from it; false: the connection ends.
 func (u *upgrader) awaitToken(c *connection, ws *websocket.Conn) bool {
@@ -261,11 +260,12 @@ func (u *upgrader) readFirst(ctx context.Context, ws *websocket.Conn) (string, e
 	if err != nil {
 		return "", refusal.New(ErrNoToken, err)
 	}
-	message, err := io.ReadAll(io.LimitReader(r, maxFirstMessage+1))
+	longest := u.auth.policy.verifier.MaxLength() + aroundToken
+	message, err := io.ReadAll(io.LimitReader(r, int64(longest)+1))
 	if err != nil {
 		return "", refusal.New(ErrNoToken, err)
 	}
-	if len(message) > maxFirstMessage {
+	if len(message) > longest {
 		return "", refusal.New(ErrMalformedRequest, errors.New("the first message is too long"))
 	}
 	if u.opts.FirstToken != nil {

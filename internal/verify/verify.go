@@ -20,18 +20,21 @@ import (
 type Verifier struct {
 	issuers []Issuer
 	leeway  time.Duration
-	headers *jose.Headers
+	parser  *jose.Parser
 	tokens  *memory.Memory[remembered] // nil: none are remembered
 }
 
-// New returns a Verifier that remembers as many verified tokens as cacheSize says.
-func New(issuers []Issuer, leeway time.Duration, cacheSize int) *Verifier {
-	v := &Verifier{issuers: issuers, leeway: leeway, headers: jose.NewHeaders()}
+// New returns a Verifier for tokens of at most maxLength bytes (0: 8192), which remembers as many as cacheSize says.
+func New(issuers []Issuer, leeway time.Duration, cacheSize, maxLength int) *Verifier {
+	v := &Verifier{issuers: issuers, leeway: leeway, parser: jose.NewParser(maxLength)}
 	if cacheSize > 0 {
 		v.tokens = memory.New[remembered](cacheSize)
 	}
 	return v
 }
+
+// MaxLength is how many bytes a token may have.
+func (v *Verifier) MaxLength() int { return v.parser.MaxLength() }
 
 // Verified is a token that was verified.
 type Verified struct {
@@ -65,7 +68,7 @@ func (v *Verifier) verifyToken(ctx context.Context, token string, out *Verified)
 			return err
 		}
 	}
-	t, err := v.headers.Parse(token)
+	t, err := v.parser.Parse(token)
 	if err != nil {
 		return refusal.New(refusal.ErrInvalidToken, err)
 	}
@@ -85,7 +88,7 @@ func (v *Verifier) verifyToken(ctx context.Context, token string, out *Verified)
 	if err != nil {
 		return err
 	}
-	v.headers.Remember(&t)
+	v.parser.Remember(&t)
 	if err := iss.checkClaims(&out.Claims, time.Now(), v.leeway); err != nil {
 		return err
 	}
