@@ -84,8 +84,9 @@ func (s Algs) With(a Alg) Algs { return s | 1<<a }
 // those that fit its type: that is what stops a public key from being taken for an HMAC secret (RFC 8725
 // section 2.1).
 type Key struct {
-	ID   string // kid; empty: none
-	Algs Algs
+	ID           string // kid; empty: none
+	X5T, X5TS256 string // of its certificate, as its JWK says; empty: it does not
+	Algs         Algs
 
 	macs   [3]*sync.Pool // of *mac, for HS256, HS384, HS512
 	public any           // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey; nil: a secret
@@ -157,7 +158,39 @@ func checkRSA(p *rsa.PublicKey) error {
 	if bits := p.N.BitLen(); bits < 2048 || bits > 8192 || p.N.Bit(0) == 0 {
 		return errors.New("an RSA modulus below 2048 or above 8192 bits, or even")
 	}
+	if isROCA(p.N) {
+		return errors.New("an RSA modulus that can be factored (ROCA, CVE-2017-15361)")
+	}
 	return nil
+}
+
+// isROCA recognizes the moduli that a library of Infineon made, whose factors are found in hours. Both primes are
+// powers of 65537 modulo the product of many small primes, so the modulus is one, too; of others, one in 2^27 is (Nemec
+// et al., The Return of Coppersmith's Attack, CCS 2017, sections 2.1 and 3.1; Wycheproof has such a JWK).
+func isROCA(n *big.Int) bool {
+	for _, p := range rocaPrimes {
+		rest := new(big.Int).Mod(n, big.NewInt(p)).Int64()
+		if !isPowerOf65537(rest, p) {
+			return false
+		}
+	}
+	return true
+}
+
+// rocaPrimes are those that the library used for keys of every length, except 2.
+var rocaPrimes = []int64{3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
+	101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167}
+
+// isPowerOf65537 reports whether 65537 has a power that is n modulo the prime p.
+func isPowerOf65537(n, p int64) bool {
+	power := int64(1)
+	for range p - 1 { // after which the powers begin again
+		if power == n {
+			return true
+		}
+		power = power * 65537 % p
+	}
+	return false
 }
 
 // checkECDSA returns the key's algorithm and its point, encoded.

@@ -127,6 +127,58 @@ func TestRSAKeysAreBounded(t *testing.T) {
 	}
 }
 
+// rocaModulus makes a modulus as the library of Infineon did: modulo each of the primes, it is a power of 65537.
+func rocaModulus(bits int) *big.Int {
+	product := big.NewInt(2)
+	for _, p := range rocaPrimes {
+		product.Mul(product, big.NewInt(p))
+	}
+	exponent := must(rand.Int(rand.Reader, product))
+	power := new(big.Int).Exp(big.NewInt(65537), exponent, product)
+	n := must(rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), uint(bits-1))))
+	n.SetBit(n, bits-1, 1)
+	return n.Sub(n, new(big.Int).Mod(n, product)).Add(n, power)
+}
+
+// rocaOfWycheproof is the modulus of the JWK that Wycheproof's json_web_key_test.json has as its test 7, with a zero
+// before it as it stands there.
+const rocaOfWycheproof = "AanFpofbj7KjD4Lf-N2hVMKR7yewSyXhhbirIMTGpfYEhZ_lnt5UoK98DnKIgArXGTu3MaW_HhFw16HGaTDUHqPrId7fe4r11CqRw0" +
+	"9yBFuW79V8sYIwHdzCaWflUI6auImYbVfoN9_nD5n8N8SY9DwXw7mwZM9wREPXoDPgOoIWl6q_MPsp7n0zs3Z5ZaiQWOOzl1S9OhwAfSiiOwz6efnXEaxu" +
+	"TEtPd7BjSx7NaFka8Dx9U7YqXy2RFj1O9PjyaDGuRh7YXsX3iMUSP_wSyHQg_c_qHRtKUsNSGCT7OZg0hzm2KphtjnayKJvC64vAbROBR4Ubg6Bxg9IQVZ" +
+	"-QYyE"
+
+func TestAModulusThatInfineonMadeIsRefused(t *testing.T) {
+	for i := range 50 {
+		for _, bits := range []int{2048, 3072, 4096} {
+			n := rocaModulus(bits)
+			if n.BitLen() != bits {
+				continue // as rarely as the highest bits are all zero
+			}
+			if _, err := NewPublicKey(&rsa.PublicKey{N: n, E: 65537}); err == nil || !strings.Contains(err.Error(), "ROCA") {
+				t.Errorf("%d bits: got %v, want the reason", bits, err)
+			}
+			// The next odd numbers are no powers of 65537 modulo all of the primes.
+			for _, more := range []int64{2, 4, 6, int64(2 * (i + 4))} {
+				other := new(big.Int).Add(n, big.NewInt(more))
+				if _, err := NewPublicKey(&rsa.PublicKey{N: other, E: 65537}); err != nil {
+					t.Errorf("%d bits, and %d more: %v", bits, more, err)
+				}
+			}
+		}
+	}
+	for _, p := range rocaPrimes {
+		powers := map[int64]bool{}
+		for x := int64(1); !powers[x]; x = x * 65537 % p {
+			powers[x] = true
+		}
+		for n := range p {
+			if got := isPowerOf65537(n, p); got != powers[n] {
+				t.Errorf("%d modulo %d: got %v, want %v", n, p, got, powers[n])
+			}
+		}
+	}
+}
+
 // tryPublic is NewPublicKey; a panic fails the test, but not those after it.
 func tryPublic(t *testing.T, public any) (*Key, error) {
 	t.Helper()
