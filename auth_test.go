@@ -252,7 +252,7 @@ func TestTheTypeOfATokenIsThatOfAnAccessToken(t *testing.T) {
 		"a longer type":                   {"", "at+jwt2", invalid},
 		"a space":                         {"", "JWT ", invalid},
 		"empty":                           {"", "", invalid},
-		"null":                            {"", json.RawMessage("null"), invalid},
+		"null":                            {"", json.RawMessage("null"), nil},
 		"a number":                        {"", 1, invalid},
 		"an array":                        {"", []string{"JWT"}, invalid},
 		"configured: equal":               {"at+jwt", "at+jwt", nil},
@@ -1311,5 +1311,30 @@ func TestScopesOfAnotherTypeAreRefused(t *testing.T) {
 		"scp, two in one entry": {"scp": []string{"a b"}},
 	} {
 		t.Run(name, func(t *testing.T) { verify(t, newAuth(t), testToken(claims), invalid) })
+	}
+}
+
+func TestATokenMayBeAsLongAsMaxTokenLength(t *testing.T) {
+	token := func(length int) string {
+		text := ""
+		for pad := length * 3 / 4; len(text) < length; pad += 1 + (length-len(text))/2 {
+			text = testToken(map[string]any{"pad": strings.Repeat("a", max(0, pad-300))})
+		}
+		return text
+	}
+	for name, row := range map[string]struct {
+		bound, length int
+		want          error
+	}{
+		"the default":               {0, 7000, nil},
+		"beyond the default":        {0, 9000, wsauth.ErrInvalidToken},
+		"two hundred roles":         {16384, 9622, nil},
+		"beyond what is configured": {16384, 17000, wsauth.ErrInvalidToken},
+		"the largest":               {65536, 60000, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth := newAuth(t, func(o *wsauth.Options) { o.MaxTokenLength = row.bound })
+			verify(t, auth, token(row.length), row.want)
+		})
 	}
 }
