@@ -22,9 +22,18 @@ import (
 // Options is the whole policy of an [Authenticator]. The zero value of a field means its default; [New] finds
 // every fault in it.
 type Options struct {
-	// Issuers says who may sign tokens; at least one. A token is judged by the issuer whose Name is its iss, and
-	// by no other.
+	// Issuers says who may sign tokens; at least one, unless FindIssuer is set. A token is judged by the issuer whose Name
+	// is its iss, and by no other.
 	Issuers []Issuer
+
+	// FindIssuer finds an issuer that New cannot know: a tenant's, or one that was added while the server runs. It is asked
+	// for the iss of a token that none of Issuers has, which nobody has verified: look it up in a list of yours, and make no
+	// URL of it, or whoever sends tokens has your server make requests (SSRF). What it returns is checked as New checks
+	// Issuers, and its Name must be that iss. It is kept (1,024 of them), and asked for again after 5 minutes, in the
+	// background; while FindIssuer fails it counts for an hour. An error that is [ErrInvalidToken] says that there is no
+	// such issuer, any other is an outage (503). ctx ends after 5 seconds. However many tokens of unknown issuers come,
+	// FindIssuer is called for at most 100 of them at once and 20 in a second; what comes beside them gets 503.
+	FindIssuer func(ctx context.Context, iss string) (Issuer, error)
 
 	// Extractors says where a request may carry its token. They replace the default: name every place. Default:
 	// FromHeader(), FromQuery("access_token"), FromCookie("access_token").
@@ -78,8 +87,12 @@ type Options struct {
 // An Issuer binds together what belongs together: a key of one issuer never verifies a token of another.
 type Issuer struct {
 	// Name must equal the token's iss to the letter, final slash included. Without a name, any iss and none is
-	// accepted: only for a single issuer with HMAC keys.
+	// accepted: only for a single issuer, with HMAC keys or AnyIssuer.
 	Name string
+
+	// AnyIssuer accepts any iss, and none, from the only issuer, whose Name must be empty: for public keys whose owner
+	// signs no iss into its tokens (Laravel Passport, Symfony's Lexik bundle, SPIFFE). The keys alone say who has signed.
+	AnyIssuer bool
 
 	// Audience: one of these must be in aud (RFC 7519 section 4.1.3). Without any, a token that names an audience
 	// is refused, for it is meant for somebody else. An issuer with public keys signs for many, so there Audience
@@ -333,14 +346,14 @@ func (o *Options) check() (*policy, error) {
 	if o.Leeway == 0 {
 		leeway = 30 * time.Second
 	}
-	if len(o.Issuers) == 0 {
-		c.fault("Issuers", "at least one is needed")
+	if len(o.Issuers) == 0 && o.FindIssuer == nil {
+		c.fault("Issuers", "at least one is needed, or FindIssuer")
 	}
 	var issuers []verify.Issuer
 	for i := range o.Issuers {
 		field := fmt.Sprintf("Issuers[%d]", i)
 		issuers = append(issuers, c.issuer(field, &o.Issuers[i], o))
-		c.name(field+".Name", o.Issuers, i)
+		c.name(field, o, i)
 	}
 	p.places = c.places(o.Extractors)
 	p.origins = credential.Origins{Listed: c.origins(o.Origins), Allow: hidingTokens(o.AllowOrigin, p.places)}
@@ -354,27 +367,61 @@ func (o *Options) check() (*policy, error) {
 	if len(c.faults) > 0 {
 		return nil, errors.Join(c.faults...)
 	}
-	p.verifier = verify.New(issuers, leeway, o.CacheSize, o.MaxTokenLength)
+	p.verifier = verify.New(verify.Config{
+		Issuers: issuers, Find: o.find(), Leeway: leeway, CacheSize: o.CacheSize, MaxLength: o.MaxTokenLength,
+	})
 	return p, nil
 }
 
 const maxCacheSize = 1 << 24
 
 // name checks that each token can belong to one issuer at most.
-func (c *checker) name(field string, all []Issuer, i int) {
-	name := all[i].Name
-	if name == "" {
-		if len(all) > 1 {
-			c.fault(field, "empty: an issuer without a name must be the only one")
-		} else if _, ok := all[i].Keys.(hmacKeys); !ok && all[i].Keys != nil {
-			c.fault(field, "empty: an issuer without a name must have HMAC keys")
+func (c *checker) name(issuer string, o *Options, i int) {
+	in, field := &o.Issuers[i], issuer+".Name"
+	if in.Name == "" {
+		if len(o.Issuers) > 1 || o.FindIssuer != nil {
+			c.fault(field, "empty: an issuer without a name must be the only one, and accepts any iss")
+		} else if _, ok := in.Keys.(hmacKeys); !ok && in.Keys != nil && !in.AnyIssuer {
+			c.fault(field, "empty: the iss that tokens must have; set AnyIssuer where they have none, or any will do")
 		}
 		return
 	}
+	if in.AnyIssuer {
+		c.fault(issuer+".AnyIssuer", "contradicts Name")
+	}
 	for j := range i {
-		if all[j].Name == name {
-			c.fault(field, "the same as that of Issuers[%d]", j)
+		if o.Issuers[j].Name == in.Name {
+			c.fault(field, "the same as that of Issuers[%d]; for tokens of one iss with several kinds of keys, use AnyOf", j)
 		}
+	}
+}
+
+// find looks an issuer up, and finds the faults in it that New would have found.
+func (o *Options) find() verify.Find {
+	if o.FindIssuer == nil {
+		return nil
+	}
+	opts := *o
+	return func(ctx context.Context, iss string, before *verify.Issuer) (*verify.Issuer, error) {
+		in, err := opts.FindIssuer(ctx, iss)
+		if err != nil {
+			return nil, err
+		}
+		c := new(checker)
+		if in.Name != iss {
+			c.fault("FindIssuer", "it has returned an Issuer whose Name is not the iss that was asked for")
+		}
+		if in.AnyIssuer {
+			c.fault("FindIssuer", "it has returned an Issuer with AnyIssuer")
+		}
+		out := c.issuer("FindIssuer", &in, &opts)
+		if len(c.faults) > 0 {
+			return nil, errors.Join(c.faults...)
+		}
+		if set, ok := in.Keys.(JWKS); ok && before != nil && before.Source == any(set) {
+			out.Keys = before.Keys // with what was fetched
+		}
+		return &out, nil
 	}
 }
 
@@ -391,7 +438,7 @@ func (c *checker) issuer(field string, in *Issuer, o *Options) verify.Issuer {
 			c.fault(field+".Keys", "%v", fault)
 		}
 	} else {
-		out.Keys, out.Algs = source, algs&narrow
+		out.Keys, out.Source, out.Algs = source, in.Keys, algs&narrow
 		_, asked := source.(called)
 		out.Lasting = !asked
 		c.fit(field, in, algs, narrow)

@@ -22,6 +22,10 @@ type Issuer struct {
 	Lasting     bool   // a key is the same each time it is looked up
 	Type        string // as jose.MediaType has it
 	MaxTTL      time.Duration
+
+	Source any // what Keys was made from, for whoever makes it again
+
+	found bool // by a directory, which may find another one
 }
 
 // Keys finds the keys that may have signed a token. No key is the token's fault; an error is an outage, unless it is

@@ -18,17 +18,41 @@ import (
 
 // A Verifier verifies tokens. It is safe for concurrent use.
 type Verifier struct {
-	issuers []Issuer
-	leeway  time.Duration
-	parser  *jose.Parser
-	tokens  *memory.Memory[remembered] // nil: none are remembered
+	issuers   []Issuer
+	byName    map[string]*Issuer
+	anyIssuer *Issuer    // accepts whatever iss says, and none
+	directory *directory // nil: all issuers are known
+	leeway    time.Duration
+	parser    *jose.Parser
+	tokens    *memory.Memory[remembered] // nil: none are remembered
 }
 
-// New returns a Verifier for tokens of at most maxLength bytes (0: 8192), which remembers as many as cacheSize says.
-func New(issuers []Issuer, leeway time.Duration, cacheSize, maxLength int) *Verifier {
-	v := &Verifier{issuers: issuers, leeway: leeway, parser: jose.NewParser(maxLength)}
-	if cacheSize > 0 {
-		v.tokens = memory.New[remembered](cacheSize)
+// A Config is what a Verifier is made from.
+type Config struct {
+	Issuers   []Issuer // one without a name accepts any iss
+	Find      Find     // nil: all issuers are known
+	Leeway    time.Duration
+	CacheSize int // how many verified tokens are remembered
+	MaxLength int // of a token in bytes; 0: 8192
+}
+
+// New returns a Verifier.
+func New(cfg Config) *Verifier {
+	v := &Verifier{
+		issuers: cfg.Issuers, byName: map[string]*Issuer{}, leeway: cfg.Leeway, parser: jose.NewParser(cfg.MaxLength),
+	}
+	for i := range v.issuers {
+		if iss := &v.issuers[i]; iss.Name == "" {
+			v.anyIssuer = iss
+		} else {
+			v.byName[iss.Name] = iss
+		}
+	}
+	if cfg.Find != nil {
+		v.directory = newDirectory(cfg.Find)
+	}
+	if cfg.CacheSize > 0 {
+		v.tokens = memory.New[remembered](cfg.CacheSize)
 	}
 	return v
 }
@@ -76,9 +100,9 @@ func (v *Verifier) verifyToken(ctx context.Context, token string, out *Verified)
 	if out.Claims, err = jose.ParseClaims(t.Payload); err != nil {
 		return refusal.New(refusal.ErrInvalidToken, err)
 	}
-	iss := v.issuerOf(&out.Claims)
-	if iss == nil {
-		return refusal.New(refusal.ErrInvalidToken, errors.New("iss: not an issuer that is trusted"))
+	iss, err := v.issuerOf(ctx, &out.Claims)
+	if err != nil {
+		return err
 	}
 	out.Issuer = iss.Name
 	if err := iss.checkHeader(t.Header); err != nil {
@@ -119,6 +143,12 @@ func (v *Verifier) Remembers(token string) bool { return v.remembered(token) != 
 // checkRemembered checks all of a remembered token but its signature. It is not current where the key that verified it
 // is none of the issuer's any more, be it withdrawn or fetched anew: then the signature must be checked again.
 func (v *Verifier) checkRemembered(ctx context.Context, known *remembered) (current bool, err error) {
+	if known.issuer.found {
+		iss, err := v.directory.issuer(ctx, known.issuer.Name)
+		if err != nil || iss != known.issuer {
+			return false, err
+		}
+	}
 	keys, err := known.issuer.find(ctx, known.header)
 	if err != nil {
 		return true, err
@@ -136,19 +166,23 @@ func (v *Verifier) isPast(k *remembered) bool {
 // End is when a token with this exp ends, for requests and connections alike.
 func (v *Verifier) End(expiry time.Time) time.Time { return expiry.Add(v.leeway) }
 
-func (v *Verifier) issuerOf(c *jose.Claims) *Issuer {
-	for i := range v.issuers {
-		if iss := &v.issuers[i]; iss.Name == "" || c.HasIssuer && iss.Name == c.Issuer {
-			return iss
-		}
+// issuerOf returns the issuer whose token it is, if the token tells the truth.
+func (v *Verifier) issuerOf(ctx context.Context, c *jose.Claims) (*Issuer, error) {
+	switch iss := v.byName[c.Issuer]; {
+	case iss != nil && c.HasIssuer:
+		return iss, nil
+	case v.anyIssuer != nil:
+		return v.anyIssuer, nil
+	case v.directory != nil && c.HasIssuer:
+		return v.directory.issuer(ctx, c.Issuer)
 	}
-	return nil
+	return nil, refusal.New(refusal.ErrInvalidToken, errIssuer)
 }
 
 // NameOf is the name in the options of the issuer of verified claims. One without a name accepts any iss.
 func (v *Verifier) NameOf(iss string) string {
-	if len(v.issuers) == 1 {
-		return v.issuers[0].Name
+	if v.anyIssuer != nil {
+		return ""
 	}
 	return iss
 }
