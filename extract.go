@@ -8,9 +8,10 @@ import (
 
 // An Extractor is one place where a request may carry its token. The zero value is none, and an error of [New].
 //
-// All extractors but [FromCookie] are explicit: somebody put the token there for this request. A request with two
-// explicit tokens, or with one twice, is refused with 400 (RFC 6750 section 2), and no token is tried after one
-// that failed. A cookie is what a browser adds unasked: it counts only where there is no explicit token.
+// All extractors except [FromCookie] and [FromProxy] are explicit: somebody put the token there for this request. A
+// request with two explicit tokens, or with the same token twice, is refused with 400 (RFC 6750 section 2), and no token
+// is tried after one that failed. A cookie is what a browser adds unasked, and so is what a proxy makes of a cookie: such
+// a token counts only where there is no explicit one, and of several the first in the order of [Options.Extractors].
 type Extractor struct{ place credential.Place }
 
 // FromHeader takes the token from "Authorization: Bearer <token>" (RFC 6750 section 2.1), the scheme in any letter
@@ -29,6 +30,18 @@ func FromQuery(name string) Extractor {
 // [Options.Origins], and other unsafe requests must pass [http.CrossOriginProtection]: [ErrOrigin] otherwise.
 func FromCookie(name string) Extractor {
 	return Extractor{credential.Place{Source: credential.FromCookie, Name: name}}
+}
+
+// FromProxy takes the token from a header that a proxy in front of this server adds for visitors who are logged in there:
+// "Authorization" (oauth2-proxy), "Cf-Access-Jwt-Assertion" (Cloudflare Access), "X-Goog-Iap-Jwt-Assertion" (Google). Its
+// value is the token or "Bearer <token>", in Authorization the latter only; an empty value is no token.
+//
+// The proxy knows its visitors by a cookie, so their browsers bring the token along from any page: the rules of
+// [FromCookie] hold, and a repeated header is refused with 400. Do not use [FromHeader] for such a header, not even for
+// Authorization: it takes the token for one that was put there on purpose. The proxy has to take out a header of this
+// name that comes from a client. As with cookies, the header stays in the request that is handed on.
+func FromProxy(header string) Extractor {
+	return Extractor{credential.Place{Source: credential.FromProxy, Name: http.CanonicalHeaderKey(header)}}
 }
 
 // FromSubprotocol takes the token from the entry of Sec-WebSocket-Protocol that begins with prefix, its final dot

@@ -24,7 +24,7 @@ import (
 )
 
 // extractAuth takes tokens from everywhere: the query parameter access_token, the cookie session, the subprotocol
-// bearer., and by a func from X-Token, where "broken" is malformed.
+// bearer., the header Cf-Access-Jwt-Assertion of a proxy, and by a func from X-Token, where "broken" is malformed.
 func extractAuth(t testing.TB, change ...func(*wsauth.Options)) *wsauth.Authenticator {
 	t.Helper()
 	return newAuth(t, append([]func(*wsauth.Options){func(o *wsauth.Options) {
@@ -37,6 +37,7 @@ func extractAuth(t testing.TB, change ...func(*wsauth.Options)) *wsauth.Authenti
 				}
 				return r.Header.Get("X-Token"), nil
 			}),
+			wsauth.FromProxy("CF-Access-JWT-Assertion"),
 		}
 		o.Origins = []string{
 			"https://app.example.com", "https://*.apps.example.com", "http://[2001:db8::2]:8080",
@@ -516,6 +517,68 @@ var extractions = map[string]extraction{
 	"func: an error":     {request: "GET /\nX-Token: broken", want: malformed},
 	"func: a wrong POST": {request: "POST /\nX-Token: ALICE\nSec-Fetch-Site: cross-site"},
 
+	"proxy":                   {request: "GET /\nCf-Access-Jwt-Assertion: ALICE"},
+	"proxy: Bearer":           {request: "GET /\nCf-Access-Jwt-Assertion: Bearer ALICE"},
+	"proxy: bearer":           {request: "GET /\ncf-access-jwt-assertion: bearer ALICE"},
+	"proxy: on a HEAD":        {request: "HEAD /\nCf-Access-Jwt-Assertion: ALICE"},
+	"proxy: space around":     {request: "GET /\nCf-Access-Jwt-Assertion: \t ALICE \t"},
+	"proxy: empty":            {request: "GET /\nCf-Access-Jwt-Assertion:", want: none},
+	"proxy: Bearer, no token": {request: "GET /\nCf-Access-Jwt-Assertion: Bearer ", want: malformed},
+	"proxy: two spaces":       {request: "GET /\nCf-Access-Jwt-Assertion: Bearer  ALICE", want: invalid},
+	"proxy: another scheme":   {request: "GET /\nCf-Access-Jwt-Assertion: Basic dTpw", want: invalid},
+	"proxy: two in one":       {request: "GET /\nCf-Access-Jwt-Assertion: ALICE, BOB", want: invalid},
+	"proxy: a bad token":      {request: "GET /\nCf-Access-Jwt-Assertion: BAD", want: invalid},
+	"proxy: a longer name":    {request: "GET /\nX-Cf-Access-Jwt-Assertion: ALICE", want: none},
+	"proxy: underscores":      {request: "GET /\nCf_Access_Jwt_Assertion: ALICE", want: none},
+	"proxy: twice": {
+		request: "GET /\nCf-Access-Jwt-Assertion: ALICE\nCf-Access-Jwt-Assertion: BOB", want: malformed,
+	},
+	"proxy: twice the same": {
+		request: "GET /\nCf-Access-Jwt-Assertion: ALICE\ncf-access-jwt-assertion: ALICE", want: malformed,
+	},
+	"proxy: twice, one empty": {
+		request: "GET /\nCf-Access-Jwt-Assertion:\nCf-Access-Jwt-Assertion: ALICE", want: malformed,
+	},
+	"proxy: a handshake, own":    {request: handshake + own + "Cf-Access-Jwt-Assertion: ALICE"},
+	"proxy: a handshake, listed": {request: handshake + "Origin: https://app.example.com\nCf-Access-Jwt-Assertion: ALICE"},
+	"proxy: a handshake, foreign": {
+		request: handshake + "Origin: https://evil.com\nCf-Access-Jwt-Assertion: ALICE", want: foreign,
+	},
+	"proxy: a handshake, null":       {request: handshake + "Origin: null\nCf-Access-Jwt-Assertion: ALICE", want: foreign},
+	"proxy: a handshake, own twice":  {request: handshake + own + own + "Cf-Access-Jwt-Assertion: ALICE", want: foreign},
+	"proxy: a handshake, no origin":  {request: handshake + "Cf-Access-Jwt-Assertion: ALICE", want: foreign},
+	"proxy: a handshake, bad":        {request: handshake + "Cf-Access-Jwt-Assertion: BAD", want: foreign},
+	"proxy: an odd handshake":        {request: "GET /\nUpgrade: h2c\nCf-Access-Jwt-Assertion: ALICE", want: foreign},
+	"proxy: CONNECT":                 {request: "CONNECT /ws\nCf-Access-Jwt-Assertion: ALICE", want: foreign},
+	"proxy: a POST without headers":  {request: "POST /\nCf-Access-Jwt-Assertion: ALICE"},
+	"proxy: a POST of its own":       {request: "POST /\n" + own + "Cf-Access-Jwt-Assertion: ALICE"},
+	"proxy: a POST of a listed page": {request: "POST /\nOrigin: https://app.example.com\nCf-Access-Jwt-Assertion: ALICE"},
+	"proxy: a POST of another site": {
+		request: "POST /\nOrigin: https://evil.com\nCf-Access-Jwt-Assertion: ALICE", want: foreign,
+	},
+	"proxy: a POST, cross-site": {
+		request: "POST /\nSec-Fetch-Site: cross-site\nCf-Access-Jwt-Assertion: Bearer ALICE", want: foreign,
+	},
+	"proxy: a foreign GET": {
+		request: "GET /\nSec-Fetch-Site: cross-site\nOrigin: https://evil.com\nCf-Access-Jwt-Assertion: ALICE",
+	},
+	"proxy and header":     {request: "GET /\nAuthorization: Bearer ALICE\nCf-Access-Jwt-Assertion: BOB"},
+	"proxy and query":      {request: "GET /ws?access_token=ALICE\nHANDSHAKE\nCf-Access-Jwt-Assertion: BOB"},
+	"proxy and func":       {request: "GET /\nX-Token: ALICE\nCf-Access-Jwt-Assertion: BOB"},
+	"proxy and bad header": {request: "GET /\nAuthorization: Bearer BAD\nCf-Access-Jwt-Assertion: BOB", want: invalid},
+	"proxy and malformed header": {
+		request: "GET /\nAuthorization: Bearer\nCf-Access-Jwt-Assertion: BOB", want: malformed,
+	},
+	"proxy twice and header": {
+		request: "GET /\nAuthorization: Bearer ALICE\nCf-Access-Jwt-Assertion: BOB\nCf-Access-Jwt-Assertion: BOB",
+	},
+	"proxy and subprotocol, foreign": {
+		request: handshake + "Origin: https://evil.com\nSec-WebSocket-Protocol: bearer.ALICE\nCf-Access-Jwt-Assertion: BOB",
+	},
+	"proxy and cookie":       {request: "GET /\nCookie: session=ALICE\nCf-Access-Jwt-Assertion: BOB"},
+	"proxy and empty cookie": {request: "GET /\nCookie: session=\nCf-Access-Jwt-Assertion: BOB", subject: "bob"},
+	"proxy and bad cookie":   {request: "GET /\nCookie: session=BAD\nCf-Access-Jwt-Assertion: BOB", want: invalid},
+
 	"two: header and query": {
 		request: "GET /ws?access_token=BOB\nHANDSHAKE\nAuthorization: Bearer ALICE", want: malformed,
 	},
@@ -667,6 +730,7 @@ func TestNoSourceButThoseOfTheOptionsCounts(t *testing.T) {
 	for name, x := range map[string]wsauth.Extractor{
 		"header": wsauth.FromHeader(), "query": wsauth.FromQuery("access_token"),
 		"cookie": wsauth.FromCookie("session"), "func": wsauth.FromFunc(noToken),
+		"proxy":       wsauth.FromProxy("X-Goog-Iap-Jwt-Assertion"),
 		"subprotocol": wsauth.FromSubprotocol("bearer."),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -676,6 +740,7 @@ func TestNoSourceButThoseOfTheOptionsCounts(t *testing.T) {
 				"query":       "GET /ws?access_token=ALICE\nHANDSHAKE",
 				"cookie":      handshake + aliceCookie + own,
 				"subprotocol": handshake + "Sec-WebSocket-Protocol: bearer.ALICE",
+				"proxy":       handshake + own + "X-Goog-Iap-Jwt-Assertion: ALICE",
 			} {
 				want := error(nil)
 				if source != name {
@@ -727,6 +792,50 @@ func TestTwoExtractorsOfAKindAreTwoSources(t *testing.T) {
 				t.Errorf("the token is still in %s", seen)
 			}
 		})
+	}
+}
+
+func TestAuthorizationOfAProxyHasTheRulesOfACookie(t *testing.T) {
+	tok := newTokens()
+	auth := newAuth(t, func(o *wsauth.Options) {
+		o.Extractors = []wsauth.Extractor{wsauth.FromProxy("authorization"), wsauth.FromQuery("access_token")}
+	})
+	for name, row := range map[string]extraction{
+		"a GET":                  {request: "GET /\nAuthorization: Bearer ALICE"},
+		"a handshake, own":       {request: handshake + own + "Authorization: Bearer ALICE"},
+		"a handshake, foreign":   {request: handshake + "Origin: https://evil.com\nAuthorization: Bearer ALICE", want: foreign},
+		"a handshake, no origin": {request: handshake + "Authorization: Bearer ALICE", want: foreign},
+		"a POST, cross-site":     {request: "POST /\nSec-Fetch-Site: cross-site\nAuthorization: Bearer ALICE", want: foreign},
+		"a POST of another site": {request: "POST /\nOrigin: https://evil.com\nAuthorization: Bearer ALICE", want: foreign},
+		"a bare token":           {request: "GET /\nAuthorization: ALICE", want: none},
+		"Basic":                  {request: "GET /\nAuthorization: Basic dTpw", want: none},
+		"Bearer alone":           {request: "GET /\nAuthorization: Bearer", want: malformed},
+		"Bearer and Basic":       {request: "GET /\nAuthorization: Bearer ALICE\nAuthorization: Basic dTpw", want: malformed},
+		"twice":                  {request: "GET /\nAuthorization: Bearer ALICE\nauthorization: Bearer ALICE", want: malformed},
+		"and a query":            {request: "GET /ws?access_token=ALICE\nHANDSHAKE\nAuthorization: Bearer BOB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := auth.Authenticate(row.read(t, tok))
+			wantKind(t, err, row.want)
+			if r == nil {
+				return
+			}
+			if c, _ := wsauth.ClaimsFromContext(r.Context()); c.Subject != "alice" {
+				t.Errorf("got the token of %s, want alice's", c.Subject)
+			}
+		})
+	}
+}
+
+func TestTheHeaderOfAProxyStaysWhereItWas(t *testing.T) {
+	tok := newTokens()
+	r := extraction{request: "GET /?a=b\nCf-Access-Jwt-Assertion: ALICE"}.read(t, tok)
+	got, err := extractAuth(t).Authenticate(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if snapshot(got) != snapshot(r) {
+		t.Errorf("got\n%s\nwant\n%s", snapshot(got), snapshot(r))
 	}
 }
 
@@ -1104,6 +1213,8 @@ func TestExtractionAllocatesNothing(t *testing.T) {
 		"query":                 {"GET /ws?a=b&access_token=ALICE\nHANDSHAKE", 0},
 		"cookie":                {"GET /\nCookie: a=b; session=ALICE", 1},
 		"cookie on a handshake": {handshake + aliceCookie + own, 0},
+		"proxy":                 {"GET /\nCf-Access-Jwt-Assertion: Bearer ALICE", 1},
+		"proxy on a handshake":  {handshake + own + "Cf-Access-Jwt-Assertion: ALICE", 0},
 		"subprotocol":           {handshake + "Sec-WebSocket-Protocol: chat.v1, bearer.ALICE", 0},
 	} {
 		t.Run(name, func(t *testing.T) {

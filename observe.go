@@ -18,8 +18,8 @@ type Event struct {
 	// Issuer is the name of the issuer in Options; empty: it is not known, or has none.
 	Issuer string
 
-	// Source is where the token was: header, query, cookie, subprotocol or func; empty: nowhere, or given to Verify or
-	// Renew, or in a first message.
+	// Source is where the token was: header, query, cookie, subprotocol, func or proxy; empty: nowhere, or given to Verify
+	// or Renew, or in a first message.
 	Source string
 
 	// Err is why a request or token was refused, or a fetch failed: one of this package's Err values to errors.Is, but

@@ -47,9 +47,10 @@ type Options struct {
 	// AllowOrigin is asked about the origin of a WebSocket handshake that is neither the server's own nor one of Origins,
 	// such as a customer's domain that is known at run time only, or a browser extension. It gets the Origin header as the
 	// client sent it, "null" included; a header that is repeated, or has more than one origin in it, is refused unasked.
-	// It counts for tokens that the client has put there on purpose, and never for those of [FromCookie], which a browser
-	// sends from any page: for these an origin must be one of Origins. [Authenticator.Upgrade] asks before it verifies the
-	// token, so anybody can have it asked. r shows no token in its URL. Default: no other origin is allowed.
+	// It counts for tokens that the client has put there on purpose, and never for those of [FromCookie] and [FromProxy],
+	// which a browser brings along from any page: for these an origin must be one of Origins. [Authenticator.Upgrade] asks
+	// before it verifies the token, so anybody can have it asked. r shows no token in its URL. Default: no other origin is
+	// allowed.
 	AllowOrigin func(r *http.Request, origin string) bool
 
 	// Leeway is the clock skew allowed on exp, nbf and iat. Default (0): 30 s; negative: none. The end of a token is

@@ -368,6 +368,21 @@ var faultyOptions = map[string]struct {
 	"extractors: one prefix twice": {
 		withExtractors(wsauth.FromSubprotocol("b."), wsauth.FromSubprotocol("b.")), []string{"Extractors[1]"},
 	},
+	"extractors: a header of a proxy unnamed":    {withExtractors(wsauth.FromProxy("")), []string{"Extractors[0]"}},
+	"extractors: a header with a space":          {withExtractors(wsauth.FromProxy("X Token")), []string{"Extractors[0]"}},
+	"extractors: a header with a colon":          {withExtractors(wsauth.FromProxy("X-Token:")), []string{"Extractors[0]"}},
+	"extractors: the header Cookie":              {withExtractors(wsauth.FromProxy("cookie")), []string{"Extractors[0]"}},
+	"extractors: the header Host":                {withExtractors(wsauth.FromProxy("Host")), []string{"Extractors[0]"}},
+	"extractors: the header of the subprotocols": {withExtractors(wsauth.FromProxy("Sec-WebSocket-Protocol")), []string{"Extractors[0]"}},
+	"extractors: a header of a proxy twice": {
+		withExtractors(wsauth.FromProxy("X-Token"), wsauth.FromProxy("x-token")), []string{"Extractors[1]"},
+	},
+	"extractors: Authorization twice": {
+		withExtractors(wsauth.FromHeader(), wsauth.FromProxy("authorization")), []string{"Extractors[1]"},
+	},
+	"extractors: Authorization twice, the other way round": {
+		withExtractors(wsauth.FromProxy("AUTHORIZATION"), wsauth.FromHeader()), []string{"Extractors[1]"},
+	},
 	"extractors: a nil func": {withExtractors(wsauth.FromFunc(nil)), []string{"Extractors[0]"}},
 
 	"origins: a star":           {withOrigins("*"), []string{"Origins[0]"}},
@@ -524,9 +539,10 @@ func TestNewAcceptsGoodOptions(t *testing.T) {
 		"no leeway":     {Issuers: []wsauth.Issuer{{Keys: wsauth.HMAC(secretOf(testKey))}}, Leeway: -1},
 		"no extractors": withExtractors(),
 		"each extractor": withExtractors(wsauth.FromHeader(), wsauth.FromQuery("t"), wsauth.FromCookie("t"),
-			wsauth.FromSubprotocol("bearer."), wsauth.FromFunc(noToken)),
+			wsauth.FromSubprotocol("bearer."), wsauth.FromFunc(noToken), wsauth.FromProxy("t")),
 		"two of each that can be": withExtractors(wsauth.FromQuery("a"), wsauth.FromQuery("b"), wsauth.FromCookie("a"),
-			wsauth.FromCookie("b"), wsauth.FromFunc(noToken), wsauth.FromFunc(noToken)),
+			wsauth.FromCookie("b"), wsauth.FromFunc(noToken), wsauth.FromFunc(noToken), wsauth.FromProxy("a"),
+			wsauth.FromProxy("b")),
 		"a cookie with a __Host- prefix": withExtractors(wsauth.FromCookie("__Host-access_token")),
 		"a query with any name":          withExtractors(wsauth.FromQuery("access token[0]")),
 		"origins": withOrigins("https://app.example.com", "https://*.example.com", "http://localhost:3000",

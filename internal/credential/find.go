@@ -5,6 +5,7 @@ package credential
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/wsauth/wsauth/internal/jose"
@@ -14,14 +15,14 @@ import (
 // A Place is where a request may carry its token. The zero value is none.
 type Place struct {
 	Source Source
-	Name   string // of the query parameter or cookie, or the subprotocol's prefix
+	Name   string // of the query parameter, cookie or header, the latter in canonical form, or the subprotocol's prefix
 	Func   func(*http.Request) (string, error)
 }
 
 // A Source is a kind of Place.
 type Source uint8
 
-// The sources. All but FromCookie are explicit: somebody put the token there for this request.
+// The sources. All but FromCookie and FromProxy are explicit: somebody put the token there for this request.
 const (
 	FromNowhere Source = iota
 	FromHeader
@@ -29,11 +30,16 @@ const (
 	FromCookie
 	FromSubprotocol
 	FromFunc
+	FromProxy
 )
 
 func (s Source) String() string {
-	return [...]string{"", "header", "query", "cookie", "subprotocol", "func"}[s]
+	return [...]string{"", "header", "query", "cookie", "subprotocol", "func", "proxy"}[s]
 }
+
+// isAmbient reports whether a browser makes a token arrive from here without being asked, whichever page it shows: it
+// adds the cookie, or the cookie from which a proxy makes the token.
+func (s Source) isAmbient() bool { return s == FromCookie || s == FromProxy }
 
 // Fault says what is wrong with a place as an option; empty: nothing.
 func (p Place) Fault() string {
@@ -52,14 +58,42 @@ func (p Place) Fault() string {
 		if p.Func == nil {
 			return "FromFunc(nil)"
 		}
+	case FromProxy:
+		if !isHTTPToken(p.Name) {
+			return "a header name that is empty, or has a character that no header name has"
+		}
+		if slices.Contains(headersOfOthers, p.Name) {
+			return "a header that browsers or net/http use for something else"
+		}
 	}
 	return ""
 }
 
+// headersOfOthers are those whose content is a page's, or which net/http takes out of the header.
+var headersOfOthers = []string{
+	"Connection", "Cookie", "Host", "Origin", "Sec-Websocket-Protocol", "Trailer", "Transfer-Encoding", "Upgrade",
+}
+
 // Is reports whether two places are the same.
 func (p Place) Is(other Place) bool {
+	if p.header() != "" || other.header() != "" {
+		return p.header() == other.header()
+	}
 	return p.Source != FromFunc && other.Source == p.Source && other.Name == p.Name
 }
+
+// header is the name of the header that the token is in, where the token has it to itself.
+func (p Place) header() string {
+	switch p.Source {
+	case FromHeader:
+		return authorization
+	case FromProxy:
+		return p.Name
+	}
+	return ""
+}
+
+const authorization = "Authorization"
 
 // Takes reports whether an entry of Sec-WebSocket-Protocol would be read as a token: a token is never selected.
 func (p Place) Takes(protocol string) bool {
@@ -93,7 +127,7 @@ var (
 func Find(r *http.Request, places []Place, origins Origins) (Credential, error) {
 	var found Credential
 	for _, p := range places {
-		if p.Source == FromCookie {
+		if p.Source.isAmbient() {
 			continue
 		}
 		token, err := p.find(r)
@@ -111,27 +145,31 @@ func Find(r *http.Request, places []Place, origins Origins) (Credential, error) 
 		return found, nil
 	}
 	for _, p := range places {
-		if p.Source != FromCookie {
+		if !p.Source.isAmbient() {
 			continue
 		}
-		token, err := cookie(r, p.Name)
+		token, err := p.find(r)
 		if err != nil {
-			return Credential{Source: FromCookie}, refusal.New(refusal.ErrMalformedRequest, err)
+			return Credential{Source: p.Source}, refusal.New(refusal.ErrMalformedRequest, err)
 		}
 		if token != "" {
-			return Credential{token, FromCookie}, origins.checkCookie(r)
+			return Credential{token, p.Source}, origins.checkAmbient(r, p.Source)
 		}
 	}
 	return Credential{}, refusal.New(refusal.ErrNoToken, nil)
 }
 
-// find returns the token of an explicit place; empty: there is none.
+// find returns the token of a place; empty: there is none.
 func (p Place) find(r *http.Request) (string, error) {
 	var token string
 	var err error
 	switch p.Source {
 	case FromHeader:
-		return bearer(r.Header["Authorization"])
+		return bearer(r.Header[authorization])
+	case FromProxy:
+		return proxied(r.Header[p.Name], p.Name)
+	case FromCookie:
+		return cookie(r, p.Name)
 	case FromFunc:
 		if token, err = p.Func(r); err != nil {
 			return "", errMalformed
@@ -169,6 +207,17 @@ func bearer(values []string) (string, error) {
 		return "", errMalformed
 	}
 	return v[1:], nil
+}
+
+// proxied reads a header that a proxy adds: the token alone, or as in Authorization, where it must be so (RFC 9110 section
+// 11.6.2) and another scheme is somebody else's credential. The header that a client sends beside the proxy's, which a
+// proxy that appends lets through, makes two of them.
+func proxied(values []string, name string) (string, error) {
+	token, err := bearer(values)
+	if err != nil || token != "" || len(values) == 0 || name == authorization {
+		return token, err
+	}
+	return values[0], nil
 }
 
 // Judge says of a token that was refused if it is no b64token at all, which makes the request malformed. One that was

@@ -9,7 +9,7 @@ import (
 	"github.com/wsauth/wsauth/internal/refusal"
 )
 
-// Origins are those that may connect, besides the server's own. A cookie counts from those in the list alone.
+// Origins are those that may connect, besides the server's own. For ambient tokens those in the list count alone.
 type Origins struct {
 	Listed []origin.Origin
 	Allow  func(r *http.Request, origin string) bool // of Options.AllowOrigin, for explicit tokens; may be nil
@@ -19,19 +19,22 @@ var (
 	errForeign    = errors.New("the Origin is neither the server's own, which is its Host, nor one of Options.Origins")
 	errNotAllowed = errors.New("the Origin is neither the server's own, which is its Host, nor one of Options.Origins, " +
 		"and AllowOrigin does not allow it")
-	errNoOrigin = errors.New("a cookie without one Origin")
+	errNoOrigin      = errors.New("a cookie without one Origin")
+	errNoOriginProxy = errors.New("a token that a proxy added, without one Origin")
 )
 
-// checkCookie is what stands between a cookie and cross-site WebSocket hijacking (RFC 6455 section 10.2).
+// checkAmbient is what stands between a cookie and cross-site WebSocket hijacking (RFC 6455 section 10.2).
 // SameSite is no substitute: a sibling domain is the same site. AllowOrigin is not asked: it is written for clients that
 // bring a token on purpose, such as any browser extension, and whoever it is generous to must not get a visitor's cookie.
-func (os Origins) checkCookie(r *http.Request) error {
+func (os Origins) checkAmbient(r *http.Request, from Source) error {
 	o, ok := originOf(r)
 	if ok && os.lists(o) {
 		return nil
 	}
 	if MayUpgrade(r) {
 		switch {
+		case !ok && from == FromProxy:
+			return foreign(r, errNoOriginProxy)
 		case !ok:
 			return foreign(r, errNoOrigin)
 		case !o.IsAt(r.Host, r.TLS != nil):
