@@ -8,7 +8,7 @@ import (
 
 // An Extractor is one place where a request may carry its token. The zero value is none, and an error of [New].
 //
-// All extractors except [FromCookie] and [FromProxy] are explicit: somebody put the token there for this request. A
+// All extractors except [FromCookie], [FromCookieFunc] and [FromProxy] are explicit: somebody put the token there for this request. A
 // request with two explicit tokens, or with the same token twice, is refused with 400 (RFC 6750 section 2), and no token
 // is tried after one that failed. A cookie is what a browser adds unasked, and so is what a proxy makes of a cookie: such
 // a token counts only where there is no explicit one, and of several the first in the order of [Options.Extractors].
@@ -30,6 +30,18 @@ func FromQuery(name string) Extractor {
 // [Options.Origins], and other unsafe requests must pass [http.CrossOriginProtection]: [ErrOrigin] otherwise.
 func FromCookie(name string) Extractor {
 	return Extractor{credential.Place{Source: credential.FromCookie, Name: name}}
+}
+
+// FromCookieFunc takes the token that read finds in the value of the cookie name, where that is not the token alone: the
+// session of Supabase or Auth.js, for example. A value that browsers keep in pieces, as cookies name.0, name.1 and so on,
+// is put together first. The rules of [FromCookie] hold. Pieces that have more than one reading are refused with 400: one
+// of them twice, one that is missing, one beyond the 16th, or pieces beside a cookie that is whole.
+//
+// The value is as the browser sent it, percent-escapes included, and never empty. An empty token is none, as for a session
+// without a login. An error refuses the request with 400, and its text goes nowhere. Nobody has verified the value: read
+// must be quick, and safe for concurrent use.
+func FromCookieFunc(name string, read func(value string) (token string, err error)) Extractor {
+	return Extractor{credential.Place{Source: credential.FromCookieFunc, Name: name, Read: read}}
 }
 
 // FromProxy takes the token from a header that a proxy in front of this server adds for visitors who are logged in there:

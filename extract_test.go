@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -24,7 +26,8 @@ import (
 )
 
 // extractAuth takes tokens from everywhere: the query parameter access_token, the cookie session, the subprotocol
-// bearer., the header Cf-Access-Jwt-Assertion of a proxy, and by a func from X-Token, where "broken" is malformed.
+// bearer., the header Cf-Access-Jwt-Assertion of a proxy, JSON in base64 in the cookie auth, whole or in pieces, and by a
+// func from X-Token, where "broken" is malformed.
 func extractAuth(t testing.TB, change ...func(*wsauth.Options)) *wsauth.Authenticator {
 	t.Helper()
 	return newAuth(t, append([]func(*wsauth.Options){func(o *wsauth.Options) {
@@ -37,7 +40,7 @@ func extractAuth(t testing.TB, change ...func(*wsauth.Options)) *wsauth.Authenti
 				}
 				return r.Header.Get("X-Token"), nil
 			}),
-			wsauth.FromProxy("CF-Access-JWT-Assertion"),
+			wsauth.FromProxy("CF-Access-JWT-Assertion"), wsauth.FromCookieFunc("auth", tokenInSession),
 		}
 		o.Origins = []string{
 			"https://app.example.com", "https://*.apps.example.com", "http://[2001:db8::2]:8080",
@@ -46,8 +49,31 @@ func extractAuth(t testing.TB, change ...func(*wsauth.Options)) *wsauth.Authenti
 	}}, change...)...)
 }
 
+// tokenInSession reads the cookie of a login that keeps more than the token in it, as Supabase's does.
+func tokenInSession(value string) (string, error) {
+	text, ok := strings.CutPrefix(value, "base64-")
+	if !ok {
+		return "ignored", errors.New("not a session: " + value)
+	}
+	decoded, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return "", err
+	}
+	var session struct {
+		AccessToken string `json:"access_token"`
+	}
+	err = json.Unmarshal(decoded, &session)
+	return session.AccessToken, err
+}
+
+// sessionOf is the other way round.
+func sessionOf(token string) string {
+	return "base64-" + mint.Base64([]byte(`{"access_token":"`+token+`","refresh_token":"x"}`))
+}
+
 // An extraction is a request and what becomes of it. ALICE and BOB are good tokens, BAD one with a signature that is
-// not valid. ALICE64 is the base64url form of ALICE, ALICE%2E has its dots escaped.
+// not valid. ALICE64 is the base64url form of ALICE, ALICE%2E has its dots escaped. ALICE-SESSION is a cookie's value that
+// has ALICE in it, and ALICE-SESSION.0 to ALICE-SESSION.2 are its pieces.
 type extraction struct {
 	request string
 	want    error  // nil: accepted
@@ -65,7 +91,11 @@ func newTokens() tokens {
 }
 
 func (t tokens) expand(text string) string {
-	return strings.NewReplacer("ALICE64", mint.Base64([]byte(t.alice)),
+	session := sessionOf(t.alice)
+	third := len(session) / 3
+	return strings.NewReplacer("ALICE-SESSION.0", session[:third], "ALICE-SESSION.1", session[third:2*third],
+		"ALICE-SESSION.2", session[2*third:], "ALICE-SESSION", session, "BAD-SESSION", sessionOf(t.bad),
+		"EMPTY-SESSION", sessionOf(""), "ALICE64", mint.Base64([]byte(t.alice)),
 		"ALICE%2E", strings.ReplaceAll(t.alice, ".", "%2E"), "ALICE", t.alice, "BOB", t.bob, "BAD", t.bad).Replace(text)
 }
 
@@ -517,6 +547,43 @@ var extractions = map[string]extraction{
 	"func: an error":     {request: "GET /\nX-Token: broken", want: malformed},
 	"func: a wrong POST": {request: "POST /\nX-Token: ALICE\nSec-Fetch-Site: cross-site"},
 
+	"session":                       {request: "GET /\nCookie: auth=ALICE-SESSION"},
+	"session: quotes":               {request: "GET /\nCookie: auth=\"ALICE-SESSION\""},
+	"session: one piece":            {request: "GET /\nCookie: auth.0=ALICE-SESSION"},
+	"session: pieces":               {request: "GET /\nCookie: auth.0=ALICE-SESSION.0; auth.1=ALICE-SESSION.1; auth.2=ALICE-SESSION.2"},
+	"session: pieces in disorder":   {request: "GET /\nCookie: auth.2=ALICE-SESSION.2; a=b; auth.0=ALICE-SESSION.0\nCookie: auth.1=ALICE-SESSION.1"},
+	"session: an empty piece":       {request: "GET /\nCookie: auth.0=ALICE-SESSION; auth.1="},
+	"session: other names":          {request: "GET /\nCookie: auth=ALICE-SESSION; auth.x=1; auth.01=2; auth.=3; auth.1x=4; authx=5; auth.-1=6"},
+	"session: empty":                {request: "GET /\nCookie: auth=", want: none},
+	"session: empty pieces":         {request: "GET /\nCookie: auth.0=; auth.1=", want: none},
+	"session: without a login":      {request: "GET /\nCookie: auth=EMPTY-SESSION", want: none},
+	"session: a bare token":         {request: "GET /\nCookie: auth=ALICE", want: malformed},
+	"session: rubbish":              {request: "GET /\nCookie: auth=base64-!", want: malformed},
+	"session: a bad token":          {request: "GET /\nCookie: auth=BAD-SESSION", want: invalid},
+	"session: a gap":                {request: "GET /\nCookie: auth.0=ALICE-SESSION; auth.2=x", want: malformed},
+	"session: no first piece":       {request: "GET /\nCookie: auth.1=ALICE-SESSION", want: malformed},
+	"session: a piece twice":        {request: "GET /\nCookie: auth.0=ALICE-SESSION; auth.0=ALICE-SESSION", want: malformed},
+	"session: twice":                {request: "GET /\nCookie: auth=ALICE-SESSION; auth=ALICE-SESSION", want: malformed},
+	"session: twice, one empty":     {request: "GET /\nCookie: auth=; auth=ALICE-SESSION", want: malformed},
+	"session: whole and a piece":    {request: "GET /\nCookie: auth=ALICE-SESSION; auth.0=ALICE-SESSION", want: malformed},
+	"session: empty and a piece":    {request: "GET /\nCookie: auth=; auth.0=ALICE-SESSION", want: malformed},
+	"session: whole and piece 1":    {request: "GET /\nCookie: auth=ALICE-SESSION; auth.1=x", want: malformed},
+	"session: 17 pieces":            {request: "GET /\nCookie: " + pieces(17), want: malformed},
+	"session: 16 pieces":            {request: "GET /\nCookie: " + pieces(16)},
+	"session: piece 99999999999999": {request: "GET /\nCookie: auth.0=ALICE-SESSION; auth.99999999999999999999=x", want: malformed},
+	"session: a handshake, own":     {request: handshake + own + "Cookie: auth=ALICE-SESSION"},
+	"session: a handshake, foreign": {
+		request: handshake + "Origin: https://evil.com\nCookie: auth.0=ALICE-SESSION.0; auth.1=ALICE-SESSION.1; auth.2=ALICE-SESSION.2", want: foreign,
+	},
+	"session: a handshake, no origin": {request: handshake + "Cookie: auth=ALICE-SESSION", want: foreign},
+	"session: a POST, cross-site":     {request: "POST /\nSec-Fetch-Site: cross-site\nCookie: auth=ALICE-SESSION", want: foreign},
+	"session: a POST of its own":      {request: "POST /\nSec-Fetch-Site: same-origin\nCookie: auth=ALICE-SESSION"},
+	"session and header":              {request: "GET /\nAuthorization: Bearer BOB\nCookie: auth=ALICE-SESSION", subject: "bob"},
+	"session of rubbish and header":   {request: "GET /\nAuthorization: Bearer BOB\nCookie: auth=x; auth.0=y", subject: "bob"},
+	"session and cookie":              {request: "GET /\nCookie: auth=ALICE-SESSION; session=BOB", subject: "bob"},
+	"session of rubbish and cookie":   {request: "GET /\nCookie: auth=x; session=BOB", subject: "bob"},
+	"session and empty cookie":        {request: "GET /\nCookie: auth=ALICE-SESSION; session="},
+
 	"proxy":                   {request: "GET /\nCf-Access-Jwt-Assertion: ALICE"},
 	"proxy: Bearer":           {request: "GET /\nCf-Access-Jwt-Assertion: Bearer ALICE"},
 	"proxy: bearer":           {request: "GET /\ncf-access-jwt-assertion: bearer ALICE"},
@@ -642,6 +709,15 @@ var extractions = map[string]extraction{
 	"cookie and repeated handshake": {request: handshake + "HANDSHAKE\nCookie: session=BOB\n" + own, subject: "bob"},
 }
 
+// pieces is the session of ALICE in the first of so many pieces.
+func pieces(count int) string {
+	line := "auth.0=ALICE-SESSION"
+	for i := 1; i < count; i++ {
+		line += fmt.Sprintf("; auth.%d=", i)
+	}
+	return line
+}
+
 func TestTheTokenOfARequestIsFoundOrTheRequestRefused(t *testing.T) {
 	tok := newTokens()
 	var refused error
@@ -741,6 +817,7 @@ func TestNoSourceButThoseOfTheOptionsCounts(t *testing.T) {
 				"cookie":      handshake + aliceCookie + own,
 				"subprotocol": handshake + "Sec-WebSocket-Protocol: bearer.ALICE",
 				"proxy":       handshake + own + "X-Goog-Iap-Jwt-Assertion: ALICE",
+				"session":     handshake + own + "Cookie: auth=ALICE-SESSION",
 			} {
 				want := error(nil)
 				if source != name {

@@ -383,6 +383,13 @@ var faultyOptions = map[string]struct {
 	"extractors: Authorization twice, the other way round": {
 		withExtractors(wsauth.FromProxy("AUTHORIZATION"), wsauth.FromHeader()), []string{"Extractors[1]"},
 	},
+	"extractors: a cookie and its function": {
+		withExtractors(wsauth.FromCookie("t"), wsauth.FromCookieFunc("t", tokenInSession)), []string{"Extractors[1]"},
+	},
+	"extractors: a nil function of a cookie": {withExtractors(wsauth.FromCookieFunc("t", nil)), []string{"Extractors[0]"}},
+	"extractors: a function of a cookie unnamed": {
+		withExtractors(wsauth.FromCookieFunc("", tokenInSession)), []string{"Extractors[0]"},
+	},
 	"extractors: a nil func": {withExtractors(wsauth.FromFunc(nil)), []string{"Extractors[0]"}},
 
 	"origins: a star":           {withOrigins("*"), []string{"Origins[0]"}},
@@ -539,7 +546,8 @@ func TestNewAcceptsGoodOptions(t *testing.T) {
 		"no leeway":     {Issuers: []wsauth.Issuer{{Keys: wsauth.HMAC(secretOf(testKey))}}, Leeway: -1},
 		"no extractors": withExtractors(),
 		"each extractor": withExtractors(wsauth.FromHeader(), wsauth.FromQuery("t"), wsauth.FromCookie("t"),
-			wsauth.FromSubprotocol("bearer."), wsauth.FromFunc(noToken), wsauth.FromProxy("t")),
+			wsauth.FromSubprotocol("bearer."), wsauth.FromFunc(noToken), wsauth.FromProxy("t"),
+			wsauth.FromCookieFunc("u", tokenInSession)),
 		"two of each that can be": withExtractors(wsauth.FromQuery("a"), wsauth.FromQuery("b"), wsauth.FromCookie("a"),
 			wsauth.FromCookie("b"), wsauth.FromFunc(noToken), wsauth.FromFunc(noToken), wsauth.FromProxy("a"),
 			wsauth.FromProxy("b")),

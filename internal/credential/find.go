@@ -17,12 +17,13 @@ type Place struct {
 	Source Source
 	Name   string // of the query parameter, cookie or header, the latter in canonical form, or the subprotocol's prefix
 	Func   func(*http.Request) (string, error)
+	Read   func(cookie string) (string, error)
 }
 
 // A Source is a kind of Place.
 type Source uint8
 
-// The sources. All but FromCookie and FromProxy are explicit: somebody put the token there for this request.
+// The sources. All but the ambient ones are explicit: somebody put the token there for this request.
 const (
 	FromNowhere Source = iota
 	FromHeader
@@ -31,15 +32,16 @@ const (
 	FromSubprotocol
 	FromFunc
 	FromProxy
+	FromCookieFunc
 )
 
 func (s Source) String() string {
-	return [...]string{"", "header", "query", "cookie", "subprotocol", "func", "proxy"}[s]
+	return [...]string{"", "header", "query", "cookie", "subprotocol", "func", "proxy", "cookie"}[s]
 }
 
 // isAmbient reports whether a browser makes a token arrive from here without being asked, whichever page it shows: it
 // adds the cookie, or the cookie from which a proxy makes the token.
-func (s Source) isAmbient() bool { return s == FromCookie || s == FromProxy }
+func (s Source) isAmbient() bool { return s == FromCookie || s == FromCookieFunc || s == FromProxy }
 
 // Fault says what is wrong with a place as an option; empty: nothing.
 func (p Place) Fault() string {
@@ -50,7 +52,10 @@ func (p Place) Fault() string {
 		if p.Name == "" {
 			return "FromQuery without a name"
 		}
-	case FromCookie, FromSubprotocol:
+	case FromCookie, FromCookieFunc, FromSubprotocol:
+		if p.Source == FromCookieFunc && p.Read == nil {
+			return "FromCookieFunc without a function"
+		}
 		if !isHTTPToken(p.Name) {
 			return "a name that is empty, or has a character that no cookie name or subprotocol has"
 		}
@@ -79,7 +84,7 @@ func (p Place) Is(other Place) bool {
 	if p.header() != "" || other.header() != "" {
 		return p.header() == other.header()
 	}
-	return p.Source != FromFunc && other.Source == p.Source && other.Name == p.Name
+	return p.Source != FromFunc && other.Source.String() == p.Source.String() && other.Name == p.Name
 }
 
 // header is the name of the header that the token is in, where the token has it to itself.
@@ -170,6 +175,8 @@ func (p Place) find(r *http.Request) (string, error) {
 		return proxied(r.Header[p.Name], p.Name)
 	case FromCookie:
 		return cookie(r, p.Name)
+	case FromCookieFunc:
+		return readCookie(r, p.Name, p.Read)
 	case FromFunc:
 		if token, err = p.Func(r); err != nil {
 			return "", errMalformed
