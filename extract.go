@@ -56,16 +56,21 @@ func FromProxy(header string) Extractor {
 	return Extractor{credential.Place{Source: credential.FromProxy, Name: http.CanonicalHeaderKey(header)}}
 }
 
-// FromSubprotocol takes the token from the entry of Sec-WebSocket-Protocol that begins with prefix, its final dot
-// included: with "bearer.", the token of
+// FromSubprotocol takes the token from Sec-WebSocket-Protocol. Name says in which of two forms clients send it. With a
+// final dot it is the prefix of the token's entry: with "bearer.", the token of
 //
 //	new WebSocket(url, ["chat.v1", "bearer." + token])
 //
-// What follows the prefix is the token, or its base64url form. It counts on WebSocket handshakes only and is
-// refused with 400 elsewhere; the request handed on does not have the entry any more. A browser gives a connection
-// up if none of the protocols it offered is selected: have it offer another one, one of yours or "wsauth".
-func FromSubprotocol(prefix string) Extractor {
-	return Extractor{credential.Place{Source: credential.FromSubprotocol, Name: prefix}}
+// Without a final dot it is an entry of its own, and the entry behind it is the token: with "access_token", that of
+//
+//	new WebSocket(url, ["access_token", token])
+//
+// In both forms the token may also be in base64url. It counts on WebSocket handshakes only and is refused with 400
+// elsewhere; the request handed on does not have the token's entry any more. A browser gives a connection up if none of
+// the protocols that it offered is selected, and the token's entry never is. With the first form, have it offer another
+// one, one of yours or "wsauth". In the second, the first entry stays in the request for the server to select.
+func FromSubprotocol(name string) Extractor {
+	return Extractor{credential.Place{Source: credential.FromSubprotocol, Name: name}}
 }
 
 // FromFunc takes the token that f finds. An empty token is none; an error refuses the request with 400, and its

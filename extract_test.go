@@ -25,15 +25,15 @@ import (
 	"github.com/wsauth/wsauth/internal/mint"
 )
 
-// extractAuth takes tokens from everywhere: the query parameter access_token, the cookie session, the subprotocol
-// bearer., the header Cf-Access-Jwt-Assertion of a proxy, JSON in base64 in the cookie auth, whole or in pieces, and by a
+// extractAuth takes tokens from everywhere: the query parameter access_token, the cookie session, the subprotocols
+// bearer. and access_token, the header Cf-Access-Jwt-Assertion of a proxy, JSON in base64 in the cookie auth, whole or in pieces, and by a
 // func from X-Token, where "broken" is malformed.
 func extractAuth(t testing.TB, change ...func(*wsauth.Options)) *wsauth.Authenticator {
 	t.Helper()
 	return newAuth(t, append([]func(*wsauth.Options){func(o *wsauth.Options) {
 		o.Extractors = []wsauth.Extractor{
 			wsauth.FromHeader(), wsauth.FromQuery("access_token"), wsauth.FromCookie("session"),
-			wsauth.FromSubprotocol("bearer."),
+			wsauth.FromSubprotocol("bearer."), wsauth.FromSubprotocol("access_token"),
 			wsauth.FromFunc(func(r *http.Request) (string, error) {
 				if r.Header.Get("X-Token") == "broken" {
 					return "ignored", errors.New("broken: " + testToken(nil))
@@ -539,6 +539,59 @@ var extractions = map[string]extraction{
 	},
 	"subprotocol: empty, a plain GET": {request: "GET /\nSec-WebSocket-Protocol: bearer.", want: malformed},
 
+	"pair":                     {request: handshake + "Sec-WebSocket-Protocol: access_token, ALICE"},
+	"pair: no space":           {request: handshake + "Sec-WebSocket-Protocol: access_token,ALICE"},
+	"pair: among others":       {request: handshake + "Sec-WebSocket-Protocol: chat.v1, access_token, ALICE, chat.v2"},
+	"pair: two lines":          {request: handshake + "Sec-WebSocket-Protocol: access_token\nSec-WebSocket-Protocol: ALICE"},
+	"pair: empty entries":      {request: handshake + "Sec-WebSocket-Protocol: ,access_token , ,\t ALICE,,"},
+	"pair: base64url":          {request: handshake + "Sec-WebSocket-Protocol: access_token, ALICE64"},
+	"pair: a foreign origin":   {request: handshake + "Origin: https://evil.com\nSec-WebSocket-Protocol: access_token, ALICE"},
+	"pair: a bad token":        {request: handshake + "Sec-WebSocket-Protocol: access_token, BAD", want: invalid},
+	"pair: a protocol instead": {request: handshake + "Sec-WebSocket-Protocol: access_token, chat.v1", want: invalid},
+	"pair: a word instead":     {request: handshake + "Sec-WebSocket-Protocol: access_token, chat2", want: malformed},
+	"pair: nothing behind":     {request: handshake + "Sec-WebSocket-Protocol: access_token", want: malformed},
+	"pair: nothing behind, others": {
+		request: handshake + "Sec-WebSocket-Protocol: chat.v1, access_token,", want: malformed,
+	},
+	"pair: the wrong way round": {request: handshake + "Sec-WebSocket-Protocol: x.y.z, access_token", want: malformed},
+	"pair: the first twice":     {request: handshake + "Sec-WebSocket-Protocol: access_token, access_token", want: malformed},
+	"pair: the first twice and a token": {
+		request: handshake + "Sec-WebSocket-Protocol: access_token, access_token, ALICE", want: malformed,
+	},
+	"pair: the first again": {
+		request: handshake + "Sec-WebSocket-Protocol: access_token, ALICE, access_token", want: malformed,
+	},
+	"pair: two": {
+		request: handshake + "Sec-WebSocket-Protocol: access_token, ALICE, access_token, BOB", want: malformed,
+	},
+	"pair: two tokens behind": {request: handshake + "Sec-WebSocket-Protocol: access_token, ALICE, x.y.z"},
+	"pair: other letters":     {request: handshake + "Sec-WebSocket-Protocol: Access_Token, x.y.z", want: none},
+	"pair: a longer first":    {request: handshake + "Sec-WebSocket-Protocol: access_token2, x.y.z", want: none},
+	"pair: as a prefix":       {request: handshake + "Sec-WebSocket-Protocol: access_token.x.y.z", want: none},
+	"pair: quotes":            {request: handshake + "Sec-WebSocket-Protocol: \"access_token\", x.y.z", want: none},
+	"pair: on a plain GET":    {request: "GET /\nSec-WebSocket-Protocol: access_token, ALICE", want: malformed},
+	"pair: half on a GET":     {request: "GET /\nSec-WebSocket-Protocol: access_token", want: malformed},
+	"pair: on a POST": {
+		request: "POST /\nHANDSHAKE\nSec-WebSocket-Protocol: access_token, ALICE", want: malformed,
+	},
+	"pair: a prefix behind": {
+		request: handshake + "Sec-WebSocket-Protocol: access_token, bearer.ALICE", want: malformed,
+	},
+	"pair and prefix": {
+		request: handshake + "Sec-WebSocket-Protocol: bearer.ALICE, access_token, BOB", want: malformed,
+	},
+	"pair and header": {
+		request: handshake + "Authorization: Bearer ALICE\nSec-WebSocket-Protocol: access_token, BOB", want: malformed,
+	},
+	"pair and query": {
+		request: "GET /ws?access_token=ALICE\nHANDSHAKE\nSec-WebSocket-Protocol: access_token, ALICE", want: malformed,
+	},
+	"pair and cookie":      {request: handshake + own + "Cookie: session=BOB\nSec-WebSocket-Protocol: access_token, ALICE"},
+	"pair, bad and cookie": {request: handshake + own + "Cookie: session=BOB\nSec-WebSocket-Protocol: access_token, BAD", want: invalid},
+	"half a pair and cookie": {
+		request: handshake + own + "Cookie: session=BOB\nSec-WebSocket-Protocol: access_token", want: malformed,
+	},
+
 	"func":               {request: "GET /\nX-Token: ALICE"},
 	"func: a handshake":  {request: handshake + "X-Token: ALICE"},
 	"func: nothing":      {request: "GET /\nX-Token:", want: none},
@@ -807,7 +860,7 @@ func TestNoSourceButThoseOfTheOptionsCounts(t *testing.T) {
 		"header": wsauth.FromHeader(), "query": wsauth.FromQuery("access_token"),
 		"cookie": wsauth.FromCookie("session"), "func": wsauth.FromFunc(noToken),
 		"proxy":       wsauth.FromProxy("X-Goog-Iap-Jwt-Assertion"),
-		"subprotocol": wsauth.FromSubprotocol("bearer."),
+		"subprotocol": wsauth.FromSubprotocol("bearer."), "pair": wsauth.FromSubprotocol("access_token"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			auth := newAuth(t, func(o *wsauth.Options) { o.Extractors = []wsauth.Extractor{x} })
@@ -816,6 +869,7 @@ func TestNoSourceButThoseOfTheOptionsCounts(t *testing.T) {
 				"query":       "GET /ws?access_token=ALICE\nHANDSHAKE",
 				"cookie":      handshake + aliceCookie + own,
 				"subprotocol": handshake + "Sec-WebSocket-Protocol: bearer.ALICE",
+				"pair":        handshake + "Sec-WebSocket-Protocol: access_token, ALICE",
 				"proxy":       handshake + own + "X-Goog-Iap-Jwt-Assertion: ALICE",
 				"session":     handshake + own + "Cookie: auth=ALICE-SESSION",
 			} {
@@ -1056,7 +1110,11 @@ func TestOnlyTheTokensSubprotocolIsTakenOut(t *testing.T) {
 		"entries like it": {
 			[]string{"bearer, Bearer.x, bearer.ALICE, xbearer."}, []string{"bearer", "Bearer.x", "xbearer."},
 		},
-		"nothing but a comma": {[]string{",bearer.ALICE, ,"}, nil},
+		"nothing but a comma":       {[]string{",bearer.ALICE, ,"}, nil},
+		"a pair":                    {[]string{"access_token, ALICE"}, []string{"access_token"}},
+		"a pair with others":        {[]string{"b,access_token,ALICE64 ,a"}, []string{"b", "access_token", "a"}},
+		"a pair in lines":           {[]string{"b, access_token", "ALICE, a"}, []string{"b", "access_token", "a"}},
+		"a pair, and names like it": {[]string{"Access_Token, access_token, ALICE, x"}, []string{"Access_Token", "access_token", "x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			request := handshake
@@ -1293,6 +1351,7 @@ func TestExtractionAllocatesNothing(t *testing.T) {
 		"proxy":                 {"GET /\nCf-Access-Jwt-Assertion: Bearer ALICE", 1},
 		"proxy on a handshake":  {handshake + own + "Cf-Access-Jwt-Assertion: ALICE", 0},
 		"subprotocol":           {handshake + "Sec-WebSocket-Protocol: chat.v1, bearer.ALICE", 0},
+		"pair":                  {handshake + "Sec-WebSocket-Protocol: access_token, ALICE", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := extraction{request: row.request}.read(t, tok)

@@ -523,6 +523,8 @@ func (c *checker) places(in []Extractor) (out []credential.Place) {
 		}
 		if j := slices.IndexFunc(out, x.place.Is); j >= 0 {
 			c.fault(field, "the same as Extractors[%d]", j)
+		} else if j := slices.IndexFunc(out, x.place.Overlaps); j >= 0 {
+			c.fault(field, "a subprotocol of Extractors[%d] could be taken for one of these", j)
 		}
 		out = append(out, x.place)
 	}

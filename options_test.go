@@ -365,6 +365,23 @@ var faultyOptions = map[string]struct {
 	"extractors: a prefix with a space": {
 		withExtractors(wsauth.FromSubprotocol("bearer ")), []string{"Extractors[0]"},
 	},
+	"extractors: a prefix with another end": {withExtractors(wsauth.FromSubprotocol("bearer-")), []string{"Extractors[0]"}},
+	"extractors: a prefix of a prefix": {
+		withExtractors(wsauth.FromSubprotocol("a.b."), wsauth.FromSubprotocol("a.")), []string{"Extractors[1]"},
+	},
+	"extractors: a prefix and a longer one": {
+		withExtractors(wsauth.FromSubprotocol("a."), wsauth.FromHeader(), wsauth.FromSubprotocol("a.b.")),
+		[]string{"Extractors[2]"},
+	},
+	"extractors: a prefix of a pair": {
+		withExtractors(wsauth.FromSubprotocol("bearer."), wsauth.FromSubprotocol("bearer.token")), []string{"Extractors[1]"},
+	},
+	"extractors: a pair and its prefix": {
+		withExtractors(wsauth.FromSubprotocol("bearer.token"), wsauth.FromSubprotocol("bearer.")), []string{"Extractors[1]"},
+	},
+	"extractors: a pair twice": {
+		withExtractors(wsauth.FromSubprotocol("t"), wsauth.FromSubprotocol("t")), []string{"Extractors[1]"},
+	},
 	"extractors: one prefix twice": {
 		withExtractors(wsauth.FromSubprotocol("b."), wsauth.FromSubprotocol("b.")), []string{"Extractors[1]"},
 	},
@@ -550,7 +567,8 @@ func TestNewAcceptsGoodOptions(t *testing.T) {
 			wsauth.FromCookieFunc("u", tokenInSession)),
 		"two of each that can be": withExtractors(wsauth.FromQuery("a"), wsauth.FromQuery("b"), wsauth.FromCookie("a"),
 			wsauth.FromCookie("b"), wsauth.FromFunc(noToken), wsauth.FromFunc(noToken), wsauth.FromProxy("a"),
-			wsauth.FromProxy("b")),
+			wsauth.FromProxy("b"), wsauth.FromSubprotocol("a."), wsauth.FromSubprotocol("b."), wsauth.FromSubprotocol("a"),
+			wsauth.FromSubprotocol("b")),
 		"a cookie with a __Host- prefix": withExtractors(wsauth.FromCookie("__Host-access_token")),
 		"a query with any name":          withExtractors(wsauth.FromQuery("access token[0]")),
 		"origins": withOrigins("https://app.example.com", "https://*.example.com", "http://localhost:3000",

@@ -15,7 +15,7 @@ import (
 // A Place is where a request may carry its token. The zero value is none.
 type Place struct {
 	Source Source
-	Name   string // of the query parameter, cookie or header, the latter in canonical form, or the subprotocol's prefix
+	Name   string // of the query parameter, cookie or header, the latter in canonical form, or what marks the subprotocol
 	Func   func(*http.Request) (string, error)
 	Read   func(cookie string) (string, error)
 }
@@ -59,6 +59,9 @@ func (p Place) Fault() string {
 		if !isHTTPToken(p.Name) {
 			return "a name that is empty, or has a character that no cookie name or subprotocol has"
 		}
+		if p.Source == FromSubprotocol {
+			return protocolFault(p.Name)
+		}
 	case FromFunc:
 		if p.Func == nil {
 			return "FromFunc(nil)"
@@ -99,11 +102,6 @@ func (p Place) header() string {
 }
 
 const authorization = "Authorization"
-
-// Takes reports whether an entry of Sec-WebSocket-Protocol would be read as a token: a token is never selected.
-func (p Place) Takes(protocol string) bool {
-	return p.Source == FromSubprotocol && strings.EqualFold(protocol[:min(len(protocol), len(p.Name))], p.Name)
-}
 
 // isHTTPToken reports whether s is a token of RFC 9110 section 5.6.2.
 func isHTTPToken(s string) bool {
@@ -185,7 +183,7 @@ func (p Place) find(r *http.Request) (string, error) {
 	case FromQuery:
 		token, err = queryToken(r.URL.RawQuery, p.Name)
 	case FromSubprotocol:
-		token, err = subprotocolToken(r.Header["Sec-Websocket-Protocol"], p.Name)
+		token, err = subprotocolToken(r.Header[protocolHeader], p)
 	}
 	if err == nil && token != "" && !IsHandshake(r) {
 		err = errPlace

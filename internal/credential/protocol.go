@@ -2,25 +2,112 @@ package credential
 
 import (
 	"encoding/base64"
+	"iter"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 )
 
-// subprotocolToken finds the entry with the prefix among the protocols that a client offers.
-func subprotocolToken(values []string, prefix string) (string, error) {
-	token, found := "", false
-	for _, v := range values {
-		for entry := range strings.SplitSeq(v, ",") {
-			rest, ok := strings.CutPrefix(strings.TrimSpace(entry), prefix)
-			if !ok {
-				continue
-			}
-			if found {
-				return "", errTwice
-			}
-			found, token = true, rest
+const protocolHeader = "Sec-Websocket-Protocol"
+
+// isPair reports whether a place among the subprotocols is an entry of its own with the token behind it, and not a prefix
+// of the token's entry. A prefix ends in a dot.
+func (p Place) isPair() bool { return p.Source == FromSubprotocol && !strings.HasSuffix(p.Name, ".") }
+
+func (p Place) isPrefix() bool { return p.Source == FromSubprotocol && !p.isPair() }
+
+// protocolFault says what is wrong with the name of a place among the subprotocols. One like "bearer-" was meant to be a
+// prefix, and would be taken for an entry of its own.
+func protocolFault(name string) string {
+	last := name[len(name)-1]
+	if last == '.' || '0' <= last && last <= '9' || 'a' <= last|0x20 && last|0x20 <= 'z' {
+		return ""
+	}
+	return "a prefix that does not end in a dot"
+}
+
+// Overlaps reports whether an entry of Sec-WebSocket-Protocol could be read as of either place, so that whoever means the
+// one has offered two tokens.
+func (p Place) Overlaps(other Place) bool {
+	switch {
+	case p.Source != FromSubprotocol || other.Source != FromSubprotocol:
+		return false
+	case p.isPrefix() && strings.HasPrefix(other.Name, p.Name):
+		return true
+	}
+	return other.isPrefix() && strings.HasPrefix(p.Name, other.Name)
+}
+
+// Takes reports whether an entry of Sec-WebSocket-Protocol would be read as a token, wherever it stands: a token is never
+// selected. WebSocket libraries compare without regard to letter case.
+func (p Place) Takes(protocol string) bool {
+	return p.isPrefix() && strings.EqualFold(protocol[:min(len(protocol), len(p.Name))], p.Name)
+}
+
+// Selectable returns the subprotocols that a client offers and that a server may select, in the client's order: all except
+// tokens, whether r still shows them or not. marker is the one of them that announces a token, "" if none does.
+//
+// A browser gives a connection up if it has offered subprotocols and none is selected. So whoever writes the response to
+// a handshake selects the application's first protocol that is offered, else the marker, else whatever there is for
+// applications without a protocol. A library that selects for itself gets the request as [Hide] leaves it.
+func Selectable(r *http.Request, places []Place) (offered []string, marker string) {
+	for entry, before := range protocols(r.Header[protocolHeader]) {
+		if isToken(entry, before, places) || slices.ContainsFunc(places, func(p Place) bool { return p.Takes(entry) }) {
+			continue
 		}
+		offered = append(offered, entry)
+		if marker == "" && isMarker(entry, places) {
+			marker = entry
+		}
+	}
+	return offered, marker
+}
+
+func isMarker(entry string, places []Place) bool {
+	return slices.ContainsFunc(places, func(p Place) bool { return p.isPair() && p.Name == entry })
+}
+
+// protocols are the entries of Sec-WebSocket-Protocol, each with the one before it. Its lines are one list, and empty
+// entries are none (RFC 9110 section 5.6.1).
+func protocols(values []string) iter.Seq2[string, string] {
+	return func(yield func(entry, before string) bool) {
+		before := ""
+		for _, v := range values {
+			for v != "" {
+				var entry string
+				entry, v, _ = strings.Cut(v, ",")
+				if entry = strings.TrimSpace(entry); entry == "" {
+					continue
+				}
+				if !yield(entry, before) {
+					return
+				}
+				before = entry
+			}
+		}
+	}
+}
+
+// subprotocolToken finds the token of a place among the protocols that a client offers.
+func subprotocolToken(values []string, p Place) (string, error) {
+	token, found, last := "", false, ""
+	for entry, before := range protocols(values) {
+		last = entry
+		rest, ok := p.tokenIn(entry, before)
+		if !ok {
+			continue
+		}
+		if found {
+			return "", errTwice
+		}
+		found, token = true, rest
+	}
+	if p.isPair() && last == p.Name { // with nothing behind it
+		if found {
+			return "", errTwice
+		}
+		return "", errMalformed
 	}
 	if !found || strings.Contains(token, ".") {
 		return token, nil
@@ -33,32 +120,51 @@ func subprotocolToken(values []string, prefix string) (string, error) {
 	return string(decoded), nil
 }
 
-func hideProtocol(r *http.Request, prefix string) {
-	const key = "Sec-Websocket-Protocol"
-	if !offersPrefix(r.Header[key], prefix) {
+// tokenIn returns the token, in either form, of an entry with the one before it. An entry behind the first of a pair is
+// taken for its token whatever it looks like, even if it is the same again.
+func (p Place) tokenIn(entry, before string) (string, bool) {
+	if p.isPair() {
+		return entry, before == p.Name
+	}
+	return strings.CutPrefix(entry, p.Name)
+}
+
+// isToken reports whether an entry is the token of one of the places.
+func isToken(entry, before string, places []Place) bool {
+	for _, p := range places {
+		if p.Source != FromSubprotocol {
+			continue
+		}
+		if _, ok := p.tokenIn(entry, before); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// hideProtocols leaves the first of a pair where it is, for the server to select.
+func hideProtocols(r *http.Request, places []Place) {
+	if !offersToken(r.Header[protocolHeader], places) {
 		return
 	}
 	var left []string
-	for _, v := range r.Header[key] {
-		for entry := range strings.SplitSeq(v, ",") {
-			if entry = strings.TrimSpace(entry); entry != "" && !strings.HasPrefix(entry, prefix) {
-				left = append(left, entry)
-			}
+	for entry, before := range protocols(r.Header[protocolHeader]) {
+		if !isToken(entry, before, places) {
+			left = append(left, entry)
 		}
 	}
 	r.Header = maps.Clone(r.Header)
-	delete(r.Header, key)
+	delete(r.Header, protocolHeader)
 	if len(left) > 0 {
-		r.Header[key] = []string{strings.Join(left, ", ")}
+		r.Header[protocolHeader] = []string{strings.Join(left, ", ")}
 	}
 }
 
-func offersPrefix(values []string, prefix string) bool {
-	for _, v := range values {
-		for entry := range strings.SplitSeq(v, ",") {
-			if strings.HasPrefix(strings.TrimSpace(entry), prefix) {
-				return true
-			}
+// offersToken takes no memory: nobody has to have a token to send a megabyte of commas.
+func offersToken(values []string, places []Place) bool {
+	for entry, before := range protocols(values) {
+		if isToken(entry, before, places) {
+			return true
 		}
 	}
 	return false
