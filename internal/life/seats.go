@@ -32,6 +32,7 @@ type Seats[C any] struct {
 type seat struct {
 	taken   bool
 	waiting bool
+	open    bool
 	subject *Subject // nil: not known yet, or not counted
 }
 
@@ -98,24 +99,33 @@ func (s *Seats[C]) open(c *Conn[C]) {
 	}
 }
 
-// surplus takes the connections of c's subject off the list that are too many, without c.
+// surplus takes the connections of c's subject off the list that are open and too many. They are as old as their
+// handshakes, or first messages: a client knows that it is connected, and may connect again, before open is called. So c
+// itself may be one of them.
 func (s *Seats[C]) surplus(c *Conn[C]) (all []*Conn[C]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c.seat.open = true
 	if !s.ReplaceOldest || c.seat.subject == nil {
 		return nil
 	}
 	who := *c.seat.subject
-	for len(s.bySubject[who]) > s.MaxPerSubject {
-		list := s.bySubject[who]
-		i := 0
-		if list[0] == c { // others have come since, and are not open yet
-			i = 1
+	list := s.bySubject[who]
+	excess := -s.MaxPerSubject
+	for _, other := range list {
+		if other.seat.open {
+			excess++
 		}
-		all = append(all, list[i])
-		list[i].seat.subject = nil
-		s.bySubject[who] = slices.Delete(list, i, i+1)
 	}
+	s.bySubject[who] = slices.DeleteFunc(list, func(other *Conn[C]) bool {
+		if excess <= 0 || !other.seat.open {
+			return false
+		}
+		excess--
+		other.seat.subject = nil
+		all = append(all, other)
+		return true
+	})
 	return all
 }
 
