@@ -98,7 +98,8 @@ type UpgradeOptions struct {
 // Upgrade returns a handler that accepts WebSocket connections with a valid token and runs serve on each. It
 // authenticates by itself, unless this Authenticator's Middleware has done so already, and refuses a handshake from
 // an origin that is neither the server's own nor one of [Options.Origins], whatever carries its token. Of the
-// subprotocols in Accept it selects the first that the client offers, else "wsauth" if that is offered.
+// subprotocols in Accept it selects the first that the client offers, else the entry that announces a token
+// ([FromSubprotocol]), else "wsauth" if that is offered.
 //
 // The context given to serve has the claims ([ClaimsFromContext]) and the values of the request's context, but not
 // its deadline; it ends with the connection, and a moment after a Read has found that the peer has gone. What serve needs
@@ -135,13 +136,21 @@ func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.
 		panic("wsauth: UpgradeOptions.Accept with a subprotocol that an Extractor takes for a token")
 	}
 	u.accept.InsecureSkipVerify = true // the entrance has checked it, scheme included
-	u.accept.Subprotocols = append(slices.Clone(u.accept.Subprotocols), markerProtocol)
+	u.accept.Subprotocols = slices.Concat(u.accept.Subprotocols, a.markers())
 	return u
 }
 
-// markerProtocol is selected for clients of applications that have no subprotocol of their own: a browser gives a
-// connection up if it offered protocols, if only to carry a token, and none is selected.
+// markerProtocol is for clients of applications that have no subprotocol of their own.
 const markerProtocol = "wsauth"
+
+// markers are the protocols that are selected where the application has none that is offered: a browser gives a connection
+// up if it offered protocols, if only to carry a token, and none is selected.
+func (a *Authenticator) markers() []string {
+	if a.isZero() {
+		return nil
+	}
+	return append(credential.Markers(a.policy.places), markerProtocol)
+}
 
 // takesForToken reports whether an entry of Sec-WebSocket-Protocol would be read as a token: a token is never selected.
 func (a *Authenticator) takesForToken(protocol string) bool {
@@ -457,32 +466,24 @@ func (e *entrance) identify(r *http.Request, upgrades bool) (*identity, error) {
 // closeRefused completes a handshake that is refused, to close it with the reason, and reports whether it answered the
 // request. Nothing of what the client sends is read but its close frame.
 func (e *entrance) closeRefused(w http.ResponseWriter, r *http.Request, err error) bool {
-	if !e.opts.CloseOnRefusal || !credential.IsHandshake(r) {
+	if !e.opts.CloseOnRefusal || !credential.IsHandshake(r) || e.auth.isZero() {
 		return false
 	}
 	defer e.refusing.Add(-1)
 	if e.refusing.Add(1) > maxRefusing {
 		return false
 	}
-	opts := gate.Options{Grace: min(e.opts.Grace, time.Second)}
-	conn, answered := gate.Accept(w, r, e.auth.protocolWithoutToken(r), opts)
+	protocol := "" // a browser gives up where it offers some and none is selected
+	if offered, _ := credential.Selectable(r, e.auth.policy.places); len(offered) > 0 {
+		protocol = offered[0]
+	}
+	conn, answered := gate.Accept(w, r, protocol, gate.Options{Grace: min(e.opts.Grace, time.Second)})
 	if conn != nil {
 		response := refusal.ResponseTo(err)
 		conn.Shut(endingFor(websocket.StatusCode(response.CloseCode), response.Reason, err))
 		conn.Finish()
 	}
 	return answered
-}
-
-// protocolWithoutToken is the first protocol that the client offers and that carries no token: a browser gives up where
-// none is selected.
-func (a *Authenticator) protocolWithoutToken(r *http.Request) string {
-	for _, protocol := range credential.Protocols(r) {
-		if !a.takesForToken(protocol) {
-			return protocol
-		}
-	}
-	return ""
 }
 
 // A connection is what an Authenticator knows of a connection, or a request behind Guard, besides its life.

@@ -801,3 +801,40 @@ func TestUpgradePanicsOnAMistakeAtSetUp(t *testing.T) {
 		})
 	}
 }
+
+func TestTheEntryThatAnnouncesATokenIsSelectedWhereNothingElseIs(t *testing.T) {
+	pair := func(o *wsauth.Options) { o.Extractors = []wsauth.Extractor{wsauth.FromSubprotocol("access_token")} }
+	for name, row := range map[string]struct {
+		own     []string
+		offered []string
+		token   bool
+		want    string
+	}{
+		"the pair alone":              {nil, []string{"access_token", "TOKEN"}, true, "access_token"},
+		"with a protocol of its own":  {[]string{"chat.v1"}, []string{"access_token", "TOKEN", "chat.v1"}, true, "chat.v1"},
+		"with a protocol of nobody's": {[]string{"chat.v1"}, []string{"other", "access_token", "TOKEN"}, true, "access_token"},
+		"refused":                     {nil, []string{"access_token", "BAD"}, false, "access_token"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newMemoryServer(t, newUpgradeAuth(t, pair).Upgrade(echo, &wsauth.UpgradeOptions{
+					CloseOnRefusal: true, Accept: &websocket.AcceptOptions{Subprotocols: row.own},
+				}))
+				offer := strings.NewReplacer("TOKEN", tokenFor(time.Hour), "BAD", "eyJh.eyJi.c2ln").Replace(strings.Join(row.offered, ", "))
+				conn := srv.dial(t, &websocket.DialOptions{Subprotocols: strings.Split(offer, ", ")})
+				if got := conn.Subprotocol(); got != row.want {
+					t.Errorf("selected %q, want %q", got, row.want)
+				}
+				if !row.token {
+					_, _, err := conn.Read(t.Context())
+					wantClosed(t, err, wsauth.StatusUnauthorized, "invalid_token")
+					return
+				}
+				if got := exchange(t, conn, "hello"); got != "hello" {
+					t.Errorf("got %q", got)
+				}
+				conn.Close(websocket.StatusNormalClosure, "")
+			})
+		})
+	}
+}

@@ -64,6 +64,17 @@ func Selectable(r *http.Request, places []Place) (offered []string, marker strin
 	return offered, marker
 }
 
+// Markers are the entries that announce a token, whether a client offers them or not.
+func Markers(places []Place) []string {
+	var all []string
+	for _, p := range places {
+		if p.isPair() {
+			all = append(all, p.Name)
+		}
+	}
+	return all
+}
+
 func isMarker(entry string, places []Place) bool {
 	return slices.ContainsFunc(places, func(p Place) bool { return p.isPair() && p.Name == entry })
 }
@@ -168,17 +179,4 @@ func offersToken(values []string, places []Place) bool {
 		}
 	}
 	return false
-}
-
-// Protocols are the entries of Sec-WebSocket-Protocol, those that carry a token included.
-func Protocols(r *http.Request) []string {
-	var all []string
-	for _, v := range r.Header["Sec-Websocket-Protocol"] {
-		for entry := range strings.SplitSeq(v, ",") {
-			if entry = strings.TrimSpace(entry); entry != "" {
-				all = append(all, entry)
-			}
-		}
-	}
-	return all
 }
