@@ -26,9 +26,9 @@ func newKey(t testing.TB, k *mint.Key) *Key {
 		t.Fatal(err)
 	}
 	alg, _ := ParseAlg(k.Alg)
-	found := set.Find(Header{Alg: alg, KeyID: k.ID})
+	found, err := set.Find(Header{Alg: alg, KeyID: k.ID})
 	if len(found) != 1 {
-		t.Fatalf("%d keys", len(found))
+		t.Fatalf("%d keys, %v", len(found), err)
 	}
 	return found[0]
 }

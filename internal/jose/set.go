@@ -2,33 +2,80 @@ package jose
 
 import (
 	"crypto"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/lestrrat-go/jwx/v2/jwk"
 )
 
-// maxKeys bounds a remote set (and with it, the work that one token can cause).
-const maxKeys = 100
+const (
+	// maxKeys bounds a remote set.
+	maxKeys = 100
+
+	// maxCandidates bounds the work that one token can cause: of so many keys the signature is checked. While
+	// certificates roll over, two or three fit a token that names none.
+	maxCandidates = 4
+)
+
+// ErrUnknownKey says that a set has no key for a token. Errors that say more are this one to errors.Is.
+var ErrUnknownKey = errors.New("no key of the issuer fits the token's kid and algorithm")
+
+const errTooMany = unknownKey("more than four keys of the issuer fit the token, and it does not say which")
+
+// An unknownKey is an ErrUnknownKey with another text.
+type unknownKey string
+
+func (e unknownKey) Error() string      { return string(e) }
+func (unknownKey) Is(target error) bool { return target == ErrUnknownKey }
 
 // A Set holds the keys of one issuer. It is immutable.
 type Set struct {
-	byAlg     [numAlgs][]*Key // the keys that fit each algorithm
+	byAlg     [numAlgs]fitting
 	algs      Algs
+	size      int
 	anonymous bool // no key has a kid, and the token's is ignored
+	leftOut   []LeftOut
 }
 
-// NewSet makes a set of keys that have no kid: each key that fits a token's algorithm is tried.
-func NewSet(keys []*Key) *Set { return newSet(keys, true) }
+// fitting are the keys of a set that fit one algorithm.
+type fitting struct {
+	all      []*Key
+	byKid    map[string][]*Key
+	nameless []*Key // those without a kid
+}
 
-func newSet(keys []*Key, anonymous bool) *Set {
-	s := &Set{anonymous: anonymous}
+// A LeftOut is a key of a published set that is not used.
+type LeftOut struct {
+	KeyID  string // empty: it has none, or none that can be read
+	Reason string
+}
+
+// NewSet makes a set of keys that have no kid: each key that fits a token's algorithm is tried, and it is an error if
+// there are more than four.
+func NewSet(keys []*Key) (*Set, error) {
+	s := newSet(keys)
+	s.anonymous = true
+	for a := range s.byAlg {
+		if n := len(s.byAlg[a].all); n > maxCandidates {
+			return nil, fmt.Errorf("%d keys without a kid that serve %s: a token is tried with four at most", n, Alg(a))
+		}
+	}
+	return s, nil
+}
+
+func newSet(keys []*Key) *Set {
+	s := &Set{size: len(keys)}
 	for a := range numAlgs {
+		fit := &s.byAlg[a]
+		fit.byKid = map[string][]*Key{}
 		for _, k := range keys {
-			if k.Algs.Has(a) {
-				s.byAlg[a] = append(s.byAlg[a], k)
+			if !k.Algs.Has(a) {
+				continue
+			}
+			fit.all = append(fit.all, k)
+			if k.ID == "" {
+				fit.nameless = append(fit.nameless, k)
+			} else {
+				fit.byKid[k.ID] = append(fit.byKid[k.ID], k)
 			}
 		}
 	}
@@ -42,46 +89,95 @@ func newSet(keys []*Key, anonymous bool) *Set {
 func (s *Set) Algs() Algs { return s.algs }
 
 // Len returns the number of keys.
-func (s *Set) Len() int {
-	seen := map[*Key]bool{}
-	for _, keys := range s.byAlg {
-		for _, k := range keys {
-			seen[k] = true
-		}
-	}
-	return len(seen)
-}
+func (s *Set) Len() int { return s.size }
 
-// Find returns the keys that may have signed a token with this header; none: the key is unknown.
+// LeftOut returns the keys that were published beside those of the set, and why they are not used.
+func (s *Set) LeftOut() []LeftOut { return s.leftOut }
+
+// Find returns the keys that may have signed a token with this header. Without one, the error is an [ErrUnknownKey].
 //
-// A kid chooses the keys that have it, and those that have none. A token without kid is accepted only where
-// there is nothing to choose: more would let it be tried on keys that it was never meant for.
-func (s *Set) Find(h Header) []*Key {
-	fit := s.byAlg[h.Alg]
-	if s.anonymous || len(fit) == 1 && (h.KeyID == "" || matches(fit[0], h.KeyID)) {
-		return fit
+// A kid chooses the keys that have it, and those that have none. Without a kid, a thumbprint does in the same way. A
+// token that names no key is tried with all that fit, if they are few.
+func (s *Set) Find(h Header) ([]*Key, error) {
+	fit := &s.byAlg[h.Alg]
+	found := fit.all
+	switch {
+	case s.anonymous:
+	case h.KeyID != "":
+		found = choose(fit.byKid[h.KeyID], byThumbprint(fit.nameless, h))
+	default:
+		found = byThumbprint(fit.all, h)
 	}
-	if h.KeyID == "" {
-		return nil
+	if len(found) == 0 {
+		return nil, s.unknown(h)
 	}
-	i := slices.IndexFunc(fit, func(k *Key) bool { return matches(k, h.KeyID) })
-	if i < 0 {
-		return nil
+	if len(found) > maxCandidates {
+		return nil, errTooMany
 	}
-	found := fit[i : i+1 : i+1] // nearly always all of it, and then nothing is allocated
-	for _, k := range fit[i+1:] {
-		if matches(k, h.KeyID) {
-			found = append(found, k)
-		}
-	}
-	return found
+	return found, nil
 }
 
-func matches(k *Key, kid string) bool { return k.ID == kid || k.ID == "" }
+func (s *Set) unknown(h Header) error {
+	for _, out := range s.leftOut {
+		if h.KeyID != "" && out.KeyID == h.KeyID {
+			return unknownKey("the issuer's key with this kid cannot be used: " + out.Reason)
+		}
+	}
+	return ErrUnknownKey
+}
+
+// choose puts the keys that a token names before those that have no name, unless that makes too many.
+func choose(named, nameless []*Key) []*Key {
+	switch {
+	case len(named) == 0:
+		return nameless
+	case len(nameless) == 0, len(named)+len(nameless) > maxCandidates:
+		return named
+	}
+	return slices.Concat(named, nameless)
+}
+
+// byThumbprint returns the keys that have the header's thumbprint, and those that have none to compare it with.
+func byThumbprint(keys []*Key, h Header) []*Key {
+	if h.X5T == "" && h.X5TS256 == "" {
+		return keys
+	}
+	var named, nameless []*Key
+	for _, k := range keys {
+		switch {
+		case h.X5TS256 != "" && k.X5TS256 != "":
+			if h.X5TS256 == k.X5TS256 {
+				named = append(named, k)
+			}
+		case h.X5T != "" && k.X5T != "":
+			if h.X5T == k.X5T {
+				named = append(named, k)
+			}
+		default:
+			nameless = append(nameless, k)
+		}
+	}
+	return choose(named, nameless)
+}
+
+// Verify returns the key that made the signature of t; nil: none of these did. Of public keys the first one that did
+// ends it. All secrets are tried, so that the time does not tell which one it was.
+func Verify(t *Token, keys []*Key) *Key {
+	var by *Key
+	for _, k := range keys {
+		if t.VerifiedBy(k) && by == nil {
+			by = k
+		}
+		if by != nil && !by.IsSecret() {
+			return by
+		}
+	}
+	return by
+}
 
 // ParseRemote reads the JWK Set (RFC 7517 section 5) that an issuer publishes. Keys that cannot or must not be
 // used are left out: a provider adds key types before its verifiers know them. Secrets and private keys are
-// among those, since what is published is no secret. A set without one usable key is an error.
+// among those, since what is published is no secret. A set without one usable key is an error, which says why.
 func ParseRemote(data []byte) (*Set, error) {
 	raw, err := splitSet(data)
 	if err != nil {
@@ -91,15 +187,39 @@ func ParseRemote(data []byte) (*Set, error) {
 		return nil, errors.New("a key set with more than 100 keys")
 	}
 	var keys []*Key
+	var out []LeftOut
 	for _, text := range raw {
-		if k, err := parseKey(text); err == nil && !k.IsSecret() {
-			keys = append(keys, k)
+		k, kid, err := parseKey(text)
+		if err == nil && k.IsSecret() {
+			err = errors.New("a secret, which is none once it is published")
 		}
+		if err != nil {
+			out = append(out, LeftOut{kid, err.Error()})
+			continue
+		}
+		keys = append(keys, k)
 	}
-	if keys = dropAmbiguous(keys); len(keys) == 0 {
-		return nil, errors.New("a key set without a usable key")
+	keys, ambiguous := dropAmbiguous(keys)
+	out = append(out, ambiguous...)
+	if len(keys) == 0 {
+		return nil, noUsableKey(out)
 	}
-	return newSet(keys, false), nil
+	s := newSet(keys)
+	s.leftOut = out
+	return s, nil
+}
+
+// noUsableKey says why none of the first few keys can be used.
+func noUsableKey(out []LeftOut) error {
+	const few = 3
+	text := "a key set without a usable key"
+	for i, left := range out[:min(len(out), few)] {
+		text += fmt.Sprintf("%s kid %q: %s", []string{":", ";"}[min(i, 1)], left.KeyID, left.Reason)
+	}
+	if len(out) > few {
+		text += fmt.Sprintf("; and %d more", len(out)-few)
+	}
+	return errors.New(text)
 }
 
 // ParseStatic reads a JWK Set that the operator gives: it may hold secrets, and each key in it must be usable.
@@ -111,7 +231,7 @@ func ParseStatic(data []byte) (*Set, error) {
 	var keys []*Key
 	var faults []error
 	for i, text := range raw {
-		k, err := parseKey(text)
+		k, _, err := parseKey(text)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("keys[%d]: %w", i, err))
 			continue
@@ -126,31 +246,36 @@ func ParseStatic(data []byte) (*Set, error) {
 	if len(raw) == 0 {
 		faults = append(faults, errors.New("no keys"))
 	}
-	return newSet(keys, false), errors.Join(faults...)
+	nameless := slices.DeleteFunc(slices.Clone(keys), func(k *Key) bool { return k.ID != "" })
+	if _, err := NewSet(nameless); err != nil {
+		faults = append(faults, err)
+	}
+	return newSet(keys), errors.Join(faults...)
 }
 
 // confusable reports whether a kid and an algorithm could mean either key.
 func confusable(a, b *Key) bool { return a.ID != "" && a.ID == b.ID && a.Algs&b.Algs != 0 }
 
 // dropAmbiguous leaves out the keys that a kid does not tell apart; the same key twice is one key.
-func dropAmbiguous(keys []*Key) []*Key {
-	var clear []*Key
+func dropAmbiguous(keys []*Key) (clear []*Key, out []LeftOut) {
 	for i, k := range keys {
-		ambiguous := false
+		ambiguous, again := false, false
 		for j, other := range keys {
 			if i == j || !confusable(k, other) {
 				continue
 			}
 			same := k.public.(interface{ Equal(crypto.PublicKey) bool }).Equal(other.public)
-			if !same || j < i && k.Algs == other.Algs {
-				ambiguous = true
-			}
+			ambiguous = ambiguous || !same
+			again = again || j < i && k.Algs == other.Algs
 		}
-		if !ambiguous {
+		switch {
+		case ambiguous:
+			out = append(out, LeftOut{k.ID, "another key of the set has the same kid and algorithm"})
+		case !again:
 			clear = append(clear, k)
 		}
 	}
-	return clear
+	return clear, out
 }
 
 // splitSet returns the text of each key of a JWK Set, all of it strictly read JSON.
@@ -174,96 +299,4 @@ func splitSet(data []byte) ([]string, error) {
 		err = errors.New(`keys: missing: a set is {"keys":[…]}`)
 	}
 	return keys, err
-}
-
-// parseKey reads one JWK (RFC 7517 section 4).
-func parseKey(text string) (*Key, error) {
-	if text[0] != '{' {
-		return nil, errors.New("not an object")
-	}
-	members := map[string]string{} // strings, decoded
-	err := walkObject(text, func(m member) error {
-		switch m.name {
-		case "key_ops":
-			return checkKeyOps(m.value)
-		case "d", "p", "q", "dp", "dq", "qi", "oth":
-			return errors.New("a private key where a public one belongs")
-		case "kty", "kid", "use", "alg", "n", "e", "crv", "x", "y", "k":
-			s, ok := m.str()
-			if !ok {
-				return fmt.Errorf("%s: not a string", m.name)
-			}
-			members[m.name] = s
-		}
-		return nil // x5c and the like: the key itself is here, and no certificate vouches for it
-	})
-	if err != nil {
-		return nil, err
-	}
-	if use, ok := members["use"]; ok && use != "sig" {
-		return nil, errors.New("use: not for signatures")
-	}
-	k, err := material(members)
-	if err != nil {
-		return nil, err
-	}
-	k.ID = members["kid"]
-	if name, ok := members["alg"]; ok {
-		alg, known := ParseAlg(name)
-		if !known || !k.Algs.Has(alg) {
-			return nil, errors.New("alg: not supported, or does not fit the key")
-		}
-		k.Algs = Algs(0).With(alg)
-	}
-	return k, nil
-}
-
-func checkKeyOps(value string) error {
-	ops, err := stringList("key_ops", value)
-	if err == nil && !slices.Contains(ops, "verify") {
-		err = errors.New("key_ops: not for verifying")
-	}
-	return err
-}
-
-// material makes the key itself. jwx is shown the members that make it up and no others: one that it does not
-// expect (an x5c, a use) would make it reject the key, or change what it is.
-func material(members map[string]string) (*Key, error) {
-	names := map[string][]string{"RSA": {"n", "e"}, "EC": {"x", "y"}, "OKP": {"x"}, "oct": {"k"}}[members["kty"]]
-	if names == nil {
-		return nil, errors.New("kty: missing or not supported")
-	}
-	for _, name := range names {
-		if n, ok := decodeBase64url(make([]byte, len(members[name])), members[name]); !ok || n == 0 {
-			return nil, fmt.Errorf("%s: missing, or not canonical base64url", name)
-		}
-	}
-	if members["kty"] == "RSA" && len(members["e"]) > 6 { // jwx would keep the low 64 bits
-		return nil, errors.New("e: longer than 4 bytes")
-	}
-	bare := map[string]string{"kty": members["kty"]}
-	for _, name := range append(names, "crv") {
-		if v, ok := members[name]; ok {
-			bare[name] = v
-		}
-	}
-	text, err := json.Marshal(bare)
-	if err != nil {
-		return nil, err
-	}
-	parsed, err := jwk.ParseKey(text)
-	if err != nil {
-		return nil, errors.New("not a key")
-	}
-	if err := parsed.Validate(); err != nil {
-		return nil, errors.New("a coordinate that is missing or of the wrong length")
-	}
-	var raw any
-	if err := parsed.Raw(&raw); err != nil {
-		return nil, errors.New("a curve that is not supported")
-	}
-	if secret, ok := raw.([]byte); ok {
-		return NewSecret(secret)
-	}
-	return NewPublicKey(raw)
 }

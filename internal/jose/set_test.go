@@ -7,6 +7,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -54,8 +56,45 @@ func coordinates(alg string) (x, y *big.Int) {
 
 func fill(n *big.Int, size int) string { return b64(n.FillBytes(make([]byte, size))) }
 
-// short leaves out the first byte of a coordinate.
-func short(n *big.Int, size int) string { return b64(n.FillBytes(make([]byte, size))[1:]) }
+// whereX makes keys until the first byte of a coordinate x, of so many bytes, is zero or is not.
+func whereX(alg string, size int, startsWithZero bool) *mint.Key {
+	for {
+		k := mint.New(alg, alg)
+		if x := k.Public().(*ecdsa.PublicKey).X; (x.BitLen() <= 8*(size-1)) == startsWithZero {
+			return k
+		}
+	}
+}
+
+// respelled is the JWK of a key with x in so many bytes, the first of them left out or zeros put before them.
+func respelled(k *mint.Key, size int) members {
+	all := k.JWK()
+	x := k.Public().(*ecdsa.PublicKey).X.Bytes()
+	all["x"] = b64(append(make([]byte, max(0, size-len(x))), x[max(0, len(x)-size):]...))
+	return all
+}
+
+// emptyMembers are all members of a JWK that are not needed, each without a value.
+func emptyMembers(value any, without ...string) members {
+	all := members{}
+	for _, name := range []string{"use", "key_ops", "alg", "kid", "x5u", "x5c", "x5t", "x5t#S256", "d", "p", "q", "dp", "dq",
+		"qi", "oth", "k", "crv", "x", "y", "n", "e"} {
+		if !slices.Contains(without, name) {
+			all[name] = value
+		}
+	}
+	return all
+}
+
+// broken puts a line break behind each 60 characters, as Ruby's Base64.encode64 does.
+func broken(s string) string {
+	var b strings.Builder
+	for line := range slices.Chunk([]byte(s), 60) {
+		b.Write(line)
+		b.WriteString("\r\n")
+	}
+	return b.String()
+}
 
 func zeroBefore(b []byte) string { return b64(append([]byte{0}, b...)) }
 
@@ -72,27 +111,63 @@ func usableKeys() map[string]struct {
 	}
 	rsaAll := algsOf("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 	rows := map[string]row{
-		"RSA without alg":        {jwkOf("RS256", members{"alg": nil}), rsaAll},
-		"RSA without use":        {jwkOf("RS256", members{"use": nil}), algsOf("RS256")},
-		"bare RSA":               {jwkOf("RS256", members{"use": nil, "alg": nil, "kid": nil}), rsaAll},
-		"RSA with key_ops":       {jwkOf("RS256", members{"key_ops": []string{"verify"}}), algsOf("RS256")},
-		"key_ops with others":    {jwkOf("RS256", members{"key_ops": []string{"sign", "verify"}}), algsOf("RS256")},
-		"e 3":                    {jwkOf("RS256", members{"e": "Aw"}), algsOf("RS256")},
-		"e with a leading zero":  {jwkOf("RS256", members{"e": "AAEAAQ"}), algsOf("RS256")},
-		"n with a leading zero":  {jwkOf("RS256", members{"n": zeroBefore(modulusOf("RS256"))}), algsOf("RS256")},
-		"RSA of 8192 bits":       {jwkOf("RS256", members{"n": b64(modulus(8192).Bytes())}), algsOf("RS256")},
-		"an empty kid":           {jwkOf("ES256", members{"kid": ""}), algsOf("ES256")},
-		"a kid in base64":        {jwkOf("ES256", members{"kid": "a+b/c="}), algsOf("ES256")},
-		"EC without alg":         {jwkOf("ES384", members{"alg": nil}), algsOf("ES384")},
-		"Ed25519 without alg":    {jwkOf("EdDSA", members{"alg": nil}), algsOf("EdDSA")},
-		"the alg of RFC 9864":    {jwkOf("EdDSA", members{"alg": "Ed25519"}), algsOf("EdDSA")},
-		"ext, and others":        {jwkOf("ES256", members{"ext": true, "iat": 1, "a": null{}}), algsOf("ES256")},
-		"members of other types": {jwkOf("ES256", members{"n": "AQAB", "e": "AQAB", "k": "AAAA"}), algsOf("ES256")},
-		"x5c that is garbage":    {jwkOf("RS256", members{"x5c": []string{"garbage", ""}}), algsOf("RS256")},
-		"x5c that is no array":   {jwkOf("RS256", members{"x5c": 1}), algsOf("RS256")},
-		"x5c of numbers":         {jwkOf("RS256", members{"x5c": []int{1}}), algsOf("RS256")},
-		"x5c null":               {jwkOf("RS256", members{"x5c": null{}}), algsOf("RS256")},
-		"x5t and x5u garbage":    {jwkOf("RS256", members{"x5t": 1, "x5t#S256": "?", "x5u": []int{}}), algsOf("RS256")},
+		"RSA without alg":           {jwkOf("RS256", members{"alg": nil}), rsaAll},
+		"RSA without use":           {jwkOf("RS256", members{"use": nil}), algsOf("RS256")},
+		"bare RSA":                  {jwkOf("RS256", members{"use": nil, "alg": nil, "kid": nil}), rsaAll},
+		"RSA with key_ops":          {jwkOf("RS256", members{"key_ops": []string{"verify"}}), algsOf("RS256")},
+		"key_ops with others":       {jwkOf("RS256", members{"key_ops": []string{"sign", "verify"}}), algsOf("RS256")},
+		"e 3":                       {jwkOf("RS256", members{"e": "Aw"}), algsOf("RS256")},
+		"e with a leading zero":     {jwkOf("RS256", members{"e": "AAEAAQ"}), algsOf("RS256")},
+		"n with a leading zero":     {jwkOf("RS256", members{"n": zeroBefore(modulusOf("RS256"))}), algsOf("RS256")},
+		"RSA of 8192 bits":          {jwkOf("RS256", members{"n": b64(modulus(8192).Bytes())}), algsOf("RS256")},
+		"an empty kid":              {jwkOf("ES256", members{"kid": ""}), algsOf("ES256")},
+		"a kid in base64":           {jwkOf("ES256", members{"kid": "a+b/c="}), algsOf("ES256")},
+		"EC without alg":            {jwkOf("ES384", members{"alg": nil}), algsOf("ES384")},
+		"Ed25519 without alg":       {jwkOf("EdDSA", members{"alg": nil}), algsOf("EdDSA")},
+		"the alg of RFC 9864":       {jwkOf("EdDSA", members{"alg": "Ed25519"}), algsOf("EdDSA")},
+		"ext, and others":           {jwkOf("ES256", members{"ext": true, "iat": 1, "a": null{}}), algsOf("ES256")},
+		"members of other types":    {jwkOf("ES256", members{"n": "AQAB", "e": "AQAB", "k": "AAAA"}), algsOf("ES256")},
+		"each member null":          {jwkOf("RS256", emptyMembers(null{}, "n", "e")), rsaAll},
+		"each member of EC null":    {jwkOf("ES256", emptyMembers(null{}, "crv", "x", "y")), algsOf("ES256")},
+		"each member of OKP null":   {jwkOf("EdDSA", emptyMembers(null{}, "crv", "x")), algsOf("EdDSA")},
+		"each member empty":         {jwkOf("RS256", emptyMembers("", "n", "e")), rsaAll},
+		"each member an empty list": {jwkOf("ES384", emptyMembers([]int{}, "crv", "x", "y")), algsOf("ES384")},
+		"d null":                    {jwkOf("RS256", members{"d": null{}}), algsOf("RS256")},
+		"d empty":                   {jwkOf("ES256", members{"d": ""}), algsOf("ES256")},
+		"oth null":                  {jwkOf("RS256", members{"oth": null{}}), algsOf("RS256")},
+		"oth empty":                 {jwkOf("RS256", members{"oth": []int{}}), algsOf("RS256")},
+		"use null":                  {jwkOf("RS256", members{"use": null{}}), algsOf("RS256")},
+		"use empty":                 {jwkOf("RS256", members{"use": ""}), algsOf("RS256")},
+		"use of SPIFFE":             {jwkOf("ES256", members{"use": "jwt-svid", "alg": nil}), algsOf("ES256")},
+		"alg null":                  {jwkOf("RS256", members{"alg": null{}}), rsaAll},
+		"alg empty":                 {jwkOf("RS256", members{"alg": ""}), rsaAll},
+		"key_ops null":              {jwkOf("RS256", members{"key_ops": null{}}), algsOf("RS256")},
+		"key_ops empty":             {jwkOf("RS256", members{"key_ops": []string{}}), algsOf("RS256")},
+		"kid null":                  {jwkOf("RS256", members{"kid": null{}}), algsOf("RS256")},
+		"n with padding":            {jwkOf("RS256", members{"n": base64.URLEncoding.EncodeToString(modulusOf("RS256"))}), algsOf("RS256")},
+		"n in standard base64":      {jwkOf("RS256", members{"n": base64.RawStdEncoding.EncodeToString(modulusOf("RS256"))}), algsOf("RS256")},
+		"n in standard base64 with padding": {jwkOf("RS256", members{"n": base64.StdEncoding.EncodeToString(modulusOf("RS256"))}),
+			algsOf("RS256")},
+		"n in lines": {jwkOf("RS256", members{"n": broken(base64.StdEncoding.EncodeToString(modulusOf("RS256")))}),
+			algsOf("RS256")},
+		"n with nine leading zeros": {jwkOf("RS256", members{"n": b64(append(make([]byte, 9), modulusOf("RS256")...))}),
+			algsOf("RS256")},
+		"e with padding":          {jwkOf("RS256", members{"e": "AAEAAQ=="}), algsOf("RS256")},
+		"e of 64 bits":            {jwkOf("RS256", members{"e": b64([]byte{0, 0, 0, 0, 0, 1, 0, 1})}), algsOf("RS256")},
+		"x with a zero before it": {respelled(minted()["ES256"], 33), algsOf("ES256")},
+		"x with eight before it":  {respelled(minted()["ES384"], 56), algsOf("ES384")},
+		"x without its zero":      {respelled(whereX("ES256", 32, true), 31), algsOf("ES256")},
+		"x of P-521 in 65 bytes":  {respelled(whereX("ES512", 66, true), 65), algsOf("ES512")},
+		"x of P-521 in 67 bytes":  {respelled(minted()["ES512"], 67), algsOf("ES512")},
+		"x in standard base64 with padding": {jwkOf("ES256", members{"x": base64.StdEncoding.EncodeToString(
+			minted()["ES256"].Public().(*ecdsa.PublicKey).X.FillBytes(make([]byte, 32)))}), algsOf("ES256")},
+		"OKP in standard base64 with padding": {jwkOf("EdDSA", members{"x": base64.StdEncoding.EncodeToString(
+			minted()["EdDSA"].Public().(ed25519.PublicKey))}), algsOf("EdDSA")},
+		"x5c that is garbage":  {jwkOf("RS256", members{"x5c": []string{"garbage", ""}}), algsOf("RS256")},
+		"x5c that is no array": {jwkOf("RS256", members{"x5c": 1}), algsOf("RS256")},
+		"x5c of numbers":       {jwkOf("RS256", members{"x5c": []int{1}}), algsOf("RS256")},
+		"x5c null":             {jwkOf("RS256", members{"x5c": null{}}), algsOf("RS256")},
+		"x5t and x5u garbage":  {jwkOf("RS256", members{"x5t": 1, "x5t#S256": "?", "x5u": []int{}}), algsOf("RS256")},
 	}
 	for _, alg := range mint.Algorithms {
 		if alg[:2] != "HS" {
@@ -104,8 +179,7 @@ func usableKeys() map[string]struct {
 
 // uselessKeys are elements of a set that must not serve: text, so that they need not be objects.
 func uselessKeys() map[string]string {
-	x, y := coordinates("ES256")
-	x521, y521 := coordinates("ES512")
+	x, _ := coordinates("ES256")
 	one := big.NewInt(1)
 	private := minted()["RS256"].Private.(*rsa.PrivateKey)
 	edKey := minted()["EdDSA"].Private.(ed25519.PrivateKey)
@@ -126,27 +200,29 @@ func uselessKeys() map[string]string {
 		"a private RSA key":     jwkOf("RS256", members{"d": b64(private.D.Bytes())}),
 		"a private EC key":      jwkOf("ES256", members{"d": b64(make([]byte, 32))}),
 		"a private Ed25519 key": jwkOf("EdDSA", members{"d": b64(edKey.Seed())}),
-		"d empty":               jwkOf("RS256", members{"d": ""}),
-		"d null":                jwkOf("ES256", members{"d": null{}}),
 		"a prime of RSA":        jwkOf("RS256", members{"p": b64(private.Primes[0].Bytes())}),
 		"the other prime":       jwkOf("RS256", members{"q": b64(private.Primes[1].Bytes())}),
 		"dp":                    jwkOf("RS256", members{"dp": "AQ"}),
 		"dq":                    jwkOf("RS256", members{"dq": "AQ"}),
 		"qi":                    jwkOf("RS256", members{"qi": "AQ"}),
-		"oth":                   jwkOf("RS256", members{"oth": []int{}}),
+		"oth":                   jwkOf("RS256", members{"oth": []any{members{"r": "AQ"}}}),
+		"oth an empty object":   jwkOf("RS256", members{"oth": members{}}),
+		"d a number":            jwkOf("RS256", members{"d": 0}),
+		"d false":               jwkOf("RS256", members{"d": false}),
+		"d an array":            jwkOf("ES256", members{"d": []any{null{}}}),
+		"d among nulls":         jwkOf("ES256", members{"d": "AQ", "p": null{}, "q": null{}}),
 
 		"use enc":                         jwkOf("RS256", members{"use": "enc"}),
 		"use enc with an alg to match":    jwkOf("RS256", members{"use": "enc", "alg": "RSA-OAEP"}),
 		"use in capitals":                 jwkOf("RS256", members{"use": "SIG"}),
-		"use empty":                       jwkOf("RS256", members{"use": ""}),
-		"use null":                        jwkOf("RS256", members{"use": null{}}),
 		"use an array":                    jwkOf("RS256", members{"use": []string{"sig"}}),
 		"key_ops without verify":          jwkOf("RS256", members{"key_ops": []string{"sign"}}),
 		"key_ops for encryption":          jwkOf("RS256", members{"use": nil, "key_ops": []string{"encrypt", "wrapKey"}}),
 		"key_ops without verify, use sig": jwkOf("ES256", members{"key_ops": []string{"deriveKey"}}),
-		"key_ops empty":                   jwkOf("RS256", members{"key_ops": []string{}}),
+		"use of SPIFFE for certificates":  jwkOf("RS256", members{"use": "x509-svid"}),
+		"key_ops of null":                 jwkOf("RS256", members{"key_ops": []any{null{}}}),
+		"key_ops an empty object":         jwkOf("RS256", members{"key_ops": members{}}),
 		"key_ops a string":                jwkOf("RS256", members{"key_ops": "verify"}),
-		"key_ops null":                    jwkOf("RS256", members{"key_ops": null{}}),
 		"key_ops in another case":         jwkOf("RS256", members{"key_ops": []string{"Verify"}}),
 		"key_ops of mixed types":          jwkOf("RS256", members{"key_ops": []any{"verify", 1}}),
 
@@ -164,20 +240,22 @@ func uselessKeys() map[string]string {
 		"alg none":                   jwkOf("RS256", members{"alg": "none"}),
 		"alg unknown":                jwkOf("RS256", members{"alg": "RS1"}),
 		"alg in lower case":          jwkOf("RS256", members{"alg": "rs256"}),
-		"alg empty":                  jwkOf("RS256", members{"alg": ""}),
-		"alg null":                   jwkOf("RS256", members{"alg": null{}}),
 		"alg a number":               jwkOf("RS256", members{"alg": 256}),
 		"kid a number":               jwkOf("RS256", members{"kid": 1}),
-		"kid null":                   jwkOf("RS256", members{"kid": null{}}),
 		"kid an array":               jwkOf("RS256", members{"kid": []string{"k"}}),
 		"n missing":                  jwkOf("RS256", members{"n": nil}),
 		"n empty":                    jwkOf("RS256", members{"n": ""}),
 		"n a number":                 jwkOf("RS256", members{"n": 65537}),
 		"n zero":                     jwkOf("RS256", members{"n": b64(make([]byte, 256))}),
-		"n with padding":             jwkOf("RS256", members{"n": b64(modulusOf("RS256")) + "=="}),
-		"n with a line break":        jwkOf("RS256", members{"n": "\n" + b64(modulusOf("RS256"))}),
-		"n in standard base64":       jwkOf("RS256", members{"n": "++//" + b64(modulusOf("RS256"))}),
 		"n with spare bits":          jwkOf("RS256", members{"n": loose(b64(modulusOf("RS256")))}),
+		"n with three times padding": jwkOf("RS256", members{"n": b64(modulusOf("RS256")) + "==="}),
+		"n with padding inside":      jwkOf("RS256", members{"n": "AA==" + b64(modulusOf("RS256"))}),
+		"n with a space":             jwkOf("RS256", members{"n": " " + b64(modulusOf("RS256"))}),
+		"n of padding alone":         jwkOf("RS256", members{"n": "=="}),
+		"n in hexadecimal, with 0x":  jwkOf("RS256", members{"n": fmt.Sprintf("0x%x:", modulusOf("RS256"))}),
+		"n null":                     jwkOf("RS256", members{"n": null{}}),
+		"n in x5c alone":             jwkOf("RS256", members{"n": nil, "e": nil, "x5c": []string{"MIIB"}}),
+		"n that Infineon made":       jwkOf("RS256", members{"n": b64(rocaModulus(2048).Bytes())}),
 		"n even":                     jwkOf("RS256", members{"n": b64(append(modulusOf("RS256"), 0))}),
 		"RSA of 1024 bits":           jwkOf("RS256", members{"n": b64(modulus(1024).Bytes())}),
 		"RSA of 2047 bits":           jwkOf("RS256", members{"n": b64(modulus(2047).Bytes())}),
@@ -209,12 +287,12 @@ func uselessKeys() map[string]string {
 		"x missing":                  jwkOf("ES256", members{"x": nil}),
 		"y missing":                  jwkOf("ES256", members{"y": nil}),
 		"y empty":                    jwkOf("ES256", members{"y": ""}),
+		"x null":                     jwkOf("ES256", members{"x": null{}}),
+		"x without its first byte":   respelled(whereX("ES256", 32, false), 31),
+		"P-521 without its first":    respelled(whereX("ES512", 66, false), 65),
+		"x with a one before it":     jwkOf("ES256", members{"x": b64(append([]byte{1}, x.FillBytes(make([]byte, 32))...))}),
 		"x a number":                 jwkOf("ES256", members{"x": 1}),
-		"x short":                    jwkOf("ES256", members{"x": short(x, 32)}),
-		"y short":                    jwkOf("ES256", members{"y": short(y, 32)}),
 		"x and y of one byte":        jwkOf("ES256", members{"x": "AQ", "y": "AQ"}),
-		"x and y of P-521, 65 bytes": jwkOf("ES512", members{"x": short(x521, 66), "y": fill(y521, 66)}),
-		"x with a zero before it":    jwkOf("ES256", members{"x": fill(x, 33)}),
 		"x uncompressed, with y":     jwkOf("ES256", members{"x": uncompressed}),
 		"off the curve":              jwkOf("ES256", members{"x": fill(new(big.Int).Xor(x, one), 32)}),
 		"off the curve by y":         jwkOf("ES384", members{"y": jwkOf("ES384", nil)["x"]}),
@@ -236,6 +314,9 @@ func uselessKeys() map[string]string {
 		"OKP that is the identity":   jwkOf("EdDSA", members{"x": b64(encoded(one, 0))}),
 		"OKP that is not canonical":  jwkOf("EdDSA", members{"x": b64(encoded(edP, 1))}),
 		"OKP off the curve":          jwkOf("EdDSA", members{"x": b64(encoded(big.NewInt(2), 0))}),
+		"oct in standard base64":     jwkOf("HS256", members{"k": strings.Repeat("+/", 32)}),
+		"OKP null":                   jwkOf("EdDSA", members{"x": null{}}),
+		"OKP without leading zeros":  jwkOf("EdDSA", members{"x": b64(make([]byte, 30))}),
 		"oct without k":              jwkOf("HS256", members{"k": nil}),
 		"oct with k empty":           jwkOf("HS256", members{"k": ""}),
 		"oct of 31 bytes":            jwkOf("HS256", members{"k": b64(make([]byte, 31))}),
@@ -409,7 +490,7 @@ func TestAKeyThatIsFitForItServesItsAlgorithmsOnly(t *testing.T) {
 				}
 				kid, _ := row.jwk["kid"].(string)
 				for a := range numAlgs {
-					found := s.Find(Header{Alg: a, KeyID: kid})
+					found, _ := s.Find(Header{Alg: a, KeyID: kid})
 					if row.algs.Has(a) != (len(found) == 1) {
 						t.Errorf("%s: %d keys for %s", parser, len(found), algNames[a])
 					}
@@ -432,8 +513,8 @@ func TestASetVerifiesTheTokensOfItsKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(alg, err)
 		}
-		if found := s.Find(token.Header); len(found) != 1 || !token.VerifiedBy(found[0]) {
-			t.Errorf("%s: not verified by %d keys", alg, len(found))
+		if found, err := s.Find(token.Header); len(found) != 1 || !token.VerifiedBy(found[0]) {
+			t.Errorf("%s: not verified by %d keys, %v", alg, len(found), err)
 		}
 	}
 }
@@ -451,8 +532,10 @@ func TestAUselessKeyIsIgnoredWhenPublishedAndAnErrorWhenConfigured(t *testing.T)
 				if s, r := staticCount(t, set), remoteCount(t, set); s != -1 || r != 1 {
 					t.Errorf("beside a good one: %d keys if configured, %d if published", s, r)
 				}
-				if s, err := ParseRemote(set); err == nil && len(s.Find(Header{Alg: PS512, KeyID: "good"})) != 1 {
-					t.Error("the good one is not found")
+				if s, err := ParseRemote(set); err == nil {
+					if _, err := s.Find(Header{Alg: PS512, KeyID: "good"}); err != nil {
+						t.Errorf("the good one is not found: %v", err)
+					}
 				}
 			}
 		})
@@ -502,9 +585,9 @@ func TestASecretOfAConfiguredSetIsFoundByItsKid(t *testing.T) {
 		alg  Alg
 		kid  string
 		want int
-	}{{HS256, "a", 1}, {HS256, "c", 1}, {HS512, "b", 1}, {HS512, "c", 1}, {HS512, "a", 0}, {HS384, "c", 1}, {HS512, "", 0},
+	}{{HS256, "a", 1}, {HS256, "c", 1}, {HS512, "b", 1}, {HS512, "c", 1}, {HS512, "a", 0}, {HS384, "c", 1}, {HS512, "", 2},
 		{HS384, "", 1}, {RS256, "a", 0}} {
-		found := s.Find(Header{Alg: row.alg, KeyID: row.kid})
+		found, _ := s.Find(Header{Alg: row.alg, KeyID: row.kid})
 		if len(found) != row.want || row.want == 1 && row.kid != "" && found[0].ID != row.kid {
 			t.Errorf("%s, kid %q: %d keys", algNames[row.alg], row.kid, len(found))
 		}
@@ -536,9 +619,17 @@ func TestAKidChoosesTheKey(t *testing.T) {
 		{"no kid and one key", []members{key("RS256", "a")}, Header{Alg: RS256}, "a"},
 		{"no kid and one key that fits", []members{key("RS256", "a"), key("ES256", "b"), key("PS256", "c")},
 			Header{Alg: ES256}, "b"},
-		{"no kid and two that fit", []members{key("RS256", "a"), open("RS384", "b")}, Header{Alg: RS256}, ""},
-		{"no kid and two that fit, one without", []members{key("RS256", "a"), open("RS384", "")}, Header{Alg: RS256}, ""},
-		{"no kid and two that fit, both without", []members{key("RS256", ""), open("RS384", "")}, Header{Alg: RS256}, ""},
+		{"no kid and two that fit", []members{key("RS256", "a"), open("RS384", "b")}, Header{Alg: RS256}, "a b"},
+		{"no kid and two that fit, one without", []members{key("RS256", "a"), open("RS384", "")}, Header{Alg: RS256}, "a -"},
+		{"no kid and two that fit, both without", []members{key("RS256", ""), open("RS384", "")}, Header{Alg: RS256}, "- -"},
+		{"no kid and four that fit", rsaKeys(4, 5), Header{Alg: RS256}, "0 1 2 3"},
+		{"no kid and five that fit", rsaKeys(5, 5), Header{Alg: RS256}, ""},
+		{"no kid and five, of which four fit", append(rsaKeys(4, 5), key("ES256", "e")), Header{Alg: RS256}, "0 1 2 3"},
+		{"a kid among five that fit", rsaKeys(5, 5), Header{Alg: RS256, KeyID: "3"}, "3"},
+		{"a kid and four keys without", rsaKeys(4, 0), Header{Alg: RS256, KeyID: "x"}, "- - - -"},
+		{"a kid and five keys without", rsaKeys(5, 0), Header{Alg: RS256, KeyID: "x"}, ""},
+		{"the one of five, beside three without", rsaKeys(5, 2), Header{Alg: RS256, KeyID: "1"}, "1 - - -"},
+		{"the one of five, beside four without", rsaKeys(5, 1), Header{Alg: RS256, KeyID: "0"}, "0"},
 		{"no kid and none that fits", []members{key("RS256", "a")}, Header{Alg: ES256}, ""},
 		{"a key without kid is for any", []members{key("RS256", "")}, Header{Alg: RS256, KeyID: "c"}, "-"},
 		{"a key without kid beside others", []members{key("RS256", "a"), open("RS384", "")},
@@ -556,7 +647,11 @@ func TestAKidChoosesTheKey(t *testing.T) {
 				t.Fatal(err)
 			}
 			var kids []string
-			for _, k := range s.Find(row.header) {
+			found, err := s.Find(row.header)
+			if (err == nil) != (row.want != "") || err != nil && !errors.Is(err, ErrUnknownKey) {
+				t.Errorf("error %v", err)
+			}
+			for _, k := range found {
 				if !k.Algs.Has(row.header.Alg) {
 					t.Errorf("%q does not serve %s", k.ID, algNames[row.header.Alg])
 				}
@@ -564,6 +659,251 @@ func TestAKidChoosesTheKey(t *testing.T) {
 			}
 			if got := strings.Join(kids, " "); got != row.want {
 				t.Errorf("found %q, want %q", got, row.want)
+			}
+		})
+	}
+}
+
+// rsaKeys are JWKs of different RSA keys that fit RS256, the first of which have the kids 0, 1, 2…
+func rsaKeys(n, named int) []members {
+	var keys []members
+	for i, alg := range []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}[:n] {
+		kid := any(nil)
+		if i < named {
+			kid = fmt.Sprint(i)
+		}
+		keys = append(keys, jwkOf(alg, members{"alg": "RS256", "kid": kid}))
+	}
+	return keys
+}
+
+func TestAThumbprintChoosesTheKeyWhereThereIsNoKid(t *testing.T) {
+	const none = "-"
+	key := func(alg, kid string, more members) members {
+		all := jwkOf(alg, more)
+		all["alg"], all["kid"] = "RS256", kid
+		return all
+	}
+	x5t := func(s string) members { return members{"x5t": s} }
+	s256 := func(s string) members { return members{"x5t#S256": s} }
+	two := []members{key("RS256", "thumb-one", x5t("thumb-one")), key("RS384", "thumb-two", x5t("thumb-two"))}
+	for _, row := range []struct {
+		name   string
+		keys   []members
+		header Header
+		want   string // the kids found; "-": none
+	}{
+		{"the first of two", two, Header{X5T: "thumb-one"}, "thumb-one"},
+		{"the second of two", two, Header{X5T: "thumb-two"}, "thumb-two"},
+		{"none has it", two, Header{X5T: "thumb-three"}, none},
+		{"in other letters", two, Header{X5T: "Thumb-One"}, none},
+		{"the one key has another", two[:1], Header{X5T: "thumb-two"}, none},
+		{"the other kind of thumbprint", two, Header{X5TS256: "thumb-one"}, "thumb-one thumb-two"},
+		{"a kid goes before it", two, Header{KeyID: "thumb-two", X5T: "thumb-one"}, "thumb-two"},
+		{"a kid that none has", two, Header{KeyID: "c", X5T: "thumb-one"}, none},
+		{"the S256 goes before it", []members{key("RS256", "a", members{"x5t": "1", "x5t#S256": "2"}),
+			key("RS384", "b", members{"x5t": "3", "x5t#S256": "4"})}, Header{X5T: "1", X5TS256: "4"}, "b"},
+		{"each key has another kind", []members{key("RS256", "a", x5t("1")), key("RS384", "b", s256("2"))},
+			Header{X5T: "1", X5TS256: "2"}, "a b"},
+		{"each key has another kind, one of them wrong", []members{key("RS256", "a", x5t("1")), key("RS384", "b", s256("2"))},
+			Header{X5T: "1", X5TS256: "3"}, "a"},
+		{"a key without is a candidate", []members{key("RS256", "a", nil), key("RS384", "b", x5t("1"))}, Header{X5T: "1"}, "b a"},
+		{"no key has one", []members{key("RS256", "a", nil), key("RS384", "b", nil)}, Header{X5T: "1"}, "a b"},
+		{"more than four keys, and no key has one", rsaKeys(5, 5), Header{X5T: "1"}, none},
+		{"more than four keys, and one has it", append(rsaKeys(5, 5), key("PS512", "b", x5t("1"))), Header{X5T: "1"}, "b"},
+		{"keys without a kid", []members{key("RS256", "", x5t("1")), key("RS384", "", x5t("2"))},
+			Header{KeyID: "c", X5T: "2"}, ""},
+		{"in standard base64 with padding", []members{key("RS256", "a", x5t("_-8")), key("RS384", "b", x5t("AAA"))},
+			Header{X5T: "_-8"}, "a"},
+		{"of a key in standard base64 with padding", []members{key("RS256", "a", x5t("/+8=")), key("RS384", "b", x5t("AAA="))},
+			Header{X5T: "_-8"}, "a"},
+		{"of a key that is no string", []members{key("RS256", "a", members{"x5t": 1}), key("RS384", "b", x5t("2"))},
+			Header{X5T: "1"}, "a"},
+		{"for another algorithm", two, Header{Alg: PS256, X5T: "thumb-one"}, none},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s, err := ParseRemote(mint.Set(row.keys...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if row.header.Alg == HS256 {
+				row.header.Alg = RS256
+			}
+			found, err := s.Find(row.header)
+			if (err != nil) != (row.want == none) || err != nil && !errors.Is(err, ErrUnknownKey) {
+				t.Fatalf("got %d keys, %v, want %q", len(found), err, row.want)
+			}
+			var kids []string
+			for _, k := range found {
+				kids = append(kids, k.ID)
+			}
+			if got := strings.Join(kids, " "); err == nil && got != row.want {
+				t.Errorf("got %q, want %q", got, row.want)
+			}
+		})
+	}
+}
+
+func TestWhyNoKeyIsFoundIsSaid(t *testing.T) {
+	const unknown, tooMany = "no key of the issuer fits the token's kid and algorithm",
+		"more than four keys of the issuer fit the token, and it does not say which"
+	s := must(ParseRemote(mint.Set(append(rsaKeys(5, 5), jwkOf("ES256", members{"kid": "off", "x": jwkOf("ES256", nil)["y"]}),
+		jwkOf("HS256", members{"kid": "secret"}), jwkOf("EdDSA", members{"kid": "sealing", "use": "enc"}),
+		jwkOf("ES384", members{"kid": "twice"}), jwkOf("ES384", members{"kid": "twice", "x": jwkOf("ES384", nil)["x"]}),
+		jwkOf("ES512", members{"kid": "0", "d": "AQ"}))...)))
+	for name, row := range map[string]struct {
+		header Header
+		want   string
+	}{
+		"a kid that no key has":           {Header{Alg: RS256, KeyID: "x"}, unknown},
+		"no kid, and no key that fits":    {Header{Alg: EdDSA}, unknown},
+		"no kid, and too many":            {Header{Alg: RS256}, tooMany},
+		"a kid, and another algorithm":    {Header{Alg: PS256, KeyID: "1"}, unknown},
+		"the kid of a key off its curve":  {Header{Alg: ES256, KeyID: "off"}, "a point that is not on its curve"},
+		"the kid of a secret":             {Header{Alg: HS256, KeyID: "secret"}, "a secret"},
+		"the kid of a key for encryption": {Header{Alg: EdDSA, KeyID: "sealing"}, "use: not for signatures"},
+		"of two keys, one cannot be used": {Header{Alg: ES512, KeyID: "0"}, "a private key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			keys, err := s.Find(row.header)
+			if keys != nil || !errors.Is(err, ErrUnknownKey) || !strings.Contains(err.Error(), row.want) {
+				t.Fatalf("got %v, %v, want %q", keys, err, row.want)
+			}
+			if row.want != unknown && row.want != tooMany &&
+				!strings.HasPrefix(err.Error(), "the issuer's key with this kid cannot be used: ") {
+				t.Errorf("got %q", err)
+			}
+		})
+	}
+	if found, err := s.Find(Header{Alg: RS256, KeyID: "0"}); len(found) != 1 {
+		t.Errorf("the key whose kid another has that cannot be used: %v", err)
+	}
+	if found, err := s.Find(Header{Alg: ES384, KeyID: "twice"}); len(found) != 1 {
+		t.Errorf("the same key twice: %v", err)
+	}
+}
+
+func TestEachKeyThatIsLeftOutIsSaidWithItsReason(t *testing.T) {
+	s := must(ParseRemote([]byte(`{"keys":[` + strings.Join([]string{
+		mint.JSON(jwkOf("ES256", members{"kid": "good"})), `null`, `{"kid":"what","kty":"AKP"}`, `{"kid":1,"kty":"RSA"}`,
+		mint.JSON(jwkOf("RS256", members{"kid": "x5c", "n": nil, "e": nil, "x5c": []string{"MIIB"}})),
+		mint.JSON(jwkOf("RS256", members{"kid": "roca", "n": rocaOfWycheproof})),
+		mint.JSON(jwkOf("ES384", members{"kid": "one"})), mint.JSON(jwkOf("ES384", members{"kid": "same"})),
+		mint.JSON(whereX("ES384", 48, false).JWK()), mint.JSON(whereX("ES384", 48, false).JWK()),
+	}, ",") + `]}`)))
+	want := []LeftOut{
+		{"", "not an object"}, {"what", "kty: missing or not supported"}, {"", "kid: not a string"},
+		{"x5c", "n: missing, and a certificate (x5c) is not read in its place"},
+		{"roca", "an RSA modulus that can be factored (ROCA, CVE-2017-15361)"},
+		{"ES384", "another key of the set has the same kid and algorithm"},
+		{"ES384", "another key of the set has the same kid and algorithm"},
+	}
+	if got := s.LeftOut(); !slices.Equal(got, want) || s.Len() != 3 {
+		t.Errorf("got %d keys, and %q, want 3 and %q", s.Len(), got, want)
+	}
+	_, err := ParseRemote(mint.Set(jwkOf("RS256", members{"kid": "a", "use": "enc"}), jwkOf("HS256", members{"kid": "b"}),
+		members{"kty": "c"}, jwkOf("ES256", members{"y": nil}), jwkOf("ES384", members{"alg": "ES256"})))
+	const reason = `a key set without a usable key: kid "a": use: not for signatures; ` +
+		`kid "b": a secret, which is none once it is published; kid "": kty: missing or not supported; and 2 more`
+	if err == nil || err.Error() != reason {
+		t.Errorf("got %v, want %s", err, reason)
+	}
+}
+
+func TestMoreThanFourKeysWithoutAKidAreAFaultOfTheirConfiguration(t *testing.T) {
+	secret := func(size int) *Key { return must(NewSecret(bytes.Repeat([]byte{1}, size))) }
+	public := func(alg string) *Key { return must(NewPublicKey(minted()[alg].Public())) }
+	four := []*Key{public("RS256"), public("RS384"), public("PS256"), public("PS384")}
+	for name, row := range map[string]struct {
+		keys []*Key
+		want string // empty: no fault
+	}{
+		"none":                         {nil, ""},
+		"four secrets":                 {[]*Key{secret(64), secret(65), secret(66), secret(67)}, ""},
+		"five secrets":                 {[]*Key{secret(64), secret(65), secret(66), secret(67), secret(32)}, "5 keys without a kid that serve HS256"},
+		"four public keys":             {four, ""},
+		"four of RSA and others":       {append(four[:4:4], public("ES256"), public("EdDSA"), public("ES384")), ""},
+		"five of RSA":                  {append(four[:4:4], public("RS512")), "5 keys without a kid that serve RS256"},
+		"two times four of two curves": {slices.Concat(slices.Repeat([]*Key{public("ES256")}, 4), slices.Repeat([]*Key{public("ES384")}, 4)), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := NewSet(row.keys)
+			if (err == nil) != (row.want == "") || err != nil && !strings.Contains(err.Error(), row.want) {
+				t.Fatalf("got %v, want %q", err, row.want)
+			}
+			if err == nil && s.Len() != len(row.keys) {
+				t.Errorf("got %d keys, want %d", s.Len(), len(row.keys))
+			}
+		})
+	}
+	if _, err := ParseStatic(mint.Set(rsaKeys(5, 0)...)); err == nil || !strings.Contains(err.Error(), "5 keys without a kid") {
+		t.Errorf("a set of five keys without a kid: got %v", err)
+	}
+	if s, err := ParseStatic(mint.Set(rsaKeys(6, 2)...)); err != nil || s.Len() != 6 {
+		t.Errorf("a set of four keys without a kid, and two more: got %v", err)
+	}
+}
+
+// counting is a secret that counts how often it is used.
+func counting(secret []byte, used *int) *Key {
+	k := must(NewSecret(secret))
+	for a := range k.macs {
+		if k.macs[a] != nil {
+			newMAC := k.macs[a].New
+			k.macs[a] = &sync.Pool{New: func() any { *used++; return newMAC() }}
+		}
+	}
+	return k
+}
+
+func TestVerifyTriesAllSecretsAndStopsAtThePublicKeyThatFits(t *testing.T) {
+	for at := range 4 { // which secret signed; 3: none
+		var secrets []*Key
+		used := make([]int, 3)
+		signing := make([]byte, 64)
+		rand.Read(signing)
+		for i := range 3 {
+			secret := bytes.Repeat([]byte{byte(i)}, 64)
+			if i == at {
+				secret = signing
+			}
+			secrets = append(secrets, counting(secret, &used[i]))
+		}
+		token := must(Parse((&mint.Key{Alg: "HS512", Private: signing}).Token(nil)))
+		by := Verify(&token, secrets)
+		if at < 3 && by != secrets[at] || at == 3 && by != nil {
+			t.Errorf("signed by secret %d: got %v", at, by)
+		}
+		if !slices.Equal(used, []int{1, 1, 1}) {
+			t.Errorf("signed by secret %d: used %v times, want each once", at, used)
+		}
+	}
+	pair := minted()["ES256"]
+	token := must(Parse(pair.Token(nil)))
+	good, again := must(NewPublicKey(pair.Public())), must(NewPublicKey(pair.Public()))
+	wrong := must(NewPublicKey(mint.New("ES256", "").Public()))
+	panics := &Key{Algs: algsOf("ES256"), public: (*ecdsa.PublicKey)(nil)}
+	if by := Verify(&token, []*Key{wrong, good, panics, again}); by != good {
+		t.Errorf("got %v, want the second key", by)
+	}
+	if by := Verify(&token, []*Key{wrong}); by != nil {
+		t.Errorf("got %v, want none", by)
+	}
+	if by := Verify(&token, nil); by != nil {
+		t.Errorf("got %v, want none", by)
+	}
+}
+
+func BenchmarkFind(b *testing.B) {
+	for _, n := range []int{1, 10, 100} {
+		s := must(ParseRemote(manyKeys(n)))
+		h := Header{Alg: EdDSA, KeyID: fmt.Sprint(n - 1)}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := s.Find(h); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}
@@ -579,7 +919,7 @@ func TestKeysWithoutNamesAreTriedWhateverTheKid(t *testing.T) {
 		keys = append(keys, must(NewSecret(secret.Private.([]byte))))
 	}
 	keys = append(keys, must(NewPublicKey(minted()["ES256"].Public())))
-	s := NewSet(keys)
+	s := must(NewSet(keys))
 	if s.Len() != 4 || s.Algs() != HMACAlgs|algsOf("ES256") {
 		t.Errorf("%d keys for %b", s.Len(), s.Algs())
 	}
@@ -587,7 +927,7 @@ func TestKeysWithoutNamesAreTriedWhateverTheKid(t *testing.T) {
 		for _, kid := range []string{"", "k1"} {
 			secret.ID = kid
 			token := must(Parse(secret.Token(nil)))
-			found := s.Find(token.Header)
+			found, _ := s.Find(token.Header)
 			if len(found) != 3 {
 				t.Fatalf("%d keys for kid %q", len(found), kid)
 			}
@@ -598,13 +938,14 @@ func TestKeysWithoutNamesAreTriedWhateverTheKid(t *testing.T) {
 			}
 		}
 	}
-	if found := s.Find(Header{Alg: ES256, KeyID: "k1"}); len(found) != 1 || found[0] != keys[3] {
+	if found, _ := s.Find(Header{Alg: ES256, KeyID: "k1", X5T: "t"}); len(found) != 1 || found[0] != keys[3] {
 		t.Errorf("ES256: %d keys", len(found))
 	}
-	if found := s.Find(Header{Alg: RS256}); len(found) != 0 {
-		t.Errorf("RS256: %d keys", len(found))
+	if found, err := s.Find(Header{Alg: RS256}); len(found) != 0 || err != ErrUnknownKey {
+		t.Errorf("RS256: %d keys, %v", len(found), err)
 	}
-	if empty := NewSet(nil); empty.Len() != 0 || empty.Algs() != 0 || len(empty.Find(Header{})) != 0 {
+	empty := must(NewSet(nil))
+	if _, err := empty.Find(Header{}); empty.Len() != 0 || empty.Algs() != 0 || err != ErrUnknownKey {
 		t.Error("a set of no keys has one")
 	}
 }
@@ -657,10 +998,10 @@ func TestTheKeySetsOfProvidersAreRead(t *testing.T) {
 			if s.Len() != want.keys || s.Algs() != want.algs {
 				t.Errorf("%d keys for %b, want %d for %b", s.Len(), s.Algs(), want.keys, want.algs)
 			}
-			for a, keys := range s.byAlg {
-				for _, k := range keys {
-					if found := s.Find(Header{Alg: Alg(a), KeyID: k.ID}); k.ID == "" || len(found) != 1 || found[0] != k {
-						t.Errorf("%d keys by the kid %q", len(found), k.ID)
+			for a, fit := range s.byAlg {
+				for _, k := range fit.all {
+					if found, err := s.Find(Header{Alg: Alg(a), KeyID: k.ID}); k.ID == "" || len(found) != 1 || found[0] != k {
+						t.Errorf("%d keys by the kid %q, %v", len(found), k.ID, err)
 					}
 				}
 			}
@@ -708,13 +1049,13 @@ func FuzzParseSet(f *testing.F) {
 		if remote.Len() > maxKeys || remote.Algs()&HMACAlgs != 0 || remote.Algs() == 0 {
 			t.Fatalf("%q: %d keys for %b", text, remote.Len(), remote.Algs())
 		}
-		for a, keys := range remote.byAlg {
-			for i, k := range keys {
+		for a, fit := range remote.byAlg {
+			for i, k := range fit.all {
 				if k.IsSecret() || !k.Algs.Has(Alg(a)) {
 					t.Fatalf("%q: %+v for %s", text, k, algNames[a])
 				}
 				same := func(other *Key) bool { return k.ID != "" && k.ID == other.ID }
-				if other := slices.IndexFunc(keys[:i], same); other >= 0 && !samePublic(k, keys[other]) {
+				if other := slices.IndexFunc(fit.all[:i], same); other >= 0 && !samePublic(k, fit.all[other]) {
 					t.Fatalf("%q: two keys by the kid %q for %s", text, k.ID, algNames[a])
 				}
 				k.verify(Alg(a), text, text) // must not panic, whatever the key

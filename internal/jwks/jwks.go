@@ -33,7 +33,7 @@ const (
 )
 
 // ErrUnknownKey says that the issuer's current set has no key for a token: the token is at fault.
-var ErrUnknownKey = errors.New("no key of the issuer fits the token's kid and algorithm")
+var ErrUnknownKey = jose.ErrUnknownKey
 
 // Config says where a set comes from. The zero durations mean the defaults.
 type Config struct {
@@ -98,7 +98,7 @@ func (r *Remote) Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 	if !now.Before(snap.refreshAt) {
 		r.start(now, false)
 	}
-	if keys := snap.set.Find(h); len(keys) > 0 {
+	if keys, err := snap.set.Find(h); err == nil {
 		return keys, nil
 	}
 	// The issuer may have rotated. However many unknown kids there are, they start one fetch in 5 seconds, or anyone
@@ -142,9 +142,7 @@ func (r *Remote) wait(ctx context.Context, h jose.Header, forMiss bool) ([]*jose
 
 func (r *Remote) found(h jose.Header) ([]*jose.Key, error) {
 	if snap := r.current.Load(); snap != nil {
-		if keys := snap.set.Find(h); len(keys) > 0 {
-			return keys, nil
-		}
+		return snap.set.Find(h)
 	}
 	return nil, ErrUnknownKey
 }

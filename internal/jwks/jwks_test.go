@@ -363,7 +363,7 @@ func TestAWithdrawnKeyStopsVerifyingWithTheNextRefresh(t *testing.T) {
 		var last time.Duration
 		for range 120 {
 			time.Sleep(500 * time.Millisecond)
-			if r.current.Load().set.Find(headerOf(b)) != nil {
+			if _, err := r.current.Load().set.Find(headerOf(b)); err == nil {
 				wantAtOnce(t, r, b)
 				last = time.Since(start)
 			} else {
@@ -476,6 +476,7 @@ func TestAnUnknownKeyIsTheTokensFaultOnlyWhereTheNewestFetchSucceeded(t *testing
 func TestWhatIsAnUnknownKey(t *testing.T) {
 	a, b := newKey("a"), newKey("b")
 	rsa := mint.New("RS256", "a")
+	five := []*mint.Key{a, b, newKey("c"), newKey("d"), newKey("e")}
 	for name, row := range map[string]struct {
 		set    []*mint.Key
 		header jose.Header
@@ -485,7 +486,7 @@ func TestWhatIsAnUnknownKey(t *testing.T) {
 		"another kid":                  {[]*mint.Key{a, b}, jose.Header{Alg: jose.EdDSA, KeyID: "c"}, false},
 		"another kid, one key":         {[]*mint.Key{a}, jose.Header{Alg: jose.EdDSA, KeyID: "c"}, false},
 		"no kid, one key":              {[]*mint.Key{a}, jose.Header{Alg: jose.EdDSA}, true},
-		"no kid, two keys":             {[]*mint.Key{a, b}, jose.Header{Alg: jose.EdDSA}, false},
+		"no kid, five keys":            {five, jose.Header{Alg: jose.EdDSA}, false},
 		"no kid, one key that fits":    {[]*mint.Key{a, rsa}, jose.Header{Alg: jose.RS256}, true},
 		"the kid of a key that cannot": {[]*mint.Key{a, b}, jose.Header{Alg: jose.RS256, KeyID: "a"}, false},
 		"a secret's algorithm":         {[]*mint.Key{a, b, rsa}, jose.Header{Alg: jose.HS256, KeyID: "a"}, false},
