@@ -229,7 +229,10 @@ func staticSet(keys []*jose.Key, faults []error) (verify.Keys, jose.Algs, error)
 	if len(faults) > 0 {
 		return nil, 0, errors.Join(faults...)
 	}
-	set := jose.NewSet(keys)
+	set, err := jose.NewSet(keys)
+	if err != nil {
+		return nil, 0, err
+	}
 	return verify.Static{Set: set}, set.Algs(), nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/wsauth/wsauth/internal/jose"
-	"github.com/wsauth/wsauth/internal/jwks"
 	"github.com/wsauth/wsauth/internal/refusal"
 )
 
@@ -29,7 +28,7 @@ type Issuer struct {
 }
 
 // Keys finds the keys that may have signed a token. No key is the token's fault; an error is an outage, unless it is
-// jwks.ErrUnknownKey or refusal.ErrInvalidToken.
+// jose.ErrUnknownKey or refusal.ErrInvalidToken.
 type Keys interface {
 	Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error)
 }
@@ -39,7 +38,7 @@ type Static struct{ Set *jose.Set }
 
 // Keys returns those of the set.
 func (s Static) Keys(_ context.Context, h jose.Header) ([]*jose.Key, error) {
-	return s.Set.Find(h), nil
+	return s.Set.Find(h)
 }
 
 // verifySignature returns the key that made the signature of t.
@@ -48,28 +47,23 @@ func (iss *Issuer) verifySignature(ctx context.Context, t *jose.Token) (*jose.Ke
 	if err != nil {
 		return nil, err
 	}
-	var verifiedBy *jose.Key
-	for _, k := range keys { // all of them: the time must not tell which secret it was
-		if t.VerifiedBy(k) {
-			verifiedBy = k
-		}
-	}
-	if verifiedBy == nil {
+	key := jose.Verify(t, keys)
+	if key == nil {
 		return nil, refusal.New(refusal.ErrInvalidToken, errors.New("the signature is not valid"))
 	}
-	return verifiedBy, nil
+	return key, nil
 }
 
 // find returns the keys that may have signed a token with this header, or a refusal.
 func (iss *Issuer) find(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 	keys, err := iss.Keys.Keys(ctx, h)
 	switch {
-	case errors.Is(err, jwks.ErrUnknownKey), errors.Is(err, refusal.ErrInvalidToken):
+	case errors.Is(err, jose.ErrUnknownKey), errors.Is(err, refusal.ErrInvalidToken):
 		return nil, refusal.New(refusal.KindOf(err, refusal.ErrInvalidToken), err)
 	case err != nil:
 		return nil, refusal.New(refusal.ErrUnavailable, err)
 	case len(keys) == 0:
-		return nil, refusal.New(refusal.ErrInvalidToken, jwks.ErrUnknownKey)
+		return nil, refusal.New(refusal.ErrInvalidToken, jose.ErrUnknownKey)
 	}
 	return keys, nil
 }
