@@ -22,15 +22,23 @@ const (
 	maxRedirects = 3
 	// A set that cannot be fetched this often in a row may have moved: discovery is read again, each time.
 	rediscoverAfter = 3
+	// Nor does the old URL of a set that has moved need to fail: so discovery is also read again this long after it was
+	// read, and for a kid that the set does not have.
+	rediscoverInterval = time.Hour
+	// rediscoverTimeout leaves a fetch the time for a set whose URL is known, should discovery hang.
+	rediscoverTimeout = 2 * time.Second
 )
 
 // A fetcher talks to one issuer. Only one fetch runs at a time, so it needs no lock.
 type fetcher struct {
-	cfg      Config
-	client   http.Client
-	url      string // of the key set; empty: not known yet. Kept if discovery fails later on
-	failures int
-	status   int // of the last answer, for the log; 0: there was none
+	cfg          Config
+	client       http.Client
+	url          string // of the key set; empty: not known yet. Kept if discovery fails later on
+	discoverAt   time.Time
+	failures     int
+	status       int   // of the last answer, for the log; 0: there was none
+	undiscovered error // why discovery failed when it was last read
+	plainHTTP    bool  // something was fetched over plain http, and not from this machine
 }
 
 func newFetcher(cfg Config) *fetcher {
@@ -78,14 +86,11 @@ func sameOrigin(also func(*http.Request, []*http.Request) error) func(*http.Requ
 	}
 }
 
-// keys fetches the set, and says for how long it is fresh.
-func (f *fetcher) keys(ctx context.Context) (*jose.Set, time.Duration, error) {
-	if f.url == "" || f.cfg.URL == "" && f.failures > 0 && f.failures%rediscoverAfter == 0 {
-		found, err := f.discover(ctx)
-		switch {
-		case err == nil:
-			f.url = found
-		case f.url == "":
+// keys fetches the set, and says for how long it is fresh. forMiss says that a key is looked for that the set at hand
+// does not have.
+func (f *fetcher) keys(ctx context.Context, forMiss bool) (*jose.Set, time.Duration, error) {
+	if f.mustDiscover(forMiss) {
+		if err := f.rediscover(ctx); err != nil && f.url == "" {
 			return nil, 0, err
 		}
 	}
@@ -102,19 +107,35 @@ func (f *fetcher) keys(ctx context.Context) (*jose.Set, time.Duration, error) {
 	return set, freshFor(header), nil
 }
 
-// discover reads jwks_uri from the issuer's metadata: OpenID Connect Discovery 1.0 section 4, else RFC 8414
-// section 3, which puts the well-known part between host and path.
+func (f *fetcher) mustDiscover(forMiss bool) bool {
+	switch {
+	case f.cfg.URL != "":
+		return false
+	case f.url == "" || forMiss:
+		return true
+	}
+	return f.failures > 0 && f.failures%rediscoverAfter == 0 || !time.Now().Before(f.discoverAt)
+}
+
+// rediscover finds out where the set is. If that fails, what discovery said last is better than nothing.
+func (f *fetcher) rediscover(ctx context.Context) error {
+	if f.url != "" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, rediscoverTimeout)
+		defer cancel()
+	}
+	f.discoverAt = time.Now().Add(rediscoverInterval)
+	found, err := f.discover(ctx)
+	if err == nil {
+		f.url = found
+	}
+	f.undiscovered = err
+	return err
+}
+
+// discover reads jwks_uri from the issuer's metadata.
 func (f *fetcher) discover(ctx context.Context) (string, error) {
-	base := strings.TrimSuffix(f.cfg.Issuer, "/")
-	u, err := url.Parse(base)
-	if err != nil {
-		return "", errors.New("discovery: the issuer's name is not a URL")
-	}
-	oauth := u.Scheme + "://" + u.Host + "/.well-known/oauth-authorization-server" + u.EscapedPath()
-	body, _, err := f.get(ctx, base+"/.well-known/openid-configuration", "application/json")
-	if errors.Is(err, errNotFound) {
-		body, _, err = f.get(ctx, oauth, "application/json")
-	}
+	body, from, err := f.metadata(ctx)
 	if err != nil {
 		return "", fmt.Errorf("discovery: %w", err)
 	}
@@ -125,16 +146,47 @@ func (f *fetcher) discover(ctx context.Context) (string, error) {
 	if err := errors.Join(jose.CheckObject(body), json.Unmarshal(body, &meta)); err != nil {
 		return "", errors.New("discovery: the answer is not a JSON object of the expected form")
 	}
-	if meta.Issuer != f.cfg.Issuer {
-		return "", errors.New("discovery: the document's issuer is not the one configured")
+	if meta.Issuer != f.cfg.Issuer && !f.cfg.AnyDocumentIssuer {
+		return "", fmt.Errorf("discovery: the document's issuer is %q, and not the one configured, %q",
+			meta.Issuer[:min(len(meta.Issuer), maxName)], f.cfg.Issuer)
 	}
-	if err := CheckURL(meta.JWKSURI); err != nil {
+	if err := CheckURL(meta.JWKSURI, f.cfg.PlainHTTP); err != nil {
 		return "", fmt.Errorf("discovery: jwks_uri: %w", err)
 	}
-	if u.Scheme == "https" && !strings.HasPrefix(meta.JWKSURI, "https:") {
-		return "", errors.New("discovery: jwks_uri is not https, and the issuer is")
+	if !f.cfg.PlainHTTP && isHTTPS(from) && !isHTTPS(meta.JWKSURI) {
+		return "", errors.New("discovery: jwks_uri is not https, and the document's URL is")
 	}
 	return meta.JWKSURI, nil
+}
+
+// maxName bounds what an error quotes of a document.
+const maxName = 256
+
+// metadata fetches the document that says where the set is, and returns the URL at which it was: that of the
+// configuration, or of OpenID Connect Discovery 1.0 section 4, else RFC 8414 section 3, which puts the well-known part
+// between host and path.
+func (f *fetcher) metadata(ctx context.Context) (body []byte, from string, err error) {
+	if from = f.cfg.DiscoveryURL; from != "" {
+		body, _, err = f.get(ctx, from, "application/json")
+		return body, from, err
+	}
+	base := strings.TrimSuffix(f.cfg.Issuer, "/")
+	u, err := url.Parse(base)
+	if err != nil {
+		return nil, "", errors.New("the issuer's name is not a URL")
+	}
+	from = base + "/.well-known/openid-configuration"
+	body, _, err = f.get(ctx, from, "application/json")
+	if errors.Is(err, errNotFound) {
+		from = u.Scheme + "://" + u.Host + "/.well-known/oauth-authorization-server" + u.EscapedPath()
+		body, _, err = f.get(ctx, from, "application/json")
+	}
+	return body, from, err
+}
+
+func isHTTPS(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && u.Scheme == "https"
 }
 
 // errNotFound is a 404: there may be another place to look.
@@ -148,6 +200,7 @@ func (f *fetcher) get(ctx context.Context, address, accept string) ([]byte, http
 	req.Header.Set("Accept", accept)
 	req.Close = true // a connection kept for the next fetch, in minutes, would be two goroutines at rest
 	f.status = 0
+	f.plainHTTP = f.plainHTTP || req.URL.Scheme == "http" && !loopback(req.URL.Hostname())
 	resp, err := f.client.Do(req)
 	var failed *url.Error
 	if errors.As(err, &failed) {
@@ -196,8 +249,8 @@ func freshFor(h http.Header) time.Duration {
 }
 
 // CheckURL refuses a URL that keys must not come from: they are as secret as the channel is authentic. Plain http
-// is for this machine only.
-func CheckURL(raw string) error {
+// is for this machine only, unless the operator says that the network is to be trusted.
+func CheckURL(raw string, plainHTTP bool) error {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return errors.New("not a URL")
@@ -209,8 +262,10 @@ func CheckURL(raw string) error {
 		return errors.New("has user information in it")
 	case u.Fragment != "":
 		return errors.New("has a fragment")
-	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && (plainHTTP || loopback(u.Hostname())):
 		return nil
+	case u.Scheme == "http":
+		return errors.New("neither https nor on loopback: inside a network that you trust, set PlainHTTP")
 	}
 	return errors.New("neither https nor on loopback")
 }

@@ -3,10 +3,13 @@ package jwks
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/wsauth/wsauth/internal/mint"
@@ -107,13 +110,193 @@ func TestCheckURL(t *testing.T) {
 		"javascript:alert(1)":                  false,
 	} {
 		t.Run(url, func(t *testing.T) {
-			err := CheckURL(url)
+			err := CheckURL(url, false)
 			if (err == nil) != ok {
 				t.Errorf("error %v", err)
 			}
 			if err != nil && strings.Contains(err.Error(), "password") {
 				t.Error("the error has the password")
 			}
+		})
+	}
+}
+
+func TestPlainHTTPAllowsHTTPAndNothingElse(t *testing.T) {
+	for url, ok := range map[string]bool{
+		"http://keycloak:8080/realms/r":       true,
+		"http://10.0.0.1/keys":                true,
+		"http://[2001:db8::1]:8080/keys":      true,
+		"HTTP://id.example/keys":              true,
+		"https://id.example/keys":             true,
+		"http://user:password@keycloak:8080/": false,
+		"http://keycloak:8080/keys#first":     false,
+		"http:///keys":                        false,
+		"keycloak:8080/keys":                  false,
+		"ftp://keycloak/keys":                 false,
+		"file:///etc/keys":                    false,
+		"ws://keycloak/keys":                  false,
+		"":                                    false,
+	} {
+		t.Run(url, func(t *testing.T) {
+			if err := CheckURL(url, true); (err == nil) != ok {
+				t.Errorf("got %v, want it to be accepted: %v", err, ok)
+			}
+		})
+	}
+	if err := CheckURL("http://keycloak:8080/", false); err == nil || !strings.Contains(err.Error(), "PlainHTTP") {
+		t.Errorf("got %v, want the name of what allows it", err)
+	}
+}
+
+func TestEachFaultOfAConfigIsSaid(t *testing.T) {
+	for name, row := range map[string]struct {
+		cfg  Config
+		want []string
+	}{
+		"a URL":                           {Config{URL: keysURL}, nil},
+		"discovery":                       {Config{Issuer: "https://id.example/"}, nil},
+		"a URL and any name":              {Config{Issuer: "my issuer", URL: keysURL}, nil},
+		"discovery from elsewhere":        {Config{Issuer: "my issuer", DiscoveryURL: openidURL}, nil},
+		"of another issuer":               {Config{Issuer: "i", DiscoveryURL: openidURL, AnyDocumentIssuer: true}, nil},
+		"plain http":                      {Config{URL: "http://keycloak:8080/keys", PlainHTTP: true}, nil},
+		"discovery by plain http":         {Config{Issuer: "http://keycloak:8080/realms/r", PlainHTTP: true}, nil},
+		"the same with a URL":             {Config{DiscoveryURL: "http://keycloak:8080/realms/r", PlainHTTP: true}, nil},
+		"http":                            {Config{URL: "http://keycloak:8080/keys"}, []string{"URL: neither https nor on loopback"}},
+		"discovery by http":               {Config{Issuer: "http://keycloak:8080"}, []string{"no URL, and no discovery from Name: neither https"}},
+		"the same by http":                {Config{DiscoveryURL: "http://keycloak:8080"}, []string{"DiscoveryURL: neither https"}},
+		"a name that is none":             {Config{Issuer: "my issuer"}, []string{"no URL, and no discovery from Name: not an absolute URL"}},
+		"nothing":                         {Config{}, []string{"no discovery from Name"}},
+		"two URLs":                        {Config{URL: keysURL, DiscoveryURL: openidURL}, []string{"both URL and DiscoveryURL"}},
+		"another issuer without a URL":    {Config{Issuer: "https://id.example/", AnyDocumentIssuer: true}, []string{"AnyDocumentIssuer without DiscoveryURL"}},
+		"another issuer with a set's URL": {Config{URL: keysURL, AnyDocumentIssuer: true}, []string{"AnyDocumentIssuer without DiscoveryURL"}},
+		"durations": {Config{URL: "ftp://id.example", Refresh: -1, MaxStale: -1},
+			[]string{"URL: neither https nor on loopback", "a negative Refresh", "a negative MaxStale"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := row.cfg.Check()
+			if (err == nil) != (row.want == nil) {
+				t.Fatalf("got %v, want %q", err, row.want)
+			}
+			for _, want := range row.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want %q in it", err, want)
+				}
+			}
+		})
+	}
+}
+
+const (
+	internalURL  = "http://keycloak:8080/realms/r/.well-known/openid-configuration"
+	internalKeys = "http://keycloak:8080/realms/r/certs"
+)
+
+func TestDiscoveryFromElsewhere(t *testing.T) {
+	k := newKey("a")
+	public := "https://id.example/realms/r"
+	for name, row := range map[string]struct {
+		cfg      Config
+		document string
+		want     string // the fault; empty: none
+	}{
+		"its issuer is ours": {Config{DiscoveryURL: internalURL, PlainHTTP: true},
+			mint.JSON(map[string]any{"issuer": public, "jwks_uri": internalKeys}), ""},
+		"its issuer is another": {Config{DiscoveryURL: internalURL, PlainHTTP: true},
+			mint.JSON(map[string]any{"issuer": "http://keycloak:8080/realms/r", "jwks_uri": internalKeys}),
+			`the document's issuer is "http://keycloak:8080/realms/r", and not the one configured, "https://id.example/realms/r"`},
+		"its issuer is another, and may be": {Config{DiscoveryURL: internalURL, PlainHTTP: true, AnyDocumentIssuer: true},
+			mint.JSON(map[string]any{"issuer": "http://keycloak:8080/realms/r", "jwks_uri": internalKeys}), ""},
+		"it has no issuer": {Config{DiscoveryURL: internalURL, PlainHTTP: true},
+			mint.JSON(map[string]any{"jwks_uri": internalKeys}), `the document's issuer is ""`},
+		"its issuer is empty": {Config{DiscoveryURL: internalURL, PlainHTTP: true},
+			mint.JSON(map[string]any{"issuer": "", "jwks_uri": internalKeys}), `the document's issuer is ""`},
+		"it has no issuer, and need not": {Config{DiscoveryURL: internalURL, PlainHTTP: true, AnyDocumentIssuer: true},
+			mint.JSON(map[string]any{"jwks_uri": internalKeys}), ""},
+		"its issuer is null, and may be": {Config{DiscoveryURL: internalURL, PlainHTTP: true, AnyDocumentIssuer: true},
+			`{"issuer":null,"jwks_uri":"` + internalKeys + `"}`, ""},
+		"its issuer is no string": {Config{DiscoveryURL: internalURL, PlainHTTP: true, AnyDocumentIssuer: true},
+			`{"issuer":1,"jwks_uri":"` + internalKeys + `"}`, "not a JSON object of the expected form"},
+		"its issuer is long and has control characters": {Config{DiscoveryURL: internalURL, PlainHTTP: true},
+			`{"issuer":"\n` + strings.Repeat("a", 10000) + `"}`, `is "\n` + strings.Repeat("a", 255) + `", and`},
+		"keys over https": {Config{DiscoveryURL: internalURL, PlainHTTP: true},
+			mint.JSON(map[string]any{"issuer": public, "jwks_uri": keysURL}), ""},
+		"keys over http, and the document over https": {Config{DiscoveryURL: openidURL},
+			mint.JSON(map[string]any{"issuer": public, "jwks_uri": internalKeys}), "jwks_uri: neither https nor on loopback"},
+		"keys on loopback, and the document over https": {Config{DiscoveryURL: openidURL},
+			mint.JSON(map[string]any{"issuer": public, "jwks_uri": "http://localhost/keys"}),
+			"jwks_uri is not https, and the document's URL is"},
+		"keys over http, and the document over https, as allowed": {Config{DiscoveryURL: openidURL, PlainHTTP: true},
+			mint.JSON(map[string]any{"issuer": public, "jwks_uri": internalKeys}), ""},
+		"keys of a file": {Config{DiscoveryURL: internalURL, PlainHTTP: true, AnyDocumentIssuer: true},
+			mint.JSON(map[string]any{"jwks_uri": "file:///keys"}), "jwks_uri: "},
+		"on loopback": {Config{DiscoveryURL: "http://localhost:8080/doc?policy=p"},
+			mint.JSON(map[string]any{"issuer": public, "jwks_uri": "http://localhost:8080/keys"}), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &endpoint{answer: func(req *http.Request) (*http.Response, error) {
+				if req.URL.String() == row.cfg.DiscoveryURL {
+					return text(200, row.document)(req)
+				}
+				return setOf(k)(req)
+			}}
+			row.cfg.Issuer = public
+			r := e.remote(row.cfg)
+			if row.want == "" {
+				wantAccepted(t, r, k)
+				e.wantFetches(t, 2)
+				return
+			}
+			_, err := r.Keys(t.Context(), headerOf(k))
+			if err == nil || errors.Is(err, ErrUnknownKey) || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("got %v, want %q", err, row.want)
+			}
+			e.wantFetches(t, 1)
+		})
+	}
+	t.Run("a document that is not there is looked for nowhere else", func(t *testing.T) {
+		e := &endpoint{answer: text(404, "")}
+		r := e.remote(Config{Issuer: public, DiscoveryURL: internalURL, PlainHTTP: true})
+		if err := r.Ready(t.Context()); err == nil || err.Error() != "discovery: status 404" {
+			t.Errorf("got %v, want discovery: status 404", err)
+		}
+		e.wantFetches(t, 1)
+	})
+}
+
+func TestPlainHTTPIsAWarningOnce(t *testing.T) {
+	for name, row := range map[string]struct {
+		cfg  Config
+		want int
+	}{
+		"keys":               {Config{Issuer: "i", URL: internalKeys, PlainHTTP: true}, 1},
+		"discovery":          {Config{Issuer: "http://keycloak:8080", PlainHTTP: true}, 1},
+		"keys alone":         {Config{Issuer: "i", DiscoveryURL: openidURL, PlainHTTP: true}, 1},
+		"https":              {Config{Issuer: "i", URL: keysURL, PlainHTTP: true}, 0},
+		"loopback":           {Config{Issuer: "i", URL: "http://localhost:8080/keys", PlainHTTP: true}, 0},
+		"loopback, by right": {Config{Issuer: "i", URL: "http://127.0.0.1:8080/keys"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				k := newKey("a")
+				log := &logbook{}
+				e := &endpoint{answer: func(req *http.Request) (*http.Response, error) {
+					if strings.Contains(req.URL.Path, ".well-known") {
+						return metadata(row.cfg.Issuer, internalKeys)(req)
+					}
+					return setOf(k)(req)
+				}}
+				row.cfg.Logger, row.cfg.Refresh = log.logger(), time.Minute
+				r := e.remote(row.cfg)
+				for range 600 {
+					r.Keys(t.Context(), headerOf(k))
+					time.Sleep(time.Second)
+				}
+				synctest.Wait()
+				got := log.at(slog.LevelWarn)
+				if len(got) != row.want || row.want > 0 && !strings.Contains(got[0], "plain http") {
+					t.Errorf("got the warnings %q, want %d", got, row.want)
+				}
+			})
 		})
 	}
 }
@@ -391,18 +574,169 @@ func TestSingleFailuresDoNotSendDiscoveryOut(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		k := newKey("a")
 		e := &endpoint{answer: publish(setOf(k))}
-		r := e.remote(Config{Issuer: "https://id.example/"})
+		r := e.remote(Config{Issuer: "https://id.example/", Refresh: time.Minute})
 		wantAccepted(t, r, k)
 		for range 20 {
 			e.serve(publish(text(500, "")))
-			time.Sleep(missInterval)
-			wantUnavailable(t, r, other)
+			until(t, func() bool { wantAtOnce(t, r, k); return r.failing() })
 			e.serve(publish(setOf(k)))
-			time.Sleep(missInterval)
-			wantUnknown(t, r, other)
+			until(t, func() bool { wantAtOnce(t, r, k); return !r.failing() })
 		}
-		e.wantFetches(t, 2+40)
+		if n := e.asksFor(openidURL); n != 1 {
+			t.Errorf("got %d discoveries, want one", n)
+		}
 	})
+}
+
+func (r *Remote) failing() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failingBy != nil
+}
+
+const openidURL = "https://id.example/.well-known/openid-configuration"
+
+func (e *endpoint) asksFor(url string) (n int) {
+	for _, ask := range e.asks() {
+		if ask.url == url {
+			n++
+		}
+	}
+	return n
+}
+
+// moved publishes metadata that names a new URL for the keys, while the old one still answers as it did.
+func moved(old, now answer) answer {
+	return paths(map[string]answer{
+		openidURL: metadata("https://id.example/", movedURL), keysURL: old, movedURL: now,
+	})
+}
+
+func TestASetThatMovesIsFoundThoughItsOldURLStillAnswers(t *testing.T) {
+	t.Run("by the first token of a new key", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			k, next := newKey("a"), newKey("b")
+			e := &endpoint{answer: publish(setOf(k))}
+			r := e.remote(Config{Issuer: "https://id.example/"})
+			wantAccepted(t, r, k)
+			time.Sleep(10 * time.Second)
+			e.serve(moved(setOf(k), setOf(next)))
+			wantAccepted(t, r, next)
+			wantUnknown(t, r, k) // which the issuer has withdrawn
+		})
+	})
+	t.Run("by the first token of a new key, while a refresh is under way", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			k, next := newKey("a"), newKey("b")
+			e := &endpoint{answer: publish(setOf(k))}
+			r := e.remote(Config{Issuer: "https://id.example/", Refresh: time.Minute})
+			wantAccepted(t, r, k)
+			time.Sleep(time.Minute)
+			e.serve(moved(late(time.Second, setOf(k)), setOf(next)))
+			wantAtOnce(t, r, k) // starts the refresh
+			wantAccepted(t, r, next)
+		})
+	})
+	t.Run("by the first token of a new key, that starts the refresh itself", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			k, next := newKey("a"), newKey("b")
+			e := &endpoint{answer: publish(setOf(k))}
+			r := e.remote(Config{Issuer: "https://id.example/", Refresh: time.Minute})
+			wantAccepted(t, r, k)
+			time.Sleep(time.Minute)
+			e.serve(moved(setOf(k), setOf(next)))
+			wantAccepted(t, r, next)
+		})
+	})
+	t.Run("without one, by the first refresh after an hour", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			k := newKey("a")
+			e := &endpoint{answer: publish(setOf(k))}
+			r := e.remote(Config{Issuer: "https://id.example/"})
+			wantAccepted(t, r, k)
+			e.serve(moved(setOf(k), setOf(k)))
+			start := time.Now()
+			for e.asksFor(movedURL) == 0 && time.Since(start) < 2*time.Hour {
+				wantAtOnce(t, r, k)
+				time.Sleep(time.Second)
+			}
+			if d := time.Since(start); d < time.Hour || d > time.Hour+defaultAge {
+				t.Errorf("got %v, want an hour and a refresh at most", d)
+			}
+		})
+	})
+}
+
+func TestDiscoveryIsReadOnceInAnHour(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		k := newKey("a")
+		e := &endpoint{answer: publish(setOf(k))}
+		r := e.remote(Config{Issuer: "https://id.example/", Refresh: time.Minute})
+		wantAccepted(t, r, k)
+		for range 10 * 60 * 6 {
+			time.Sleep(10 * time.Second)
+			wantAtOnce(t, r, k)
+		}
+		synctest.Wait()
+		if n := e.asksFor(openidURL); n < 9 || n > 11 {
+			t.Errorf("got %d discoveries in 10 hours, want one in each", n)
+		}
+	})
+}
+
+func TestAFloodOfUnknownKidsReadsDiscoveryOnceIn5SecondsAtMost(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		k := newKey("a")
+		e := &endpoint{answer: publish(setOf(k))}
+		r := e.remote(Config{Issuer: "https://id.example/"})
+		wantAccepted(t, r, k)
+		flood(t, r, time.Now().Add(time.Minute), func() { wantAtOnce(t, r, k) }, func(err error) {
+			if !errors.Is(err, ErrUnknownKey) {
+				t.Errorf("got %v, want ErrUnknownKey", err)
+			}
+		})
+		if discoveries, fetches := e.asksFor(openidURL), e.asksFor(keysURL); discoveries > 13 || fetches > 13 {
+			t.Errorf("got %d discoveries and %d fetches, want 13 at most", discoveries, fetches)
+		}
+	})
+}
+
+// Discovery that hangs leaves the keys the time that they need, and one that names something else moves nothing.
+func TestDiscoveryThatFailsKeepsNoNewKeyOut(t *testing.T) {
+	for name, row := range map[string]struct {
+		answer answer
+		took   time.Duration
+	}{
+		"hanging":            {hang, rediscoverTimeout},
+		"failing":            {text(500, ""), 0},
+		"of another issuer":  {metadata("https://other.example/", movedURL), 0},
+		"with http for keys": {metadata("https://id.example/", "http://id.example/keys"), 0},
+		"HTML":               {text(200, "<p>Sign in"), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				k, next := newKey("a"), newKey("b")
+				log := &logbook{}
+				e := &endpoint{answer: publish(setOf(k))}
+				r := e.remote(Config{Issuer: "https://id.example/", Logger: log.logger()})
+				wantAccepted(t, r, k)
+				for i := range 3 {
+					time.Sleep(missInterval + time.Second)
+					next.ID = fmt.Sprint(i)
+					e.serve(paths(map[string]answer{openidURL: row.answer, keysURL: setOf(k, next), movedURL: setOf(other)}))
+					start := time.Now()
+					wantAccepted(t, r, next)
+					if took := time.Since(start); took != row.took {
+						t.Errorf("got %v, want %v", took, row.took)
+					}
+				}
+				synctest.Wait()
+				if got := log.at(slog.LevelWarn); len(got) != 1 || !strings.Contains(got[0], "discovery fails") {
+					t.Errorf("got the warnings %q, want one", got)
+				}
+			})
+		})
+	}
 }
 
 // The metadata may be gone for longer than the keys: what it said last is better than nothing.

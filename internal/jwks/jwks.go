@@ -8,9 +8,11 @@ package jwks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +32,14 @@ const (
 	firstRetry   = time.Second
 	longestRetry = time.Minute
 	urgentRetry  = time.Second
+
+	// A set that is older than its age and overdueMargin was not refreshed because nobody asked: a server was idle, and
+	// keys may have been withdrawn for hours. Then lookups wait for the refresh, but no longer than patience.
+	overdueMargin = time.Minute
+	patience      = time.Second
+	// A lookup tries again after a failure at the latest after one and a half times longestRetry. If it is longer ago,
+	// nobody has asked.
+	idleAfter = 2 * time.Minute
 )
 
 // ErrUnknownKey says that the issuer's current set has no key for a token: the token is at fault.
@@ -37,8 +47,18 @@ var ErrUnknownKey = jose.ErrUnknownKey
 
 // Config says where a set comes from. The zero durations mean the defaults.
 type Config struct {
-	Issuer   string        // for discovery, and for the log
-	URL      string        // empty: found by discovery
+	Issuer string // for discovery, and for the log
+	URL    string // empty: found by discovery
+
+	// DiscoveryURL is where the discovery document is, if that is not where Issuer has it. Its issuer must be Issuer all
+	// the same, unless AnyDocumentIssuer says that it may name another one, or none.
+	DiscoveryURL      string
+	AnyDocumentIssuer bool
+
+	// PlainHTTP allows http for all of these URLs and for jwks_uri, not only on loopback: whoever can change an answer
+	// on its way then chooses the keys.
+	PlainHTTP bool
+
 	Client   *http.Client  // nil: http.DefaultTransport
 	Refresh  time.Duration // in place of the answer's max-age
 	MaxStale time.Duration // how long a set is served after the last good fetch; default 24 h
@@ -46,6 +66,36 @@ type Config struct {
 
 	// Observe, unless nil, is told of each fetch.
 	Observe func(ctx context.Context, keys int, took time.Duration, err error)
+}
+
+// Check returns what is wrong with c, all of it.
+func (c *Config) Check() error {
+	var faults []error
+	check := func(what, raw string) {
+		if err := CheckURL(raw, c.PlainHTTP); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	switch {
+	case c.URL != "" && c.DiscoveryURL != "":
+		faults = append(faults, errors.New("both URL and DiscoveryURL"))
+	case c.URL != "":
+		check("URL", c.URL)
+	case c.DiscoveryURL != "":
+		check("DiscoveryURL", c.DiscoveryURL)
+	default:
+		check("no URL, and no discovery from Name", c.Issuer)
+	}
+	if c.AnyDocumentIssuer && c.DiscoveryURL == "" {
+		faults = append(faults, errors.New("AnyDocumentIssuer without DiscoveryURL"))
+	}
+	if c.Refresh < 0 {
+		faults = append(faults, errors.New("a negative Refresh"))
+	}
+	if c.MaxStale < 0 {
+		faults = append(faults, errors.New("a negative MaxStale"))
+	}
+	return errors.Join(faults...)
 }
 
 // A Remote is the key set of one issuer. It is safe for concurrent use.
@@ -60,20 +110,28 @@ type Remote struct {
 	missAt    time.Time // no fetch for an unknown kid before
 	failures  int       // in a row
 	failingBy error     // the last failure; nil: the newest fetch succeeded
+	failedAt  time.Time // when that was
+	// What was said in the log already.
+	leftOut       []jose.LeftOut
+	undiscovered  error
+	warnPlainHTTP sync.Once
 }
 
 // A snapshot is a set as it was fetched, never changed.
 type snapshot struct {
 	set       *jose.Set
 	refreshAt time.Time
+	overdueAt time.Time
 	staleAt   time.Time
 }
 
 // A flight is one fetch, shared by all who wait for it.
 type flight struct {
-	began time.Time
-	done  chan struct{}
-	err   error // set before done is closed
+	began     time.Time
+	discovers bool      // it finds a set that has moved
+	until     time.Time // how long lookups wait that a set at hand could serve
+	done      chan struct{}
+	err       error // set before done is closed
 }
 
 // New returns a Remote that has fetched nothing yet.
@@ -96,7 +154,13 @@ func (r *Remote) Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 		return r.wait(ctx, h, false)
 	}
 	if !now.Before(snap.refreshAt) {
-		r.start(now, false)
+		f, _ := r.start(now, false)
+		if !now.Before(snap.overdueAt) {
+			if err := f.linger(ctx, now); err != nil {
+				return nil, err
+			}
+			snap = r.current.Load()
+		}
 	}
 	if keys, err := snap.set.Find(h); err == nil {
 		return keys, nil
@@ -104,6 +168,16 @@ func (r *Remote) Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 	// The issuer may have rotated. However many unknown kids there are, they start one fetch in 5 seconds, or anyone
 	// could have us flood the issuer.
 	return r.wait(ctx, h, true)
+}
+
+// Knows reports whether the set at hand has keys for h, so that Keys need not fetch any.
+func (r *Remote) Knows(h jose.Header) bool {
+	snap := r.current.Load()
+	if snap == nil || !time.Now().Before(snap.staleAt) {
+		return false
+	}
+	_, err := snap.set.Find(h)
+	return err == nil
 }
 
 // Ready fetches the set if there is none, and says why there is none.
@@ -133,8 +207,10 @@ func (r *Remote) wait(ctx context.Context, h jose.Header, forMiss bool) ([]*jose
 		if err := f.wait(ctx); err != nil {
 			return nil, err
 		}
-		// The answer to a fetch that was under way before may be older than the key: then once more.
-		if keys, err := r.found(h); err == nil || !f.began.Before(asked) {
+		// The answer to a fetch that was under way before may be older than the key, or come from where the set was
+		// before it moved: then once more.
+		keys, err := r.found(h)
+		if err == nil || !f.began.Before(asked) && (f.discovers || !forMiss) {
 			return keys, err
 		}
 	}
@@ -164,10 +240,30 @@ func (r *Remote) start(now time.Time, forMiss bool) (*flight, error) {
 	if forMiss {
 		r.missAt = now.Add(missInterval)
 	}
-	f := &flight{began: now, done: make(chan struct{})}
+	f := &flight{began: now, discovers: forMiss || r.cfg.URL != "", done: make(chan struct{})}
+	if r.failingBy == nil || now.Sub(r.failedAt) > idleAfter {
+		f.until = now.Add(patience)
+	}
 	r.flight = f
 	go r.run(f)
 	return f, nil
+}
+
+// linger waits for a fetch, if there is one, as long as a lookup may that has a set to be served from. While fetches
+// fail or hang, the first lookups wait once, and all others are served at once.
+func (f *flight) linger(ctx context.Context, now time.Time) error {
+	if f == nil || !now.Before(f.until) {
+		return nil
+	}
+	enough := time.NewTimer(f.until.Sub(now))
+	defer enough.Stop()
+	select {
+	case <-f.done:
+	case <-enough.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 func (f *flight) wait(ctx context.Context) error {
@@ -184,7 +280,7 @@ func (r *Remote) run(f *flight) {
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
 	start := time.Now()
-	set, age, err := r.fetch.keys(ctx)
+	set, age, err := r.fetch.keys(ctx, f.discovers)
 	now := time.Now()
 	if err == nil {
 		if r.cfg.Refresh > 0 {
@@ -193,17 +289,27 @@ func (r *Remote) run(f *flight) {
 		age = min(age, r.cfg.MaxStale)
 		// Ahead of its end, and not all servers of a fleet at once.
 		early := age - time.Duration(rand.Int64N(int64(age)/10+1)) - age/10
-		r.current.Store(&snapshot{set: set, refreshAt: now.Add(early), staleAt: now.Add(r.cfg.MaxStale)})
+		r.current.Store(&snapshot{
+			set: set, refreshAt: now.Add(early), overdueAt: now.Add(age + overdueMargin), staleAt: now.Add(r.cfg.MaxStale),
+		})
 	}
-	done := outcome{set: set, err: err, status: r.fetch.status, took: now.Sub(start)}
+	done := outcome{
+		set: set, err: err, status: r.fetch.status, took: now.Sub(start), plainHTTP: r.fetch.plainHTTP,
+	}
 
 	r.mu.Lock()
 	done.before = r.failingBy
+	if err == nil && r.undiscovered == nil {
+		done.undiscovered = r.fetch.undiscovered
+	}
+	r.undiscovered = r.fetch.undiscovered
 	if err == nil {
 		r.failures, r.failingBy, r.retryAt = 0, nil, time.Time{}
+		done.leftOut = newlyLeftOut(set.LeftOut(), r.leftOut)
+		r.leftOut = set.LeftOut()
 	} else {
 		r.failures++
-		r.failingBy = err
+		r.failingBy, r.failedAt = err, now
 		r.retryAt = now.Add(r.backoff(now))
 	}
 	f.err = err
@@ -224,15 +330,29 @@ func (r *Remote) backoff(now time.Time) time.Duration {
 	return max(urgentRetry/2+rand.N(urgentRetry), min(d/2+rand.N(d), left))
 }
 
-// An outcome is that of a fetch.
-type outcome struct {
-	set         *jose.Set
-	err, before error // before: of the fetch before
-	status      int
-	took        time.Duration
+// newlyLeftOut returns each key once that is left out of a set, and was not out of the one before for the same reason.
+func newlyLeftOut(now, before []jose.LeftOut) (news []jose.LeftOut) {
+	for _, out := range now {
+		if !slices.Contains(before, out) && !slices.Contains(news, out) {
+			news = append(news, out)
+		}
+	}
+	return news
 }
 
-// report logs each fetch at debug, and at warn what changes: that fetches fail, and that they work again.
+// An outcome is that of a fetch.
+type outcome struct {
+	set          *jose.Set
+	err, before  error // before: of the fetch before
+	status       int
+	took         time.Duration
+	leftOut      []jose.LeftOut // those that were not before
+	plainHTTP    bool
+	undiscovered error // discovery has begun to fail, and the set is fetched from where it was
+}
+
+// report logs each fetch at debug, and at warn what changes: that fetches fail, that they work again, and that keys of
+// the set cannot be used.
 func (r *Remote) report(ctx context.Context, o outcome) {
 	keys := 0
 	if o.err == nil {
@@ -241,7 +361,19 @@ func (r *Remote) report(ctx context.Context, o outcome) {
 	if r.cfg.Observe != nil {
 		r.cfg.Observe(ctx, keys, o.took, o.err)
 	}
-	log := r.cfg.Logger.With("issuer", r.cfg.Issuer, "status", o.status, "duration", o.took)
+	log := r.cfg.Logger.With("issuer", r.cfg.Issuer)
+	if o.plainHTTP {
+		r.warnPlainHTTP.Do(func() {
+			log.WarnContext(ctx, "wsauth: keys are fetched over plain http: who can change the answer chooses the keys")
+		})
+	}
+	for _, out := range o.leftOut {
+		log.WarnContext(ctx, "wsauth: a key of the issuer cannot be used", "kid", out.KeyID, "reason", out.Reason)
+	}
+	if o.undiscovered != nil {
+		log.WarnContext(ctx, "wsauth: discovery fails, and the keys are fetched from where they were", "error", o.undiscovered)
+	}
+	log = log.With("status", o.status, "duration", o.took)
 	switch {
 	case o.err != nil && o.before == nil:
 		log.WarnContext(ctx, "wsauth: keys cannot be fetched", "error", o.err)

@@ -210,7 +210,7 @@ func TestFetchesLeaveNothingBehind(t *testing.T) {
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), limit)
 				defer cancel()
-				_, _, err := newFetcher(Config{URL: s.URL + path, Client: row.client(s)}).keys(ctx)
+				_, _, err := newFetcher(Config{URL: s.URL + path, Client: row.client(s)}).keys(ctx, false)
 				return err
 			}
 			var wg sync.WaitGroup
@@ -284,7 +284,7 @@ func TestAHandshakeThatEndsTooLateLeavesNoConnectionBehind(t *testing.T) {
 			base := runtime.NumGoroutine()
 			for i := range 30 {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%3)*time.Millisecond)
-				newFetcher(Config{URL: s.URL + "/hang", Client: keeping(s)}).keys(ctx)
+				newFetcher(Config{URL: s.URL + "/hang", Client: keeping(s)}).keys(ctx, false)
 				cancel()
 			}
 			settles(t, "open connections", 0, func() int { return int(s.open.Load()) })
@@ -359,7 +359,7 @@ func TestAnEndlessBodyIsReadTo512KiB(t *testing.T) {
 		},
 	}}
 	fetch := func(path string) string {
-		_, _, err := newFetcher(Config{URL: s.URL + path, Client: client}).keys(t.Context())
+		_, _, err := newFetcher(Config{URL: s.URL + path, Client: client}).keys(t.Context(), false)
 		if err == nil {
 			t.Fatal("no error")
 		}
@@ -392,7 +392,7 @@ func TestAnEndlessHeaderIsAFault(t *testing.T) {
 	s := newServer(t, newKey("a"), (*httptest.Server).Start)
 	ctx, cancel := context.WithTimeout(t.Context(), fetchTimeout)
 	defer cancel()
-	if _, _, err := newFetcher(Config{URL: s.URL + "/endless-header"}).keys(ctx); err == nil || ctx.Err() != nil {
+	if _, _, err := newFetcher(Config{URL: s.URL + "/endless-header"}).keys(ctx, false); err == nil || ctx.Err() != nil {
 		t.Errorf("error %v, want one before the timeout", err)
 	}
 	settles(t, "open connections", 0, func() int { return int(s.open.Load()) })
