@@ -64,7 +64,7 @@ func ExampleNew_faults() {
 	var fault *wsauth.OptionError
 	fmt.Println(errors.As(err, &fault), fault.Field)
 	// Output:
-	// wsauth: Issuers[0].Keys: URL: neither https nor on loopback
+	// wsauth: Issuers[0].Keys: URL: neither https nor on loopback: inside a network that you trust, set PlainHTTP
 	// wsauth: Issuers[1].Algorithms: none fits the keys
 	// wsauth: Origins[0]: "*" may only stand for whole labels before the rest of a host name, as in https://*.example.com
 	// true Issuers[0].Keys

@@ -258,27 +258,14 @@ type JWKS struct {
 }
 
 func (j JWKS) source(set setting) (verify.Keys, jose.Algs, error) {
-	var faults []error
-	url, what := j.URL, "URL"
-	if url == "" {
-		url, what = set.issuer, "no URL, and no discovery from Name"
-	}
-	if err := jwks.CheckURL(url); err != nil {
-		faults = append(faults, fmt.Errorf("%s: %w", what, err))
-	}
-	if j.Refresh < 0 {
-		faults = append(faults, errors.New("a negative Refresh"))
-	}
-	if j.MaxStale < 0 {
-		faults = append(faults, errors.New("a negative MaxStale"))
-	}
-	if len(faults) > 0 {
-		return nil, 0, errors.Join(faults...)
-	}
-	return jwks.New(jwks.Config{
+	cfg := jwks.Config{
 		Issuer: set.issuer, URL: j.URL, Client: j.Client, Refresh: j.Refresh, MaxStale: j.MaxStale, Logger: set.log,
 		Observe: set.observeFetch(),
-	}), jose.AllAlgs &^ jose.HMACAlgs, nil
+	}
+	if err := cfg.Check(); err != nil {
+		return nil, 0, err
+	}
+	return jwks.New(cfg), jose.AllAlgs &^ jose.HMACAlgs, nil
 }
 
 // KeyFunc finds a key by the kid and alg of a token that is not verified yet, e.g. in a vault or a database. It
