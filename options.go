@@ -104,7 +104,8 @@ type Issuer struct {
 	// without aud must have one of these. A token with aud is judged by Audience alone.
 	ClientIDs []string
 
-	// Keys verify the signature: [HMAC], [JWKS], [KeySet], [PublicKeys], [PublicKeysPEM] or [KeyFunc].
+	// Keys verify the signature: [HMAC], [JWKS], [KeySet], [PublicKeys], [PublicKeysPEM], [KeyFunc] or several of
+	// them by [AnyOf].
 	Keys Keys
 
 	// Algorithms narrows what the keys allow, by the names of RFC 7518 and "EdDSA" (or "Ed25519"). Default: all
@@ -123,10 +124,10 @@ type Issuer struct {
 }
 
 // Keys is where an issuer's keys come from. It is implemented by the result of [HMAC], by [JWKS], [KeySet],
-// [PublicKeys], [PublicKeysPEM] and [KeyFunc], and cannot be implemented elsewhere.
+// [PublicKeys], [PublicKeysPEM], [KeyFunc] and the result of [AnyOf], and cannot be implemented elsewhere.
 type Keys interface {
 	// source checks the keys and returns what looks them up and the algorithms they could serve, or what is wrong.
-	source(setting) (verify.Keys, jose.Algs, error)
+	source(setting) (jose.Source, jose.Algs, error)
 }
 
 // A setting is what keys need to know of the options around them.
@@ -158,7 +159,7 @@ func HMAC(secrets ...[]byte) Keys { return hmacKeys(secrets) }
 
 type hmacKeys [][]byte
 
-func (secrets hmacKeys) source(set setting) (verify.Keys, jose.Algs, error) {
+func (secrets hmacKeys) source(set setting) (jose.Source, jose.Algs, error) {
 	var keys []*jose.Key
 	var faults []error
 	for i, secret := range secrets {
@@ -182,13 +183,13 @@ func (secrets hmacKeys) source(set setting) (verify.Keys, jose.Algs, error) {
 // P-521) or ed25519.PublicKey. A token's kid is ignored, and each key that fits its algorithm is tried.
 type PublicKeys []crypto.PublicKey
 
-func (p PublicKeys) source(setting) (verify.Keys, jose.Algs, error) { return publicKeys(p) }
+func (p PublicKeys) source(setting) (jose.Source, jose.Algs, error) { return publicKeys(p) }
 
 // PublicKeysPEM are [PublicKeys] as the text of PEM blocks, one for each key: PUBLIC KEY, RSA PUBLIC KEY or
 // CERTIFICATE. Of a certificate only the key counts: neither its dates nor who signed it are looked at.
 type PublicKeysPEM []byte
 
-func (p PublicKeysPEM) source(setting) (verify.Keys, jose.Algs, error) {
+func (p PublicKeysPEM) source(setting) (jose.Source, jose.Algs, error) {
 	keys, err := jose.ParsePEM(p)
 	if err != nil {
 		return nil, 0, err
@@ -196,7 +197,7 @@ func (p PublicKeysPEM) source(setting) (verify.Keys, jose.Algs, error) {
 	return publicKeys(keys)
 }
 
-func publicKeys(all []crypto.PublicKey) (verify.Keys, jose.Algs, error) {
+func publicKeys(all []crypto.PublicKey) (jose.Source, jose.Algs, error) {
 	var keys []*jose.Key
 	var faults []error
 	for i, public := range all {
@@ -217,15 +218,15 @@ func publicKeys(all []crypto.PublicKey) (verify.Keys, jose.Algs, error) {
 // ones; a key that cannot be used is an error of [New].
 type KeySet []byte
 
-func (s KeySet) source(setting) (verify.Keys, jose.Algs, error) {
+func (s KeySet) source(setting) (jose.Source, jose.Algs, error) {
 	set, err := jose.ParseStatic(s)
 	if err != nil {
 		return nil, 0, err
 	}
-	return verify.Static{Set: set}, set.Algs(), nil
+	return set, set.Algs(), nil
 }
 
-func staticSet(keys []*jose.Key, faults []error) (verify.Keys, jose.Algs, error) {
+func staticSet(keys []*jose.Key, faults []error) (jose.Source, jose.Algs, error) {
 	if len(faults) > 0 {
 		return nil, 0, errors.Join(faults...)
 	}
@@ -233,7 +234,7 @@ func staticSet(keys []*jose.Key, faults []error) (verify.Keys, jose.Algs, error)
 	if err != nil {
 		return nil, 0, err
 	}
-	return verify.Static{Set: set}, set.Algs(), nil
+	return set, set.Algs(), nil
 }
 
 // JWKS is the key set that an issuer publishes. It is fetched when first needed, kept, and refreshed in the
@@ -241,9 +242,19 @@ func staticSet(keys []*jose.Key, faults []error) (verify.Keys, jose.Algs, error)
 // had, the last good set serves on; while there has never been one, requests get 503 ([ErrUnavailable]).
 // Nothing runs between fetches, and nothing has to be closed.
 type JWKS struct {
-	// URL is where the set is: https, or http on loopback. Empty: found by OpenID Connect Discovery (or RFC 8414)
+	// URL is where the set is: https, or http on loopback and with PlainHTTP. Empty: found by OpenID Connect Discovery (or RFC 8414)
 	// from Issuer.Name.
 	URL string
+
+	// DiscoveryURL is where the discovery document is, in place of where Issuer.Name has it: a name inside a cluster, or a
+	// policy's. The document's issuer must be Issuer.Name all the same, unless AnyDocumentIssuer says that it may name
+	// another one, or none: then whoever the document names decides which keys are trusted.
+	DiscoveryURL      string
+	AnyDocumentIssuer bool
+
+	// PlainHTTP allows http for these URLs, for Issuer.Name where discovery needs it, and for the document's jwks_uri, as
+	// inside a cluster: whoever can change an answer on its way then chooses the keys. It is logged once, at warn.
+	PlainHTTP bool
 
 	// Client makes the requests. Its redirects stay within an origin, and each fetch ends after 5 seconds.
 	// Default: one with http.DefaultTransport.
@@ -257,15 +268,68 @@ type JWKS struct {
 	MaxStale time.Duration
 }
 
-func (j JWKS) source(set setting) (verify.Keys, jose.Algs, error) {
+func (j JWKS) source(set setting) (jose.Source, jose.Algs, error) {
 	cfg := jwks.Config{
-		Issuer: set.issuer, URL: j.URL, Client: j.Client, Refresh: j.Refresh, MaxStale: j.MaxStale, Logger: set.log,
+		Issuer: set.issuer, URL: j.URL, DiscoveryURL: j.DiscoveryURL, AnyDocumentIssuer: j.AnyDocumentIssuer,
+		PlainHTTP: j.PlainHTTP, Client: j.Client, Refresh: j.Refresh, MaxStale: j.MaxStale, Logger: set.log,
 		Observe: set.observeFetch(),
 	}
 	if err := cfg.Check(); err != nil {
 		return nil, 0, err
 	}
 	return jwks.New(cfg), jose.AllAlgs &^ jose.HMACAlgs, nil
+}
+
+// AnyOf returns keys for an issuer that has several kinds of them, such as one that changes from a secret to a key set:
+//
+//	wsauth.AnyOf(wsauth.HMAC(secret), wsauth.JWKS{})
+//
+// Each key keeps the algorithms that fit it: HS* are for secrets alone. Keys that are at hand are tried before any is
+// fetched. An outage of one source does not hold up the tokens of another.
+func AnyOf(keys ...Keys) Keys { return anyOf(keys) }
+
+type anyOf []Keys
+
+func (several anyOf) source(set setting) (jose.Source, jose.Algs, error) {
+	var parts []jose.Part
+	var algs jose.Algs
+	var faults []error
+	for i, k := range several {
+		if isNilKeys(k) {
+			faults = append(faults, fmt.Errorf("AnyOf, keys %d: missing", i))
+			continue
+		}
+		source, serves, err := k.source(set)
+		for _, fault := range unjoin(err) {
+			if fault != nil {
+				faults = append(faults, fmt.Errorf("AnyOf, keys %d: %w", i, fault))
+			}
+		}
+		parts = append(parts, jose.Part{Source: source, Algs: serves & set.narrow})
+		algs |= serves
+	}
+	if len(several) == 0 {
+		faults = append(faults, errors.New("AnyOf without keys"))
+	}
+	if len(faults) > 0 {
+		return nil, 0, errors.Join(faults...)
+	}
+	return jose.NewAnyOf(parts...), algs, nil
+}
+
+// isNilKeys is also true of a nil pointer, as (*JWKS)(nil) is one.
+func isNilKeys(k Keys) bool {
+	v := reflect.ValueOf(k)
+	return k == nil || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
+// asks reports whether a key may be another one each time it is looked up.
+func asks(k Keys) bool {
+	if several, ok := k.(anyOf); ok {
+		return slices.ContainsFunc(several, asks)
+	}
+	_, ok := k.(KeyFunc)
+	return ok
 }
 
 // KeyFunc finds a key by the kid and alg of a token that is not verified yet, e.g. in a vault or a database. It
@@ -276,7 +340,7 @@ func (j JWKS) source(set setting) (verify.Keys, jose.Algs, error) {
 //   - an error where keys are not to be had: 503, unless the error is [ErrInvalidToken] or [ErrRevoked].
 type KeyFunc func(ctx context.Context, kid, alg string) (key any, err error)
 
-func (f KeyFunc) source(setting) (verify.Keys, jose.Algs, error) {
+func (f KeyFunc) source(setting) (jose.Source, jose.Algs, error) {
 	if f == nil {
 		return nil, 0, errors.New("a nil KeyFunc")
 	}
@@ -422,7 +486,7 @@ func (c *checker) issuer(field string, in *Issuer, o *Options) verify.Issuer {
 		AnyAudience: in.AnyAudience, Type: jose.MediaType(in.Type), MaxTTL: in.MaxTTL,
 	}
 	narrow := c.algorithms(field+".Algorithms", in.Algorithms)
-	if v := reflect.ValueOf(in.Keys); in.Keys == nil || v.Kind() == reflect.Pointer && v.IsNil() { // (*JWKS)(nil)
+	if isNilKeys(in.Keys) {
 		c.fault(field+".Keys", "missing")
 	} else if source, algs, err := in.Keys.source(setting{in.Name, narrow, o.Logger, o.Observe}); err != nil {
 		for _, fault := range unjoin(err) {
@@ -430,8 +494,7 @@ func (c *checker) issuer(field string, in *Issuer, o *Options) verify.Issuer {
 		}
 	} else {
 		out.Keys, out.Source, out.Algs = source, in.Keys, algs&narrow
-		_, asked := source.(called)
-		out.Lasting = !asked
+		out.Lasting = !asks(in.Keys)
 		c.fit(field, in, algs, narrow)
 		public, anybody := out.Algs&^jose.HMACAlgs != 0, len(in.Audience)+len(in.ClientIDs) == 0
 		if public && anybody && !in.AnyAudience {

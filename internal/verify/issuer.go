@@ -16,7 +16,7 @@ type Issuer struct {
 	Audience    []string
 	ClientIDs   []string
 	AnyAudience bool
-	Keys        Keys
+	Keys        jose.Source // its errors may be refusal.ErrInvalidToken, too
 	Algs        jose.Algs
 	Lasting     bool   // a key is the same each time it is looked up
 	Type        string // as jose.MediaType has it
@@ -27,29 +27,11 @@ type Issuer struct {
 	found bool // by a directory, which may find another one
 }
 
-// Keys finds the keys that may have signed a token. No key is the token's fault; an error is an outage, unless it is
-// jose.ErrUnknownKey or refusal.ErrInvalidToken.
-type Keys interface {
-	Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error)
-}
-
-// Static are keys that never change.
-type Static struct{ Set *jose.Set }
-
-// Keys returns those of the set.
-func (s Static) Keys(_ context.Context, h jose.Header) ([]*jose.Key, error) {
-	return s.Set.Find(h)
-}
-
-// verifySignature returns the key that made the signature of t.
+// verifySignature returns the key that made the signature of t, or a refusal.
 func (iss *Issuer) verifySignature(ctx context.Context, t *jose.Token) (*jose.Key, error) {
-	keys, err := iss.find(ctx, t.Header)
+	key, err := jose.VerifyFrom(ctx, iss.Keys, t)
 	if err != nil {
-		return nil, err
-	}
-	key := jose.Verify(t, keys)
-	if key == nil {
-		return nil, refusal.New(refusal.ErrInvalidToken, errors.New("the signature is not valid"))
+		return nil, refuseKeys(err)
 	}
 	return key, nil
 }
@@ -58,14 +40,20 @@ func (iss *Issuer) verifySignature(ctx context.Context, t *jose.Token) (*jose.Ke
 func (iss *Issuer) find(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 	keys, err := iss.Keys.Keys(ctx, h)
 	switch {
-	case errors.Is(err, jose.ErrUnknownKey), errors.Is(err, refusal.ErrInvalidToken):
-		return nil, refusal.New(refusal.KindOf(err, refusal.ErrInvalidToken), err)
+	case len(keys) > 0: // whatever became of another source
+		return keys, nil
 	case err != nil:
-		return nil, refusal.New(refusal.ErrUnavailable, err)
-	case len(keys) == 0:
-		return nil, refusal.New(refusal.ErrInvalidToken, jose.ErrUnknownKey)
+		return nil, refuseKeys(err)
 	}
-	return keys, nil
+	return nil, refuseKeys(jose.ErrUnknownKey)
+}
+
+// refuseKeys makes a refusal of the error of a key source, which is an outage unless it says that the token is at fault.
+func refuseKeys(err error) error {
+	if errors.Is(err, jose.ErrUnknownKey) || errors.Is(err, jose.ErrSignature) || errors.Is(err, refusal.ErrInvalidToken) {
+		return refusal.New(refusal.KindOf(err, refusal.ErrInvalidToken), err)
+	}
+	return refusal.New(refusal.ErrUnavailable, err)
 }
 
 // checkHeader is RFC 8725 sections 3.1 and 3.12: the algorithm is one that was asked for, and the token is of the

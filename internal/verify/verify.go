@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/wsauth/wsauth/internal/jose"
-	"github.com/wsauth/wsauth/internal/jwks"
 	"github.com/wsauth/wsauth/internal/memory"
 	"github.com/wsauth/wsauth/internal/refusal"
 )
@@ -192,7 +191,7 @@ func (v *Verifier) Ready(ctx context.Context) error {
 	faults := make([]error, len(v.issuers))
 	var all sync.WaitGroup
 	for i, iss := range v.issuers {
-		remote, ok := iss.Keys.(*jwks.Remote)
+		remote, ok := iss.Keys.(interface{ Ready(context.Context) error })
 		if !ok {
 			continue
 		}
