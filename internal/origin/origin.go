@@ -8,26 +8,48 @@ import (
 	"strings"
 )
 
-// An Origin is what an Origin header names, or a pattern for such.
+// An Origin is what an Origin header names.
 type Origin struct {
 	scheme, host, port string // in lower case; the port is never empty for http and https
-	subdomains         bool   // host is ".example.com" and stands for everything below it
+	ofClient           bool   // it came as ws:// or wss://
 }
 
-// Parse reads an Origin header, which is no more than scheme, host and maybe port; "null" is none.
+// Parse reads an Origin header, which is no more than scheme, host and maybe port; "null" is none. Apps and extensions
+// have schemes of their own, and some of those no host (file://). A client that is no browser may name the scheme with
+// which it connects: wss is https, and ws is http.
 func Parse(text string) (Origin, error) {
+	o, err := parse(text)
+	if err == nil && strings.Contains(o.host+o.port, "*") {
+		err = errCharacter("")
+	}
+	if err != nil {
+		return Origin{}, err
+	}
+	switch o.scheme {
+	case "wss":
+		o.scheme, o.ofClient = "https", true
+	case "ws":
+		o.scheme, o.ofClient = "http", true
+	}
+	return o, nil
+}
+
+// parse reads an origin, or a pattern: "*" is a character of a host, and may be the port.
+func parse(text string) (Origin, error) {
 	scheme, rest, ok := strings.Cut(lower(text), "://")
-	if !ok || scheme == "" || rest == "" {
+	if !ok || !isScheme(scheme) || rest == "" && isWeb(scheme) {
 		return Origin{}, errors.New("not of the form scheme://host")
 	}
-	for _, b := range []byte(scheme + rest) {
+	for _, b := range []byte(rest) {
 		if !('a' <= b && b <= 'z' || '0' <= b && b <= '9' || strings.IndexByte("+-._:[]*", b) >= 0) {
-			hint := ""
 			if b == '/' {
-				hint = ": leave out the slash, and what is behind it"
+				return Origin{}, errCharacter(": leave out the slash, and what is behind it")
 			}
-			return Origin{}, errors.New("has more than scheme, host and port, or a character that none of them has" + hint)
+			return Origin{}, errCharacter("")
 		}
+	}
+	if rest == "" {
+		return Origin{scheme: scheme}, nil
 	}
 	host, port, ok := splitPort(rest)
 	if !ok {
@@ -36,38 +58,28 @@ func Parse(text string) (Origin, error) {
 	return Origin{scheme: scheme, host: host, port: defaultPort(scheme, port)}, nil
 }
 
-// ParsePattern reads an origin that may have "*." before its host, which stands for one or more whole labels.
-func ParsePattern(text string) (Origin, error) {
-	o, err := Parse(text)
-	if err != nil {
-		return o, err
-	}
-	if rest, ok := strings.CutPrefix(o.host, "*."); ok {
-		if _, err := netip.ParseAddr(rest); err == nil {
-			return o, errors.New("an IP address has no subdomains")
-		}
-		o.host, o.subdomains = "."+rest, true
-	}
-	if o.scheme == "ws" || o.scheme == "wss" {
-		return o, errors.New("the origin of a page is https:// or http://, also where it opens a WebSocket")
-	}
-	if strings.Contains(o.scheme+o.host, "*") || strings.Contains(o.host, "..") || strings.HasSuffix(o.host, ".") {
-		return o, errors.New(`"*" may only stand for whole labels before the rest of a host name, as in https://*.example.com`)
-	}
-	return o, nil
+func errCharacter(hint string) error {
+	return errors.New("has more than scheme, host and port, or a character that none of them has" + hint)
 }
 
-// Matches reports whether other is o, or one of those that the pattern o stands for.
-func (o Origin) Matches(other Origin) bool {
-	if o.scheme != other.scheme || o.port != other.port {
-		return false
-	}
-	if o.subdomains {
-		label, ok := strings.CutSuffix(other.host, o.host)
-		return ok && label != "" && !strings.HasPrefix(label, ".") && !strings.HasSuffix(label, ".")
-	}
-	return o.host == other.host
+// isWeb reports whether the scheme is one of those whose host is never empty.
+func isWeb(scheme string) bool {
+	return scheme == "https" || scheme == "http" || scheme == "wss" || scheme == "ws"
 }
+
+// isScheme is RFC 3986 section 3.1.
+func isScheme(s string) bool {
+	for i, b := range []byte(s) {
+		if !('a' <= b && b <= 'z' || i > 0 && ('0' <= b && b <= '9' || strings.IndexByte("+-.", b) >= 0)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// IsPage reports whether o may be the origin of a page. That has the scheme of the page, and never that of a WebSocket:
+// what came as wss:// is from a program that can bring a token on purpose, and a cookie beside it is for nobody's page.
+func (o Origin) IsPage() bool { return !o.ofClient }
 
 // IsAt reports whether o is the origin of a server that was asked for host, the Host of a request. A server behind
 // a proxy that ends TLS does not see which scheme its visitors use; one that does TLS itself takes https only.
@@ -86,7 +98,7 @@ func splitPort(hostport string) (host, port string, ok bool) {
 		host = hostport
 	} else {
 		host, port = hostport[:i], hostport[i+1:]
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || port != strconv.FormatUint(n, 10) {
+		if n, err := strconv.ParseUint(port, 10, 16); port != "*" && (err != nil || port != strconv.FormatUint(n, 10)) {
 			return "", "", false
 		}
 	}
@@ -103,9 +115,9 @@ func defaultPort(scheme, port string) string {
 	switch {
 	case port != "":
 		return port
-	case scheme == "https":
+	case scheme == "https", scheme == "wss":
 		return "443"
-	case scheme == "http":
+	case scheme == "http", scheme == "ws":
 		return "80"
 	}
 	return ""
