@@ -13,6 +13,7 @@ package wsauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -45,6 +46,9 @@ func New(opts Options) (*Authenticator, error) {
 	a := &Authenticator{policy: p, onRefuse: opts.OnRefuse, log: opts.Logger, observe: opts.Observe, live: life.NewRegistry[Claims]()}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
+	}
+	for _, i := range p.origins.NotForCookies(p.places) {
+		a.log.Warn("wsauth: an origin that anybody can have does not count for cookies", slog.String("field", fmt.Sprintf("Origins[%d]", i)))
 	}
 	return a, nil
 }

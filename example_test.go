@@ -58,7 +58,7 @@ func ExampleNew_faults() {
 			{Name: "https://id.example.com/", Keys: wsauth.JWKS{URL: "http://id.example.com/jwks"}},
 			{Name: "https://other.example.com/", Keys: wsauth.HMAC(exampleSecret), Algorithms: []string{"RS256"}},
 		},
-		Origins: []string{"https://*"},
+		Origins: []string{"https://app*.example.com"},
 	})
 	fmt.Println(err)
 	var fault *wsauth.OptionError
@@ -66,7 +66,7 @@ func ExampleNew_faults() {
 	// Output:
 	// wsauth: Issuers[0].Keys: URL: neither https nor on loopback: inside a network that you trust, set PlainHTTP
 	// wsauth: Issuers[1].Algorithms: none fits the keys
-	// wsauth: Origins[0]: "*" may only stand for whole labels before the rest of a host name, as in https://*.example.com
+	// wsauth: Origins[0]: "*" may only stand for a whole host or port, or for whole labels before the rest of a host name, as in https://*.example.com
 	// true Issuers[0].Keys
 }
 

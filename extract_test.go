@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -1542,3 +1543,64 @@ func FuzzSubprotocol(f *testing.F) {
 }
 
 func errorIs(err error, text string) bool { return err != nil && err.Error() == text }
+
+// A pattern that anybody can match is for clients that bring a token on purpose: of a visitor's cookie, nobody but the
+// pages that are named may make use.
+func TestACookieDoesNotProfitFromAnOriginThatAnybodyCanHave(t *testing.T) {
+	auth := newAuth(t, func(o *wsauth.Options) {
+		o.Origins = []string{"moz-extension://*", "http://localhost:*", "file://", "app://.", "https://*.github.io",
+			"https://app.example.com", "chrome-extension://abcdefgh"}
+	})
+	serve := auth.Upgrade(func(context.Context, *websocket.Conn) {}, nil)
+	for origin, cookie := range map[string]bool{
+		"moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc": false, "http://localhost:51234": false, "file://": false,
+		"app://.": false, "https://evil.github.io": false, "wss://server.example.com": false, "wss://app.example.com": false,
+		"https://app.example.com": true, "chrome-extension://abcdefgh": true, "https://server.example.com": true,
+	} {
+		request := handshake + "Host: server.example.com\nOrigin: " + origin + "\n"
+		for name, row := range map[string]struct {
+			credential string
+			ok         bool
+		}{
+			"header": {"Authorization: Bearer ", true},
+			"cookie": {"Cookie: access_token=", cookie},
+		} {
+			_, err := auth.Authenticate(readRequest(t, request+row.credential+testToken(nil)))
+			if (err == nil) != row.ok || err != nil && !errors.Is(err, wsauth.ErrOrigin) {
+				t.Errorf("%s, token in the %s: got %v, want it to be accepted: %t", origin, name, err, row.ok)
+			}
+			w := httptest.NewRecorder()
+			serve.ServeHTTP(w, readRequest(t, request+row.credential+testToken(nil)))
+			if (w.Code == http.StatusForbidden) == row.ok {
+				t.Errorf("%s, token in the %s: Upgrade answers %d", origin, name, w.Code)
+			}
+		}
+	}
+}
+
+func TestNewSaysWhichOriginsDoNotCountForCookies(t *testing.T) {
+	for name, row := range map[string]struct {
+		extractors []wsauth.Extractor
+		want       []string
+	}{
+		"with cookies":    {nil, []string{"Origins[1]", "Origins[2]"}},
+		"without cookies": {[]wsauth.Extractor{wsauth.FromHeader()}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := new(lockedBuffer)
+			newAuth(t, func(o *wsauth.Options) {
+				o.Extractors, o.Logger = row.extractors, slog.New(slog.NewJSONHandler(log, nil))
+				o.Origins = []string{"https://app.example.com", "https://*.github.io", "moz-extension://*"}
+			})
+			got := log.String()
+			if strings.Count(got, "WARN") != len(row.want) {
+				t.Errorf("logged %s, want %d warnings", got, len(row.want))
+			}
+			for _, field := range row.want {
+				if !strings.Contains(got, field) {
+					t.Errorf("logged %s, want %s", got, field)
+				}
+			}
+		})
+	}
+}

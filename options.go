@@ -41,7 +41,10 @@ type Options struct {
 
 	// Origins are further origins, besides the server's own, that may open WebSockets and send requests with a
 	// cookie: scheme and host, with the port if it is not the default ("https://app.example.com"). A leading "*."
-	// stands for one or more labels ("https://*.example.com"), and not for none.
+	// stands for one or more labels ("https://*.example.com"), and not for none. Any scheme will do, for clients that are
+	// not pages ("app://.", "file://"); "*" is any host or any port ("moz-extension://*", "http://localhost:*"). A pattern
+	// that anybody can match, such as these or "https://*.github.io", counts for explicit tokens and never for a cookie:
+	// where there are cookies, New logs so, at warn.
 	Origins []string
 
 	// AllowOrigin is asked about the origin of a WebSocket handshake that is neither the server's own nor one of Origins,
@@ -584,7 +587,7 @@ func (c *checker) places(in []Extractor) (out []credential.Place) {
 	return out
 }
 
-func (c *checker) origins(in []string) (out []origin.Origin) {
+func (c *checker) origins(in []string) (out []origin.Pattern) {
 	for i, text := range in {
 		parsed, err := origin.ParsePattern(text)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/wsauth/wsauth/internal/origin"
 	"github.com/wsauth/wsauth/internal/refusal"
@@ -11,7 +12,7 @@ import (
 
 // Origins are those that may connect, besides the server's own. For ambient tokens those in the list count alone.
 type Origins struct {
-	Listed []origin.Origin
+	Listed []origin.Pattern
 	Allow  func(r *http.Request, origin string) bool // of Options.AllowOrigin, for explicit tokens; may be nil
 }
 
@@ -28,7 +29,7 @@ var (
 // bring a token on purpose, such as any browser extension, and whoever it is generous to must not get a visitor's cookie.
 func (os Origins) checkAmbient(r *http.Request, from Source) error {
 	o, ok := originOf(r)
-	if ok && os.lists(o) {
+	if ok && o.IsPage() && os.listsOwned(o) {
 		return nil
 	}
 	if MayUpgrade(r) {
@@ -37,7 +38,7 @@ func (os Origins) checkAmbient(r *http.Request, from Source) error {
 			return foreign(r, errNoOriginProxy)
 		case !ok:
 			return foreign(r, errNoOrigin)
-		case !o.IsAt(r.Host, r.TLS != nil):
+		case !o.IsPage(), !o.IsAt(r.Host, r.TLS != nil):
 			return foreign(r, errForeign)
 		}
 		return nil
@@ -47,6 +48,19 @@ func (os Origins) checkAmbient(r *http.Request, from Source) error {
 		return foreign(r, err)
 	}
 	return nil
+}
+
+// NotForCookies are the indices of the patterns that anybody can match, where there are places that they do not count for.
+func (os Origins) NotForCookies(places []Place) (open []int) {
+	if !slices.ContainsFunc(places, func(p Place) bool { return p.Source.isAmbient() }) {
+		return nil
+	}
+	for i, listed := range os.Listed {
+		if listed.IsOpen() {
+			open = append(open, i)
+		}
+	}
+	return open
 }
 
 // foreign is a refusal that says what there was, so that whoever reads the log can tell an attack from a missing option.
@@ -96,10 +110,10 @@ func originOf(r *http.Request) (origin.Origin, bool) {
 }
 
 func (os Origins) lists(o origin.Origin) bool {
-	for _, pattern := range os.Listed {
-		if pattern.Matches(o) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(os.Listed, func(listed origin.Pattern) bool { return listed.Matches(o) })
+}
+
+// listsOwned is lists without the patterns that anybody can match: a cookie is for nobody's site except those that are named.
+func (os Origins) listsOwned(o origin.Origin) bool {
+	return slices.ContainsFunc(os.Listed, func(listed origin.Pattern) bool { return !listed.IsOpen() && listed.Matches(o) })
 }
