@@ -32,7 +32,7 @@ func setUp(t *testing.T, upstream string) (string, *wsauthtest.Issuer) {
 // startUpstream runs upstream.mjs, and returns its URL.
 func startUpstream(t *testing.T) (*nodetest.Script, string) {
 	t.Helper()
-	upstream := nodetest.Start(t, nil, "upstream.mjs", "0")
+	upstream := nodetest.Start(t, "upstream.mjs", "0")
 	line, _ := upstream.Line()
 	port, ok := strings.CutPrefix(line, "listens on ")
 	if !ok {

@@ -111,7 +111,7 @@ func TestEventSourceComesBackOnceAfterTheEndOfItsToken(t *testing.T) {
 			}
 			page.Eval(`window.states = []; new MutationObserver(() => states.push(state.textContent))
 				.observe(state, { childList: true }); 0`, nil)
-			logIn(time.Now().Add(4 * time.Second))
+			logIn(time.Now().Add(6 * time.Second))
 			page.Do(chromedp.Click(chromedp.CSS("button")))
 			page.WaitFor(`last.textContent.startsWith('"alice", it is ')`)
 			if row.hasNew {

@@ -5,6 +5,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"testing"
@@ -14,15 +16,15 @@ import (
 // A Script is a script that runs in Node.js.
 type Script struct {
 	t     *testing.T
+	in    io.Writer
 	lines chan string
 }
 
-// Start runs a script of the test's directory, with env besides the environment of the test. It ends with the test, and
-// after 30 s.
+// Start runs a script of the test's directory. It ends with the test, and after 30 s.
 //
 // Without Node.js, or where nobody has installed what the script imports, the test is skipped; with the environment
 // variable WSAUTH_NODE=required it fails. Tests do not install anything: that needs a network, and takes its time.
-func Start(t *testing.T, env []string, script string, args ...string) *Script {
+func Start(t *testing.T, script string, args ...string) *Script {
 	t.Helper()
 	binary, err := exec.LookPath("node")
 	if err != nil {
@@ -33,17 +35,20 @@ func Start(t *testing.T, env []string, script string, args ...string) *Script {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	node := exec.CommandContext(ctx, binary, append([]string{script}, args...)...)
-	node.Env = append(os.Environ(), env...)
 	var failed bytes.Buffer
 	node.Stderr = &failed
 	out, err := node.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
+	in, err := node.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := node.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s := &Script{t: t, lines: make(chan string, 1000)}
+	s := &Script{t: t, in: in, lines: make(chan string, 1000)}
 	go func() {
 		defer close(s.lines)
 		for scanner := bufio.NewScanner(out); scanner.Scan(); {
@@ -80,5 +85,13 @@ func (s *Script) Expect(want string) {
 	s.t.Helper()
 	if got, ok := s.Line(); !ok || got != want {
 		s.t.Fatalf("got line %q (%t), want %q", got, ok, want)
+	}
+}
+
+// Write writes a line to the script.
+func (s *Script) Write(line string) {
+	s.t.Helper()
+	if _, err := fmt.Fprintln(s.in, line); err != nil {
+		s.t.Fatal(err)
 	}
 }
