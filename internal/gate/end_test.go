@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -309,6 +310,33 @@ func TestABrokenConnectionIsClosedWithoutAWord(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A tardy connection comes to its first write when the deadline has passed.
+type tardy struct {
+	net.Conn
+	late bool
+}
+
+func (c *tardy) Write(p []byte) (int, error) {
+	if !c.late {
+		c.late = true
+		return 0, os.ErrDeadlineExceeded
+	}
+	return c.Conn.Write(p)
+}
+
+func TestACloseFrameForWhichABusyMachineWasTooLateIsWrittenAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, peer := net.Pipe()
+		c, _ := over(t, &tardy{Conn: server}, "", Options{Grace: time.Second})
+		got := received(peer)
+		c.Shut(ending)
+		c.Finish()
+		if got := <-got; !bytes.Equal(got, goodbye) {
+			t.Errorf("got %q, want %q", got, goodbye)
+		}
+	})
 }
 
 // A lingerer is a connection that records how it was closed.
