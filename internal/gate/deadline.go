@@ -55,9 +55,6 @@ func (d *deadlines) applyRead() error {
 func (d *deadlines) setWrite(t time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.taken {
-		return nil
-	}
 	d.write = t
 	return d.applyWrite()
 }

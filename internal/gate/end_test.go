@@ -264,6 +264,26 @@ func TestTheApplicationsDeadlinesCountUntilFinish(t *testing.T) {
 	})
 }
 
+func TestTheApplicationsDeadlinesDoNotKeepThePeersAnswerOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer, _ := pipe(t)
+		c.Shut(ending)
+		go c.Finish()
+		synctest.Wait()
+		c.SetDeadline(past)
+		time.Sleep(meanwhile / 2)
+		c.SetDeadline(past)
+		time.Sleep(100 * time.Millisecond)
+		io.ReadFull(peer, make([]byte, len(goodbye)))
+		time.Sleep(100 * time.Millisecond)
+		peer.Write(frameOf(8, true, []byte{11, 184}))
+		<-c.Closed()
+		if got := c.PeerCode(); got != 3000 {
+			t.Errorf("got code %d, want 3000", got)
+		}
+	})
+}
+
 func TestABrokenConnectionIsClosedWithoutAWord(t *testing.T) {
 	data := frameOf(1, true, []byte("data"))
 	for name, row := range map[string]struct {
@@ -487,6 +507,14 @@ func TestOverTLSAnEndIsTheSame(t *testing.T) {
 		c, _, _ := dial(t)
 		fill(c)
 		time.Sleep(200 * time.Millisecond)
+		bounded(t, func() { c.Close() })
+	})
+	t.Run("the library closes where not even close_notify can be written", func(t *testing.T) {
+		c, _, _ := dial(t)
+		beneath := c.NetConn().(*tls.Conn).NetConn()
+		beneath.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		beneath.Write(make([]byte, 32<<20))
+		beneath.SetWriteDeadline(time.Time{})
 		bounded(t, func() { c.Close() })
 	})
 	t.Run("an end without close_notify, within a message", func(t *testing.T) {

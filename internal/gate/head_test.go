@@ -163,7 +163,7 @@ func TestAnEndBeforeTheHeadIsOutSaysNothing(t *testing.T) {
 				if sent != "" {
 					c.Write([]byte(sent))
 				}
-				c.Shut(ending)
+				w.check = func() { c.Shut(ending) } // its time has come meanwhile
 				if n, err := c.Write([]byte(switching)); n != 0 || err != errShut {
 					t.Errorf("got %d, %v, want %v", n, err, errShut)
 				}

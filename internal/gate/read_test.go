@@ -389,6 +389,20 @@ func TestPokeFindsOutWhatAPeerDoesThatNobodyReads(t *testing.T) {
 	}
 }
 
+func TestABrokenConnectionIsNotReportedOnceThisSideHasEndedIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer, w := pipe(t)
+		peer.Close()
+		c.Read(make([]byte, 1))
+		c.Shut(ending)
+		time.Sleep(time.Second)
+		c.Finish()
+		if left := w.hasLeft(); len(left) > 0 {
+			t.Errorf("got Left(%v), want none", left)
+		}
+	})
+}
+
 func TestPokeOverTCP(t *testing.T) {
 	data, pong := frameOf(1, true, []byte("data")), frameOf(opPong, true, nil)
 	for name, wrap := range map[string]func(net.Conn) net.Conn{
@@ -428,6 +442,78 @@ func TestPokeOverTCP(t *testing.T) {
 				t.Errorf("got Left(%v), want %v", left, ErrBroken)
 			}
 		})
+	}
+}
+
+// An error that the kernel tells once must not get lost.
+type onceBroken struct {
+	net.Conn
+	told bool
+}
+
+func (c *onceBroken) Read(p []byte) (int, error) {
+	if !c.told {
+		c.told = true
+		return 0, syscall.ECONNRESET
+	}
+	return 0, io.EOF
+}
+
+func TestAReadReturnsTheErrorThatPokeHasFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, peer := net.Pipe()
+		defer peer.Close()
+		c, _ := over(t, &onceBroken{Conn: server}, "", Options{})
+		defer c.Close()
+		c.Poke()
+		c.Poke()
+		if _, err := c.Read(make([]byte, 1)); err != syscall.ECONNRESET {
+			t.Errorf("got %v, want %v", err, syscall.ECONNRESET)
+		}
+	})
+}
+
+func TestADeadlineThatHasPassedCountsWhateverThereIsToRead(t *testing.T) {
+	for name, connect := range map[string]func(t *testing.T) (server, peer net.Conn){
+		"TCP itself": func(t *testing.T) (net.Conn, net.Conn) { return tcp(t) },
+		"TCP of a listener": func(t *testing.T) (net.Conn, net.Conn) {
+			server, peer := tcp(t)
+			return &meter{Conn: server}, peer
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, peer := connect(t)
+			c, _ := over(t, server, "", Options{})
+			defer c.Close()
+			all := bytes.Repeat(frameOf(1, true, make([]byte, smallSize-8)), 200)
+			peer.Write(all)
+			if _, err := io.ReadFull(c, make([]byte, smallSize)); err != nil {
+				t.Fatal(err)
+			}
+			c.SetReadDeadline(past)
+			n, err := io.Copy(io.Discard, c)
+			if !isDeadline(err) || n > largeSize {
+				t.Errorf("got %d bytes, %v, want a deadline behind what was in the buffer", n, err)
+			}
+		})
+	}
+}
+
+func TestPokeDropsAPongBehindWhatALibraryHasRead(t *testing.T) {
+	server, peer := tcp(t)
+	c, _ := over(t, server, "", Options{})
+	defer c.Close()
+	data := frameOf(1, true, []byte("data"))
+	for range 3 {
+		peer.Write(join(data, frameOf(opPong, true, nil)))
+		got := make([]byte, len(data))
+		if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, data) {
+			t.Fatalf("got %x, %v, want %x", got, err, data)
+		}
+		c.Poke()
+		if left := c.incoming.unread(); len(left) > 0 {
+			t.Fatalf("got %x that is left, want nothing", left)
+		}
 	}
 }
 

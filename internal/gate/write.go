@@ -168,7 +168,6 @@ func (c *Conn) writeRest(p []byte, e *Ending) (int, error) {
 func (c *Conn) writeFailed(err error) error {
 	c.outgoing.failed = true
 	if e := c.end.Load(); e != nil {
-		c.outgoing.ready.send()
 		return e.Err
 	}
 	if !isDeadline(err) {

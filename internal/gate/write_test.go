@@ -34,6 +34,7 @@ func TestOnceShutOnlyTheRestOfAFrameAndOneCloseFrameAreWritten(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					c, peer, w := pipe(t)
 					got := received(peer)
+					start := time.Now()
 					for rest := row.before; len(rest) > 0; {
 						n, err := c.Write(rest[:min(size, len(rest))])
 						if err != nil {
@@ -57,6 +58,9 @@ func TestOnceShutOnlyTheRestOfAFrameAndOneCloseFrameAreWritten(t *testing.T) {
 						rest = rest[n:]
 					}
 					<-c.Closed()
+					if took := time.Since(start); took != time.Second || c.outgoing.held != nil {
+						t.Errorf("got %v, and %v held, want 1s, and nothing", took, c.outgoing.held)
+					}
 					if got := <-got; !bytes.Equal(got, row.want) {
 						t.Errorf("in pieces of %d: got %d bytes, ending in %q, want %d", size, len(got), got[max(0, len(got)-20):], len(row.want))
 					}
@@ -175,6 +179,20 @@ func TestAFrameUnderWayThatNeverEndsIsCutAtTheDeadline(t *testing.T) {
 			go c.Write(long)
 			synctest.Wait()
 		}, time.Second}, // nothing of it has passed, so the close frame is tried in what is left
+		"a Write has failed, and the next one not": {func(c *Conn, peer net.Conn) {
+			c.SetWriteDeadline(time.Now().Add(time.Second))
+			go io.ReadFull(peer, make([]byte, 100))
+			n, _ := c.Write(long)
+			c.SetWriteDeadline(time.Time{})
+			go io.Copy(io.Discard, peer)
+			c.Write(long[n:6000])
+		}, time.Second},
+		"the rest of it is stuck, and the peer goes": {func(c *Conn, peer net.Conn) {
+			go io.ReadFull(peer, make([]byte, 6000))
+			c.Write(long[:6000])
+			time.AfterFunc(100*time.Millisecond, func() { c.Write(long[6000:]) })
+			time.AfterFunc(200*time.Millisecond, func() { peer.Close() })
+		}, 200 * time.Millisecond},
 		"a Write has failed within the frame": {func(c *Conn, peer net.Conn) {
 			c.SetWriteDeadline(time.Now().Add(time.Second))
 			go io.ReadFull(peer, make([]byte, 100))
