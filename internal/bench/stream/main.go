@@ -11,6 +11,7 @@ import (
 	"log"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -20,11 +21,13 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	rounds := flag.Int("rounds", 41, "slices of each kind")
-	slice := flag.Duration("slice", 20*time.Millisecond, "how long a slice takes, about")
+	rounds := flag.Int("rounds", 400, "slices of each kind")
+	slice := flag.Duration("slice", 2*time.Millisecond, "how long a slice takes, about")
+	procs := flag.Int("procs", 1, "GOMAXPROCS; with one, a socket and its peer take turns, and do not meet by chance")
 	only := flag.String("only", "", "rows whose names contain this")
 	idle := flag.Int("idle", 2000, "connections whose memory is measured; 0: none")
 	flag.Parse()
+	runtime.GOMAXPROCS(*procs)
 	if err := run(*rounds, *slice, *only, *idle); err != nil {
 		log.Fatal(err)
 	}
