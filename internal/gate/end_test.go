@@ -17,7 +17,8 @@ import (
 )
 
 func TestOnceShutReadGivesNoDataAndFinishWaitsForTheCloseFrame(t *testing.T) {
-	data, ping, closing := frameOf(2, true, make([]byte, 700)), frameOf(9, true, []byte("ping")), frameOf(8, true, []byte{3, 232})
+	data, ping := frameOf(2, true, make([]byte, 700)), frameOf(9, true, []byte("ping"))
+	closing, long := frameOf(8, true, []byte{3, 232}), frameOf(2, true, make([]byte, 100000))
 	for name, row := range map[string]struct {
 		before []byte // sent before the gate shuts
 		read   int    // how many bytes of it are read before
@@ -33,7 +34,7 @@ func TestOnceShutReadGivesNoDataAndFinishWaitsForTheCloseFrame(t *testing.T) {
 		"the close frame is read":        {closing, 8, nil, 1000},
 		"a close frame without a code":   {nil, 0, frameOf(8, true, nil), noCode},
 		"more data comes":                {data, 300, join(data, ping, closing), 1000},
-		"much data comes":                {data, 300, join(bytes.Repeat(data, 100), frameOf(2, true, make([]byte, 100000)), closing), 1000},
+		"much data comes":                {data, 300, join(bytes.Repeat(data, 100), long, closing), 1000},
 		"half a frame and then silence":  {data[:100], 50, nil, 0},
 		"half a header and then silence": {data[:3], 0, nil, 0},
 		"an endless frame": {nil, 0,

@@ -47,7 +47,8 @@ func FuzzBothWays(f *testing.F) {
 	f.Add(join(data, frameOf(2, true, make([]byte, 300)), frameOf(9, true, nil), closing), uint64(2), uint32(20))
 	f.Add(join(unfinished(compressed(data)), closing, data), uint64(3), uint32(100))
 	f.Add(join(unfinished(compressed(data)), frameOf(0, true, nil), closing, data), uint64(4), uint32(100))
-	f.Add(join(frameOf(2, true, make([]byte, 70000)), frameOf(2, false, make([]byte, 20000)), data), uint64(5), uint32(69000))
+	long, longer := frameOf(2, false, make([]byte, 20000)), frameOf(2, true, make([]byte, 70000))
+	f.Add(join(longer, long, data), uint64(5), uint32(69000))
 	f.Add([]byte{0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1, 2, 3}, uint64(6), uint32(16))
 	f.Add(bytes.Repeat(data, 500), uint64(7), uint32(2000))
 	f.Fuzz(func(t *testing.T, all []byte, seed uint64, until uint32) {

@@ -24,17 +24,23 @@ const (
 	hints     = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 )
 
+// withField is switching with a field as long as that.
+func withField(size int) string {
+	return strings.Replace(switching, "\r\n", "\r\nX: "+strings.Repeat("x", size)+"\r\n", 1)
+}
+
 func TestFramesBeginBehindAHeadThatSwitchesToThem(t *testing.T) {
 	for name, row := range map[string]struct {
 		head   string
 		is     bool
 		opened bool
 	}{
-		"101":                          {switching, true, true},
-		"of another spelling":          {strings.ReplaceAll(switching, "Upgrade: websocket", "upgrade:WebSocket  "), true, true},
+		"101": {switching, true, true},
+		"of another spelling": {strings.Replace(switching, "Upgrade: websocket", "upgrade:WebSocket  ", 1),
+			true, true},
 		"without a reason":             {strings.ReplaceAll(switching, " Switching Protocols", ""), true, true},
 		"with bare newlines":           {strings.ReplaceAll(switching, "\r", ""), true, true},
-		"with many fields":             {strings.Replace(switching, "\r\n", "\r\nX: "+strings.Repeat("x", 60000)+"\r\n", 1), true, true},
+		"with a long field":            {withField(60000), true, true},
 		"103 before it":                {hints + switching, true, true},
 		"100 and 103 before it":        {"HTTP/1.1 100 Continue\r\n\r\n" + hints + switching, true, true},
 		"101 to another protocol":      {strings.ReplaceAll(switching, "websocket", "h2c"), false, true},
@@ -44,7 +50,7 @@ func TestFramesBeginBehindAHeadThatSwitchesToThem(t *testing.T) {
 		"200":                          {strings.ReplaceAll(switching, "101 Switching Protocols", "200 OK"), false, true},
 		"103 and 401":                  {hints + "HTTP/1.1 401 Unauthorized\r\n\r\n", false, true},
 		"not HTTP":                     {"GARBAGE\r\n\r\n", false, true},
-		"no end within 64 KiB":         {strings.Replace(switching, "\r\n", "\r\nX: "+strings.Repeat("x", maxHead)+"\r\n", 1), false, true},
+		"no end within 64 KiB":         {withField(maxHead), false, true},
 		"not complete":                 {switching[:len(switching)-1], false, false},
 	} {
 		for _, size := range []int{1, 7, 1 << 20} {

@@ -13,7 +13,8 @@ import (
 )
 
 func TestPokeFindsOutWhatAPeerDoesThatNobodyReads(t *testing.T) {
-	data, closing, pong := frameOf(1, true, []byte("data")), frameOf(8, true, []byte{3, 233}), frameOf(opPong, true, nil)
+	data, long := frameOf(1, true, []byte("data")), frameOf(1, true, make([]byte, 1000))
+	closing, pong := frameOf(8, true, []byte{3, 233}), frameOf(opPong, true, nil)
 	for name, row := range map[string]struct {
 		sent   []byte
 		ends   bool
@@ -22,19 +23,22 @@ func TestPokeFindsOutWhatAPeerDoesThatNobodyReads(t *testing.T) {
 		unread []byte
 		full   bool
 	}{
-		"nothing":                     {},
-		"data":                        {sent: data, unread: data},
-		"an end":                      {ends: true, left: ErrBroken},
-		"data and an end":             {sent: data, ends: true, left: ErrBroken, unread: data},
-		"a close frame":               {sent: closing, left: ErrPeerClosed, code: 1001, unread: closing},
-		"a close frame behind data":   {sent: join(data, closing), ends: true, left: ErrPeerClosed, code: 1001, unread: join(data, closing)},
-		"pongs":                       {sent: bytes.Repeat(pong, 1000)},
-		"pongs among data":            {sent: join(pong, data, pong, pong, data, pong), unread: join(data, data)},
-		"pongs within a message":      {sent: join(unfinished(data), pong, frameOf(0, true, []byte("x"))), unread: join(unfinished(data), frameOf(0, true, []byte("x")))},
-		"a pong that has a payload":   {sent: frameOf(opPong, true, []byte("1")), unread: frameOf(opPong, true, []byte("1"))},
-		"half a pong":                 {sent: pong[:4], unread: pong[:4]},
-		"more than it has room for":   {sent: frameOf(1, true, make([]byte, 1000)), unread: frameOf(1, true, make([]byte, 1000)), full: true},
-		"data and pongs and an end":   {sent: join(data, pong, data, pong), ends: true, left: ErrBroken, unread: join(data, data)},
+		"nothing":         {},
+		"data":            {sent: data, unread: data},
+		"an end":          {ends: true, left: ErrBroken},
+		"data and an end": {sent: data, ends: true, left: ErrBroken, unread: data},
+		"a close frame":   {sent: closing, left: ErrPeerClosed, code: 1001, unread: closing},
+		"a close frame behind data": {sent: join(data, closing), ends: true, left: ErrPeerClosed, code: 1001,
+			unread: join(data, closing)},
+		"pongs":            {sent: bytes.Repeat(pong, 1000)},
+		"pongs among data": {sent: join(pong, data, pong, pong, data, pong), unread: join(data, data)},
+		"pongs within a message": {sent: join(unfinished(data), pong, frameOf(0, true, nil)),
+			unread: join(unfinished(data), frameOf(0, true, nil))},
+		"a pong that has a payload": {sent: frameOf(opPong, true, []byte("1")), unread: frameOf(opPong, true, []byte("1"))},
+		"half a pong":               {sent: pong[:4], unread: pong[:4]},
+		"more than it has room for": {sent: long, unread: long, full: true},
+		"data and pongs and an end": {sent: join(data, pong, data, pong), ends: true, left: ErrBroken,
+			unread: join(data, data)},
 		"half a frame and then a gap": {sent: data[:7], unread: data[:7]},
 	} {
 		t.Run(name, func(t *testing.T) {

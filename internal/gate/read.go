@@ -247,7 +247,8 @@ func (c *Conn) lookAhead() bool {
 	return true
 }
 
-// readNow reads what is there, whatever deadline the application has set. Its error is a deadline where that is nothing.
+// readNow reads what is there, whatever deadline the application has set. Its error is a deadline where there is
+// nothing.
 func (c *Conn) readNow(p []byte) (int, error) {
 	if c.incoming.tcp != nil {
 		return c.incoming.tcp.now(p)

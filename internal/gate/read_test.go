@@ -192,7 +192,8 @@ func TestOnlyADeadlineLeavesThePeerThere(t *testing.T) {
 }
 
 func TestAnEndWithinAMessageIsNoEndOfTheStream(t *testing.T) {
-	whole := frameOf(1, true, []byte("data"))
+	whole, last := frameOf(1, true, []byte("data")), frameOf(0, true, []byte("data"))
+	ping, first := frameOf(opPing, true, []byte("x")), unfinished(compressed(frameOf(1, true, []byte("data"))))
 	for name, row := range map[string]struct {
 		sent []byte
 		want error
@@ -204,16 +205,16 @@ func TestAnEndWithinAMessageIsNoEndOfTheStream(t *testing.T) {
 		"within a frame":                               {whole[:8], io.ErrUnexpectedEOF},
 		"behind a header":                              {whole[:6], io.ErrUnexpectedEOF},
 		"between frames of a message":                  {unfinished(whole), io.ErrUnexpectedEOF},
-		"the same, behind a ping":                      {join(unfinished(whole), frameOf(opPing, true, nil)), io.ErrUnexpectedEOF},
-		"within the last frame of a message":           {join(unfinished(whole), frameOf(0, true, []byte("data"))[:9]), io.ErrUnexpectedEOF},
+		"the same, behind a ping":                      {join(unfinished(whole), ping), io.ErrUnexpectedEOF},
+		"within the last frame of a message":           {join(unfinished(whole), last[:9]), io.ErrUnexpectedEOF},
 		"behind the last frame of a message":           {join(unfinished(whole), frameOf(0, true, nil)), io.EOF},
 		"within a compressed frame":                    {compressed(whole)[:8], errCut},
-		"between frames of a compressed message":       {unfinished(compressed(whole)), errCut},
-		"within the last frame of a compressed one":    {join(unfinished(compressed(whole)), frameOf(0, true, []byte("x"))[:6]), errCut},
-		"within a ping between frames of such a one":   {join(unfinished(compressed(whole)), frameOf(opPing, true, []byte("x"))[:6]), errCut},
+		"between frames of a compressed message":       {first, errCut},
+		"within the last frame of a compressed one":    {join(first, last[:6]), errCut},
+		"within a ping between frames of such a one":   {join(first, ping[:6]), errCut},
 		"behind a compressed message":                  {compressed(whole), io.EOF},
 		"within a frame behind a compressed message":   {join(compressed(whole), whole[:8]), io.ErrUnexpectedEOF},
-		"within a ping behind a compressed message":    {join(compressed(whole), frameOf(opPing, true, []byte("x"))[:6]), io.ErrUnexpectedEOF},
+		"within a ping behind a compressed message":    {join(compressed(whole), ping[:6]), io.ErrUnexpectedEOF},
 		"within a close frame":                         {frameOf(opClose, true, []byte{3, 232})[:7], io.ErrUnexpectedEOF},
 		"within a large payload that goes straight in": {frameOf(1, true, make([]byte, 20000))[:19000], io.ErrUnexpectedEOF},
 	} {
@@ -259,9 +260,10 @@ func TestAPeerThatHasGoneIsReportedOnce(t *testing.T) {
 		"half a close frame":                        {closing[:7], true, ErrBroken, 0},
 		"a close frame within a compressed message": {join(first, closing), false, ErrBroken, 0},
 		"the same, further on":                      {join(first, unfinished(rest), closing), false, ErrBroken, 0},
-		"a close frame behind a compressed message": {join(first, unfinished(rest), rest, closing), false, ErrPeerClosed, 1000},
-		"a close frame within a plain message":      {join(unfinished(data), closing), false, ErrPeerClosed, 1000},
-		"a ping within a compressed message":        {join(first, frameOf(9, true, nil), rest), false, nil, 0},
+		"a close frame behind a compressed message": {join(first, unfinished(rest), rest, closing), false,
+			ErrPeerClosed, 1000},
+		"a close frame within a plain message": {join(unfinished(data), closing), false, ErrPeerClosed, 1000},
+		"a ping within a compressed message":   {join(first, frameOf(9, true, nil), rest), false, nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -22,7 +22,7 @@ func TestOnceShutOnlyTheRestOfAFrameAndOneCloseFrameAreWritten(t *testing.T) {
 		"data before and after":              {data, join(long, data), join(data, goodbye), 3000},
 		"ping and pong":                      {data, join(ping, frameOf(10, false, nil)), join(data, goodbye), 3000},
 		"the library's close frame":          {data, closing, join(data, goodbye), 3000},
-		"a continuation":                     {unfinished(data), frameOf(0, false, []byte("rest")), join(unfinished(data), goodbye), 3000},
+		"a continuation":                     {unfinished(data), frameOf(0, false, nil), join(unfinished(data), goodbye), 3000},
 		"a long frame under way":             {long[:5000], join(long[5000:], data, closing), join(long, goodbye), 3000},
 		"a frame that is held":               {long[:10], join(long[10:], data), goodbye, 3000},
 		"the library has closed already":     {join(data, closing), data, join(data, closing), 1000},
@@ -62,7 +62,8 @@ func TestOnceShutOnlyTheRestOfAFrameAndOneCloseFrameAreWritten(t *testing.T) {
 						t.Errorf("got %v, and %v held, want 1s, and nothing", took, c.outgoing.held)
 					}
 					if got := <-got; !bytes.Equal(got, row.want) {
-						t.Errorf("in pieces of %d: got %d bytes, ending in %q, want %d", size, len(got), got[max(0, len(got)-20):], len(row.want))
+						t.Errorf("in pieces of %d: got %d bytes, ending in %q, want %d", size, len(got),
+							got[max(0, len(got)-20):], len(row.want))
 					}
 					if got := c.Code(); got != row.code {
 						t.Errorf("got code %d, want %d", got, row.code)
