@@ -17,12 +17,13 @@ func TestOnceShutOnlyTheRestOfAFrameAndOneCloseFrameAreWritten(t *testing.T) {
 		want          []byte
 		code          int
 	}{
-		"nothing":                            {nil, nil, goodbye, 3000},
-		"a data frame":                       {nil, data, goodbye, 3000},
-		"data before and after":              {data, join(long, data), join(data, goodbye), 3000},
-		"ping and pong":                      {data, join(ping, frameOf(10, false, nil)), join(data, goodbye), 3000},
-		"the library's close frame":          {data, closing, join(data, goodbye), 3000},
-		"a continuation":                     {unfinished(data), frameOf(0, false, nil), join(unfinished(data), goodbye), 3000},
+		"nothing":                   {nil, nil, goodbye, 3000},
+		"a data frame":              {nil, data, goodbye, 3000},
+		"data before and after":     {data, join(long, data), join(data, goodbye), 3000},
+		"ping and pong":             {data, join(ping, frameOf(10, false, nil)), join(data, goodbye), 3000},
+		"the library's close frame": {data, closing, join(data, goodbye), 3000},
+		"a continuation": {unfinished(data), frameOf(0, false, nil),
+			join(unfinished(data), goodbye), 3000},
 		"a long frame under way":             {long[:5000], join(long[5000:], data, closing), join(long, goodbye), 3000},
 		"a frame that is held":               {long[:10], join(long[10:], data), goodbye, 3000},
 		"the library has closed already":     {join(data, closing), data, join(data, closing), 1000},
