@@ -15,7 +15,7 @@ func (c *Conn) Shut(e Ending) bool { return c.end.CompareAndSwap(nil, &e) }
 
 const (
 	shortestWrite = 250 * time.Millisecond // for a close frame to be written, however short the grace
-	slack         = 400 * time.Millisecond // how far beyond the grace all is over
+	slack         = 300 * time.Millisecond // beyond the grace, and leaves a busy machine 200 ms more
 	meanwhile     = 10 * time.Millisecond  // how long Finish writes before somebody reads as well
 	maxDrain      = 64 << 20               // bytes: a peer that sends more is not about to answer
 )
