@@ -10,8 +10,8 @@
 //     frame or the deadline, so that no reset takes our close frame away from the peer;
 //  4. closes the connection ([Conn.Finish] does 2 to 4).
 //
-// No WebSocket library can do that alone. coder/websocket's Close, for example, waits while a Read hands on messages,
-// and for five seconds beside a Write that is stuck; golang.org/x/net/websocket does not write from a second goroutine.
+// A WebSocket library does not do that. coder/websocket's Close, for example, waits while a Read goes on handing
+// messages to the application, and waits for five seconds, without a close frame, beside a Write that is stuck.
 package gate
 
 import (
@@ -30,7 +30,7 @@ type Ending struct {
 }
 
 // A Life is told what becomes of a connection, and is asked for the time. Its methods must not block, so none may call
-// [Conn.Finish]; all else may be called from them.
+// Read, Write or Finish of the Conn; all its other methods may be called from them.
 type Life interface {
 	// Opened is called, only with Options.Handshake, when the head of the response has passed. It says whether the
 	// response was 101 with `Upgrade: websocket`. If not, the gate is out of the way: bytes pass as they are.
