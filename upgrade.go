@@ -239,7 +239,7 @@ func (u *upgrader) run(c *connection, ws *websocket.Conn) {
 		c.reportOpened()
 		u.serve(c.ctx, ws)
 	}
-	c.Check() // serve has perhaps returned because the time is over, before the timer came
+	c.ExpireIfDue() // serve has perhaps returned because the time is over, before the timer came
 	end = endingFor(websocket.StatusNormalClosure, "", context.Canceled)
 }
 
@@ -605,7 +605,7 @@ func (c *connection) isAdmitted() bool {
 	if err := c.checkAgain(); err != nil {
 		c.endRefused(err)
 	}
-	c.Check()
+	c.ExpireIfDue()
 	_, ended := c.Ended()
 	return !ended
 }

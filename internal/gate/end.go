@@ -71,8 +71,13 @@ func (c *Conn) say(e *Ending, deadline time.Time) bool {
 		return false
 	}
 	frame := closeFrame(e.Code, e.Reason)
-	c.limits.writeUntil(later(deadline, time.Now().Add(shortestGrace))) // a busy machine may come to it late
+	asked := time.Now()
+	c.limits.writeUntil(later(deadline, asked.Add(shortestGrace)))
 	n, err := c.conn.Write(frame)
+	if n == 0 && isDeadline(err) && time.Since(asked) < shortestGrace { // a busy machine came to it too late
+		c.limits.writeUntil(time.Now().Add(shortestGrace))
+		n, err = c.conn.Write(frame)
+	}
 	out.follow(frame[:n])
 	if err != nil {
 		c.broken.Store(!isDeadline(err))

@@ -38,10 +38,13 @@ type Wire interface {
 
 // A Conn is a connection, or a response that goes on, whose life is tied to that of a token.
 type Conn[C any] struct {
-	rule   *Rule[C]
-	claims atomic.Pointer[C] // nil until the first token has come
-	expiry atomic.Pointer[deadline]
-	seat   seat
+	rule    *Rule[C]
+	claims  atomic.Pointer[C] // nil until the first token has come
+	expiry  atomic.Pointer[deadline]
+	entered time.Time
+	expires atomic.Int64 // how long after entered that is, on the monotonic clock
+	lookAt  atomic.Int64 // when Check looks at the wall clock, likewise
+	seat    seat
 
 	mu        sync.Mutex   // of all that follows: it decides between the end and a renewal
 	end       *gate.Ending // nil while it lives
@@ -62,14 +65,14 @@ const clockCheck = time.Minute
 // Enter counts a connection in, before its client can take it for one: from here on Shutdown waits for it. The claims are nil if they are to come with a first message. Only one that is seated counts for the bounds of
 // the handler. An error is a refusal.
 func (r *Rule[C]) Enter(claims *C, seated bool) (*Conn[C], error) {
-	c := &Conn[C]{rule: r}
+	now := time.Now()
+	c := &Conn[C]{rule: r, entered: now}
 	c.claims.Store(claims)
 	if seated {
 		if err := r.Seats.take(c, claims); err != nil {
 			return nil, err
 		}
 	}
-	now := time.Now()
 	if r.MaxLifetime > 0 {
 		c.lifetime = deadlineIn(r.MaxLifetime, now)
 	}
@@ -189,8 +192,18 @@ func (c *Conn[C]) Left(err error) {
 	c.timer.Reset(wait)
 }
 
-// Check ends the connection if it is time, where the timer may come late.
+// Check ends the connection if it is time, where the timer may come late. It is asked for each message, so it asks the
+// monotonic clock, which takes half the time of both, and the wall clock once in a second.
 func (c *Conn[C]) Check() {
+	alive := time.Since(c.entered)
+	if int64(alive) >= c.expires.Load() || int64(alive) >= c.lookAt.Load() {
+		c.ExpireIfDue()
+		c.lookAt.Store(int64(alive + time.Second))
+	}
+}
+
+// ExpireIfDue ends the connection if it is time by either clock.
+func (c *Conn[C]) ExpireIfDue() {
 	if c.expiry.Load().left(time.Now()) <= 0 {
 		c.End(c.atExpiry())
 	}
@@ -238,6 +251,7 @@ func (c *Conn[C]) prolongLocked(claims *C, now time.Time) time.Duration {
 	}
 	expiry := deadlineIn(left, now)
 	c.expiry.Store(&expiry)
+	c.expires.Store(int64(expiry.monotonic.Sub(c.entered)))
 	if c.rule.Ping > 0 {
 		left = min(left, c.rule.Ping)
 	}

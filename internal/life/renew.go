@@ -66,7 +66,7 @@ func errDisconnected() error {
 }
 
 func (c *Conn[C]) beginRenewal(now time.Time) (*renewal[C], error) {
-	c.Check()
+	c.ExpireIfDue()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.end != nil {
@@ -111,7 +111,7 @@ func (c *Conn[C]) endRenewal(r *renewal[C]) {
 
 // adopt makes the claims of a renewal the connection's; false without an error: the current ones are no longer that.
 func (c *Conn[C]) adopt(r *renewal[C], current *C, now time.Time) (bool, error) {
-	c.Check()
+	c.ExpireIfDue()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
