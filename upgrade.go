@@ -339,6 +339,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.guarded = true
 	c.Attach(life.Stream{Cancel: c.endContext, Writer: w, Grace: g.opts.Grace})
+	c.Admit()
 	if err := c.checkAgain(); err != nil {
 		c.abandon()
 		g.auth.refuse(w, r, c.trail().On(err), g)
@@ -599,15 +600,17 @@ func (c *connection) check(ctx context.Context, claims *Claims) error {
 	return nil
 }
 
-// isAdmitted ends a connection that must not begin: one that has ended while it was made, or that a check refuses now. They
-// are asked again where Disconnect was called since, which did not know the connection yet.
+// isAdmitted reports whether a connection may be served. The checks are asked again where Disconnect was called since they
+// were, which did not know the connection yet.
 func (c *connection) isAdmitted() bool {
-	if err := c.checkAgain(); err != nil {
+	if !c.Admit() {
+		return false
+	}
+	err := c.checkAgain()
+	if err != nil {
 		c.endRefused(err)
 	}
-	c.ExpireIfDue()
-	_, ended := c.Ended()
-	return !ended
+	return err == nil
 }
 
 func (c *connection) checkAgain() error {

@@ -55,6 +55,7 @@ type Conn[C any] struct {
 	renewals  map[*renewal[C]]struct{}
 	budget    time.Time // see mayRenew
 	pinged    time.Time // zero: no ping waits for its answer
+	admitted  bool
 	forgotten bool
 }
 
@@ -86,7 +87,7 @@ func (r *Rule[C]) Enter(claims *C, seated bool) (*Conn[C], error) {
 	return c, nil
 }
 
-// Attach gives the connection the wire to end it with: from here on Disconnect finds it. One that has ended meanwhile is shut at once.
+// Attach gives the connection the wire to end it with. One that has ended meanwhile is shut at once.
 func (c *Conn[C]) Attach(wire Wire) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -106,6 +107,15 @@ func (c *Conn[C]) Open(wire Wire) {
 	if c.end == nil && (c.claims.Load() == nil || c.rule.Ping > 0) {
 		c.timer.Reset(c.prolongLocked(c.claims.Load(), time.Now())) // the time for the first message begins now
 	}
+}
+
+// Admit lets Disconnect find the connection from here on; false: it has ended already, and must not be served.
+func (c *Conn[C]) Admit() bool {
+	c.ExpireIfDue()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.admitted = c.end == nil
+	return c.admitted
 }
 
 // Forget counts a connection out that is closed, or never was opened.

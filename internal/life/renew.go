@@ -131,7 +131,7 @@ func (c *Conn[C]) adopt(r *renewal[C], current *C, now time.Time) (bool, error) 
 // that is being made is left to whoever makes it, who sees that the epoch has changed.
 func (c *Conn[C]) disconnect(match func(*C) bool, e gate.Ending) bool {
 	c.mu.Lock()
-	if c.wire == nil {
+	if !c.admitted {
 		c.mu.Unlock()
 		return false
 	}
