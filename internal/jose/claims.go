@@ -45,7 +45,7 @@ func (c *Claims) IsFor(audience []string) bool {
 	return c.others != "" && slices.ContainsFunc(c.Audience(nil), func(s string) bool { return slices.Contains(audience, s) })
 }
 
-// readAudience reads aud: a string, or an array of strings (RFC 7519 section 4.1.3). An array of none names nobody, as a
+// readAudience reads aud: a string, or an array of strings (RFC 7519 section 4.1.3). An empty array names nobody, as a
 // token without aud does: Ory Hydra writes it where no audience was asked for.
 func (c *Claims) readAudience(value string) error {
 	if s, ok := stringValue(value); ok {
@@ -178,8 +178,8 @@ func stringClaim(m member) (string, error) {
 const maxSubjectDigits = 19
 
 // subject reads sub. RFC 7519 section 4.1.2 has it a string; frameworks whose users have numbers (Flask, Django) write
-// the number. Its digits are the subject, and there is one way to write them. A fraction, an exponent or a sign would be
-// a second one: 4711.0 is the same number to some parsers, and two subjects would be one user.
+// the number. Its digits are the subject, and there is one way to write them. A fraction, an exponent or a sign would
+// be a second way: 4711.0 is the same number to some parsers, and two subjects would be one user.
 func subject(m member) (string, error) {
 	if s, ok := m.str(); ok {
 		return s, nil

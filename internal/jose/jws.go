@@ -230,8 +230,8 @@ func parseHeader(text string) (Header, error) {
 	return h, err
 }
 
-// mayBeNull reports whether a header parameter that is null is absent, as serializers write it. What must not be there in
-// any form is not: crit, b64, zip and enc.
+// mayBeNull reports whether a header parameter that is null is absent, as serializers write it. What must not be there
+// in any form is not absent as null: crit, b64, zip and enc.
 func mayBeNull(name string) bool {
 	return name == "alg" || name == "kid" || name == "typ" || name == "x5t" || name == "x5t#S256"
 }

@@ -77,7 +77,8 @@ func respelled(k *mint.Key, size int) members {
 // emptyMembers are all members of a JWK that are not needed, each without a value.
 func emptyMembers(value any, without ...string) members {
 	all := members{}
-	for _, name := range []string{"use", "key_ops", "alg", "kid", "x5u", "x5c", "x5t", "x5t#S256", "d", "p", "q", "dp", "dq",
+	for _, name := range []string{"use", "key_ops", "alg", "kid", "x5u", "x5c", "x5t", "x5t#S256", "d", "p", "q", "dp",
+		"dq",
 		"qi", "oth", "k", "crv", "x", "y", "n", "e"} {
 		if !slices.Contains(without, name) {
 			all[name] = value
@@ -144,9 +145,12 @@ func usableKeys() map[string]struct {
 		"key_ops null":              {jwkOf("RS256", members{"key_ops": null{}}), algsOf("RS256")},
 		"key_ops empty":             {jwkOf("RS256", members{"key_ops": []string{}}), algsOf("RS256")},
 		"kid null":                  {jwkOf("RS256", members{"kid": null{}}), algsOf("RS256")},
-		"n with padding":            {jwkOf("RS256", members{"n": base64.URLEncoding.EncodeToString(modulusOf("RS256"))}), algsOf("RS256")},
-		"n in standard base64":      {jwkOf("RS256", members{"n": base64.RawStdEncoding.EncodeToString(modulusOf("RS256"))}), algsOf("RS256")},
-		"n in standard base64 with padding": {jwkOf("RS256", members{"n": base64.StdEncoding.EncodeToString(modulusOf("RS256"))}),
+		"n with padding": {jwkOf("RS256", members{"n": base64.URLEncoding.EncodeToString(modulusOf("RS256"))}),
+			algsOf("RS256")},
+		"n in standard base64": {jwkOf("RS256", members{"n": base64.RawStdEncoding.EncodeToString(modulusOf("RS256"))}),
+			algsOf("RS256")},
+		"n in standard base64 with padding": {jwkOf("RS256",
+			members{"n": base64.StdEncoding.EncodeToString(modulusOf("RS256"))}),
 			algsOf("RS256")},
 		"n in lines": {jwkOf("RS256", members{"n": broken(base64.StdEncoding.EncodeToString(modulusOf("RS256")))}),
 			algsOf("RS256")},
@@ -707,7 +711,8 @@ func TestAThumbprintChoosesTheKeyWhereThereIsNoKid(t *testing.T) {
 			Header{X5T: "1", X5TS256: "2"}, "a b"},
 		{"each key has another kind, one of them wrong", []members{key("RS256", "a", x5t("1")), key("RS384", "b", s256("2"))},
 			Header{X5T: "1", X5TS256: "3"}, "a"},
-		{"a key without is a candidate", []members{key("RS256", "a", nil), key("RS384", "b", x5t("1"))}, Header{X5T: "1"}, "b a"},
+		{"a key without is a candidate", []members{key("RS256", "a", nil), key("RS384", "b", x5t("1"))}, Header{X5T: "1"},
+			"b a"},
 		{"no key has one", []members{key("RS256", "a", nil), key("RS384", "b", nil)}, Header{X5T: "1"}, "a b"},
 		{"more than four keys, and no key has one", rsaKeys(5, 5), Header{X5T: "1"}, none},
 		{"more than four keys, and one has it", append(rsaKeys(5, 5), key("PS512", "b", x5t("1"))), Header{X5T: "1"}, "b"},
@@ -715,7 +720,8 @@ func TestAThumbprintChoosesTheKeyWhereThereIsNoKid(t *testing.T) {
 			Header{KeyID: "c", X5T: "2"}, ""},
 		{"in standard base64 with padding", []members{key("RS256", "a", x5t("_-8")), key("RS384", "b", x5t("AAA"))},
 			Header{X5T: "_-8"}, "a"},
-		{"of a key in standard base64 with padding", []members{key("RS256", "a", x5t("/+8=")), key("RS384", "b", x5t("AAA="))},
+		{"of a key in standard base64 with padding", []members{key("RS256", "a", x5t("/+8=")), key("RS384", "b",
+			x5t("AAA="))},
 			Header{X5T: "_-8"}, "a"},
 		{"of a key that is no string", []members{key("RS256", "a", members{"x5t": 1}), key("RS384", "b", x5t("2"))},
 			Header{X5T: "1"}, "a"},
@@ -747,7 +753,8 @@ func TestAThumbprintChoosesTheKeyWhereThereIsNoKid(t *testing.T) {
 func TestWhyNoKeyIsFoundIsSaid(t *testing.T) {
 	const unknown, tooMany = "no key of the issuer fits the token's kid and algorithm",
 		"more than four keys of the issuer fit the token, and it does not say which"
-	s := must(ParseRemote(mint.Set(append(rsaKeys(5, 5), jwkOf("ES256", members{"kid": "off", "x": jwkOf("ES256", nil)["y"]}),
+	s := must(ParseRemote(mint.Set(append(rsaKeys(5, 5), jwkOf("ES256", members{"kid": "off", "x": jwkOf("ES256",
+		nil)["y"]}),
 		jwkOf("HS256", members{"kid": "secret"}), jwkOf("EdDSA", members{"kid": "sealing", "use": "enc"}),
 		jwkOf("ES384", members{"kid": "twice"}), jwkOf("ES384", members{"kid": "twice", "x": jwkOf("ES384", nil)["x"]}),
 		jwkOf("ES512", members{"kid": "0", "d": "AQ"}))...)))
@@ -818,13 +825,15 @@ func TestMoreThanFourKeysWithoutAKidAreAFaultOfTheirConfiguration(t *testing.T) 
 		keys []*Key
 		want string // empty: no fault
 	}{
-		"none":                         {nil, ""},
-		"four secrets":                 {[]*Key{secret(64), secret(65), secret(66), secret(67)}, ""},
-		"five secrets":                 {[]*Key{secret(64), secret(65), secret(66), secret(67), secret(32)}, "5 keys without a kid that serve HS256"},
-		"four public keys":             {four, ""},
-		"four of RSA and others":       {append(four[:4:4], public("ES256"), public("EdDSA"), public("ES384")), ""},
-		"five of RSA":                  {append(four[:4:4], public("RS512")), "5 keys without a kid that serve RS256"},
-		"two times four of two curves": {slices.Concat(slices.Repeat([]*Key{public("ES256")}, 4), slices.Repeat([]*Key{public("ES384")}, 4)), ""},
+		"none":         {nil, ""},
+		"four secrets": {[]*Key{secret(64), secret(65), secret(66), secret(67)}, ""},
+		"five secrets": {[]*Key{secret(64), secret(65), secret(66), secret(67), secret(32)},
+			"5 keys without a kid that serve HS256"},
+		"four public keys":       {four, ""},
+		"four of RSA and others": {append(four[:4:4], public("ES256"), public("EdDSA"), public("ES384")), ""},
+		"five of RSA":            {append(four[:4:4], public("RS512")), "5 keys without a kid that serve RS256"},
+		"two times four of two curves": {slices.Concat(slices.Repeat([]*Key{public("ES256")}, 4),
+			slices.Repeat([]*Key{public("ES384")}, 4)), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := NewSet(row.keys)
@@ -836,7 +845,8 @@ func TestMoreThanFourKeysWithoutAKidAreAFaultOfTheirConfiguration(t *testing.T) 
 			}
 		})
 	}
-	if _, err := ParseStatic(mint.Set(rsaKeys(5, 0)...)); err == nil || !strings.Contains(err.Error(), "5 keys without a kid") {
+	if _, err := ParseStatic(mint.Set(rsaKeys(5, 0)...)); err == nil || !strings.Contains(err.Error(),
+		"5 keys without a kid") {
 		t.Errorf("a set of five keys without a kid: got %v", err)
 	}
 	if s, err := ParseStatic(mint.Set(rsaKeys(6, 2)...)); err != nil || s.Len() != 6 {

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// A Source finds the keys that may have signed a token with header h. Its error is an [ErrUnknownKey] where the token is
-// at fault, and any other where the keys are not available. No keys and no error are an [ErrUnknownKey], too.
+// A Source finds the keys that may have signed a token with header h. Its error is an [ErrUnknownKey] where the token
+// is at fault, and any other where the keys are not available. No keys and no error are an [ErrUnknownKey], too.
 type Source interface {
 	Keys(ctx context.Context, h Header) ([]*Key, error)
 }

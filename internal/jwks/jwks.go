@@ -371,7 +371,8 @@ func (r *Remote) report(ctx context.Context, o outcome) {
 		log.WarnContext(ctx, "wsauth: a key of the issuer cannot be used", "kid", out.KeyID, "reason", out.Reason)
 	}
 	if o.undiscovered != nil {
-		log.WarnContext(ctx, "wsauth: discovery fails, and the keys are fetched from where they were", "error", o.undiscovered)
+		log.WarnContext(ctx, "wsauth: discovery fails, and the keys are fetched from where they were",
+			"error", o.undiscovered)
 	}
 	log = log.With("status", o.status, "duration", o.took)
 	switch {

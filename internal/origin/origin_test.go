@@ -30,16 +30,19 @@ func TestParseReadsSchemeHostAndPort(t *testing.T) {
 		"an app with a port":    {"app://localhost:3000", "app", "localhost", "3000"},
 		"a Tauri app":           {"tauri://localhost", "tauri", "localhost", ""},
 		"an app's scheme":       {"com.example.app://", "com.example.app", "", ""},
-		"a Windows app":         {"ms-appx-web://E8B5A9E0-1D5A-4D3C-B1AC-0F29A0A1D1B7", "ms-appx-web", "e8b5a9e0-1d5a-4d3c-b1ac-0f29a0a1d1b7", ""},
-		"Firefox's extension":   {"moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc", "moz-extension", "2c127fa4-62c7-7e4f-90e5-472b45eecfdc", ""},
-		"Safari's extension":    {"safari-web-extension://2C127FA4-62C7-7E4F-90E5-472B45EECFDC", "safari-web-extension", "2c127fa4-62c7-7e4f-90e5-472b45eecfdc", ""},
-		"an editor's page":      {"vscode-webview://0r1l5o3q", "vscode-webview", "0r1l5o3q", ""},
-		"wss is https":          {"wss://example.com", "https", "example.com", "443"},
-		"wss with its port":     {"wss://example.com:443", "https", "example.com", "443"},
-		"wss with a port":       {"WSS://example.com:8443", "https", "example.com", "8443"},
-		"ws is http":            {"ws://localhost", "http", "localhost", "80"},
-		"ws with a port":        {"ws://localhost:8080", "http", "localhost", "8080"},
-		"punycode":              {"https://xn--bcher-kva.example", "https", "xn--bcher-kva.example", "443"},
+		"a Windows app": {"ms-appx-web://E8B5A9E0-1D5A-4D3C-B1AC-0F29A0A1D1B7", "ms-appx-web",
+			"e8b5a9e0-1d5a-4d3c-b1ac-0f29a0a1d1b7", ""},
+		"Firefox's extension": {"moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc", "moz-extension",
+			"2c127fa4-62c7-7e4f-90e5-472b45eecfdc", ""},
+		"Safari's extension": {"safari-web-extension://2C127FA4-62C7-7E4F-90E5-472B45EECFDC", "safari-web-extension",
+			"2c127fa4-62c7-7e4f-90e5-472b45eecfdc", ""},
+		"an editor's page":  {"vscode-webview://0r1l5o3q", "vscode-webview", "0r1l5o3q", ""},
+		"wss is https":      {"wss://example.com", "https", "example.com", "443"},
+		"wss with its port": {"wss://example.com:443", "https", "example.com", "443"},
+		"wss with a port":   {"WSS://example.com:8443", "https", "example.com", "8443"},
+		"ws is http":        {"ws://localhost", "http", "localhost", "80"},
+		"ws with a port":    {"ws://localhost:8080", "http", "localhost", "8080"},
+		"punycode":          {"https://xn--bcher-kva.example", "https", "xn--bcher-kva.example", "443"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := strings.HasPrefix(lower(row.text), "ws")
@@ -317,7 +320,8 @@ func TestAnOriginIsAtTheServerThatHasItsHostAndPort(t *testing.T) {
 
 // A header that is a pattern is no origin: a star in it would stand for itself only, and must not match more.
 func TestAnOriginHasNoStar(t *testing.T) {
-	for _, text := range []string{"https://*", "https://*.example.com", "http://localhost:*", "moz-extension://*", "app://*",
+	for _, text := range []string{"https://*", "https://*.example.com", "http://localhost:*", "moz-extension://*",
+		"app://*",
 		"https://a*.example.com"} {
 		if o, err := Parse(text); err == nil {
 			t.Errorf("Parse(%q) = %+v", text, o)
@@ -408,10 +412,12 @@ func TestAPatternIsOpenWhereAnybodyCanHaveWhatItMatches(t *testing.T) {
 
 // A pattern that is not open matches itself, or what is below a name of somebody.
 func FuzzMatches(f *testing.F) {
-	for _, pattern := range []string{"https://app.example.com", "https://*.example.com:8443", "https://*.github.io", "http://*",
+	for _, pattern := range []string{"https://app.example.com", "https://*.example.com:8443", "https://*.github.io",
+		"http://*",
 		"http://localhost:*", "file://", "app://.", "moz-extension://*", "chrome-extension://abc", "null", "*"} {
 		for _, text := range []string{"https://app.example.com", "https://a.example.com:8443", "https://evil.com", "file://",
-			"http://localhost:51234", "app://.", "moz-extension://abc", "chrome-extension://abc", "wss://app.example.com", "null"} {
+			"http://localhost:51234", "app://.", "moz-extension://abc", "chrome-extension://abc", "wss://app.example.com",
+			"null"} {
 			f.Add(pattern, text)
 		}
 	}
