@@ -109,9 +109,9 @@ type UpgradeOptions struct {
 // At the end of the token (exp + Leeway), unless [Renew] has put it off, the connection is closed with
 // [StatusUnauthorized] and the reason "token expired": from then on no message reaches serve and none leaves, a Read
 // under way returns an error that is [ErrExpired], the peer has Grace to answer, then the context is cancelled with the
-// cause ErrExpired. A Write, and a Read that begins later, may fail with another error; after <-ctx.Done(),
-// [context.Cause] says why. When serve returns, the connection is closed with 1000; when it panics, with 1011, and the
-// panic goes on to net/http.
+// cause ErrExpired. A Write, a Read that begins later, and one that comes back only after that, may fail with another
+// error; after <-ctx.Done(), [context.Cause] says why. When serve returns, the connection is closed with 1000; when it
+// panics, with 1011, and the panic goes on to net/http.
 //
 // A request that is no WebSocket handshake of HTTP/1.1 gets 426, once it is authenticated, and one whose ResponseWriter
 // cannot be taken over (behind [http.TimeoutHandler]) gets 501. The 101 is written to the connection once that is taken
