@@ -3,6 +3,7 @@ package libraries_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"encoding/binary"
 	"encoding/json"
@@ -62,7 +63,7 @@ func (w *world) dial(t *testing.T, deflate bool, header http.Header) (*peer, int
 	}
 	p := &peer{Conn: conn, r: bufio.NewReader(conn), patience: w.wait()}
 	t.Cleanup(func() { conn.Close() })
-	r, err := http.NewRequest(http.MethodGet, "http://"+w.host+"/ws", nil)
+	r, err := http.NewRequest(http.MethodGet, "http://"+w.host+cmp.Or(w.path, "/ws"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

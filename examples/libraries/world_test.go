@@ -36,6 +36,7 @@ func (w *world) wait() time.Duration {
 type world struct {
 	bubble  bool
 	host    string
+	path    string // of handshakes; empty: /ws
 	connect func() (net.Conn, error)
 
 	issuer *wsauthtest.Issuer
