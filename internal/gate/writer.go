@@ -90,9 +90,13 @@ func (w *Writer) Write(p []byte) (int, error) {
 }
 
 // Flush passes on what was written, if the ResponseWriter outside can do that.
-func (w *Writer) Flush() {
+func (w *Writer) Flush() { w.FlushError() }
+
+// FlushError is Flush, and says why it fails: a handler that takes no notice of its context's end has no other sign that
+// its connection is lost, until the next write.
+func (w *Writer) FlushError() error {
 	w.Release()
-	http.NewResponseController(w.ResponseWriter).Flush()
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // Release sends a 101 that was held back and that no Hijack follows: what it switches to is the handler's business.
