@@ -68,7 +68,8 @@ func FromProxy(header string) Extractor {
 // In both forms the token may also be in base64url. It counts on WebSocket handshakes only and is refused with 400
 // elsewhere; the request handed on does not have the token's entry any more. A browser gives a connection up if none of
 // the protocols that it offered is selected, and the token's entry never is. With the first form, have it offer another
-// one, one of yours or "wsauth". In the second, the first entry stays in the request for the server to select.
+// one, one of yours or "wsauth". In the second, the first entry stays in the request, behind all others, for the server
+// to select.
 func FromSubprotocol(name string) Extractor {
 	return Extractor{credential.Place{Source: credential.FromSubprotocol, Name: name}}
 }

@@ -46,7 +46,7 @@ func (p Place) Takes(protocol string) bool {
 }
 
 // Selectable returns the subprotocols that a client offers and that a server may select, in the client's order: all except
-// tokens, whether r still shows them or not. marker is the one of them that announces a token, "" if none does.
+// tokens, whether r still shows them or not. The marker is the one of them that announces a token, "" if none does.
 //
 // A browser gives a connection up if it has offered subprotocols and none is selected. So whoever writes the response to
 // a handshake selects the application's first protocol that is offered, else the marker, else whatever there is for
@@ -153,20 +153,27 @@ func isToken(entry, before string, places []Place) bool {
 	return false
 }
 
-// hideProtocols leaves the first of a pair where it is, for the server to select.
+// hideProtocols leaves the first entry of a pair for the server to select, but as the last of all: where it was, the next
+// entry would be taken for a token by whoever looks again. There it also comes after the application's own protocols.
 func hideProtocols(r *http.Request, places []Place) {
 	if !offersToken(r.Header[protocolHeader], places) {
 		return
 	}
-	var left []string
+	var left, markers []string
 	for entry, before := range protocols(r.Header[protocolHeader]) {
-		if !isToken(entry, before, places) {
+		switch {
+		case isToken(entry, before, places):
+		case isMarker(entry, places):
+			if !slices.Contains(markers, entry) { // a second one would be taken for the token of the first
+				markers = append(markers, entry)
+			}
+		default:
 			left = append(left, entry)
 		}
 	}
 	r.Header = maps.Clone(r.Header)
 	delete(r.Header, protocolHeader)
-	if len(left) > 0 {
+	if left = append(left, markers...); len(left) > 0 {
 		r.Header[protocolHeader] = []string{strings.Join(left, ", ")}
 	}
 }
