@@ -30,13 +30,14 @@ var (
 	ErrTooMany          = refusal.ErrTooMany          // 429: MaxPerSubject, or a flood of Renew
 )
 
-// Status returns the HTTP status that [Authenticator.Refuse] writes for an error, for responses with a body of your own:
+// Status returns the HTTP status that [Authenticator.Refuse] writes for an error, for responses with a body of your
+// own:
 //
 //	c.AbortWithStatusJSON(wsauth.Status(err), gin.H{"error": wsauth.Reason(err)}) // in gin
 //
-// An error that is not one of this package's Err values is a 500, and so is nil: whoever asks for the status of a refusal
-// must not answer 200 by mistake. Refuse also writes headers, such as the WWW-Authenticate that RFC 9110 section 15.5.2
-// demands with a 401.
+// An error that is not one of this package's Err values is a 500, and so is nil: whoever asks for the status of a
+// refusal must not answer 200 by mistake. Refuse also writes headers, such as the WWW-Authenticate that RFC 9110
+// section 15.5.2 demands with a 401.
 func Status(err error) int { return refusal.ResponseTo(err).Status }
 
 // Reason returns the word for an error that a client may see and a program can compare, the same that
@@ -58,7 +59,8 @@ func (a *Authenticator) reportRefusal(ctx context.Context, err error) {
 		level = slog.LevelWarn
 	}
 	if a.log.Enabled(ctx, level) {
-		a.log.LogAttrs(ctx, level, "wsauth: refused", append([]slog.Attr{slog.String("reason", r.Logged())}, known(r.Trail)...)...)
+		reason := slog.String("reason", r.Logged())
+		a.log.LogAttrs(ctx, level, "wsauth: refused", append([]slog.Attr{reason}, known(r.Trail)...)...)
 	}
 }
 
@@ -69,7 +71,8 @@ func (a *Authenticator) reportVerified(ctx context.Context, kind EventKind, t re
 	}
 }
 
-// known are the attributes of a record. What is not known is left out: kid="" would say that the token has an empty one.
+// known are the attributes of a record. What is not known is left out: kid="" would mean that the token has an empty
+// one.
 func known(t refusal.Trail) []slog.Attr {
 	attrs := []slog.Attr{slog.String("source", t.Source), slog.String("issuer", t.Issuer), slog.String("kid", t.KeyID)}
 	return slices.DeleteFunc(attrs, func(a slog.Attr) bool { return a.Value.String() == "" })

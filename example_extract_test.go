@@ -11,8 +11,8 @@ import (
 	"github.com/wsauth/wsauth"
 )
 
-// The cookie of a login that keeps a whole session in it, as Supabase's does: "base64-" and JSON in base64url. Where it is
-// longer than a cookie may be, it comes in pieces, sb-chat-auth-token.0 and so on, which are put together first.
+// The cookie of a login that keeps a whole session in it, as Supabase's does: "base64-" and JSON in base64url. Where it
+// is longer than a cookie may be, it comes in pieces, sb-chat-auth-token.0 and so on, which are put together first.
 func ExampleFromCookieFunc() {
 	fromSession := wsauth.FromCookieFunc("sb-chat-auth-token", func(value string) (string, error) {
 		text, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(value, "base64-"))

@@ -8,10 +8,11 @@ import (
 
 // An Extractor is one place where a request may carry its token. The zero value is none, and an error of [New].
 //
-// All extractors except [FromCookie], [FromCookieFunc] and [FromProxy] are explicit: somebody put the token there for this request. A
-// request with two explicit tokens, or with the same token twice, is refused with 400 (RFC 6750 section 2), and no token
-// is tried after one that failed. A cookie is what a browser adds unasked, and so is what a proxy makes of a cookie: such
-// a token counts only where there is no explicit one, and of several the first in the order of [Options.Extractors].
+// All extractors except [FromCookie], [FromCookieFunc] and [FromProxy] are explicit: somebody put the token there for
+// this request. A request with two explicit tokens, or with the same token twice, is refused with 400 (RFC 6750 section
+// 2), and no token is tried after one that failed. A cookie is what a browser adds unasked, and so is what a proxy
+// makes of a cookie: such a token counts only where there is no explicit one, and of several the first in the order of
+// [Options.Extractors].
 type Extractor struct{ place credential.Place }
 
 // FromHeader takes the token from "Authorization: Bearer <token>" (RFC 6750 section 2.1), the scheme in any letter
@@ -32,21 +33,21 @@ func FromCookie(name string) Extractor {
 	return Extractor{credential.Place{Source: credential.FromCookie, Name: name}}
 }
 
-// FromCookieFunc takes the token that read finds in the value of the cookie name, where that is not the token alone: the
-// session of Supabase or Auth.js, for example. A value that browsers keep in pieces, as cookies name.0, name.1 and so on,
-// is put together first. The rules of [FromCookie] hold. Pieces that have more than one reading are refused with 400: one
-// of them twice, one that is missing, one beyond the 16th, or pieces beside a cookie that is whole.
+// FromCookieFunc takes the token that read finds in the value of the cookie name, where that is not the token alone:
+// the session of Supabase or Auth.js, for example. A value that browsers keep in pieces, as cookies name.0, name.1 and
+// so on, is put together first. The rules of [FromCookie] hold. Pieces that have more than one reading are refused with
+// 400: one of them twice, one that is missing, one beyond the 16th, or pieces beside a cookie that is whole.
 //
-// The value is as the browser sent it, percent-escapes included, and never empty. An empty token is none, as for a session
-// without a login. An error refuses the request with 400, and its text goes nowhere. Nobody has verified the value: read
-// must be quick, and safe for concurrent use.
+// The value is as the browser sent it, percent-escapes included, and never empty. An empty token is none, as for a
+// session without a login. An error refuses the request with 400, and its text goes nowhere. Nobody has verified the
+// value: read must be quick, and safe for concurrent use.
 func FromCookieFunc(name string, read func(value string) (token string, err error)) Extractor {
 	return Extractor{credential.Place{Source: credential.FromCookieFunc, Name: name, Read: read}}
 }
 
-// FromProxy takes the token from a header that a proxy in front of this server adds for visitors who are logged in there:
-// "Authorization" (oauth2-proxy), "Cf-Access-Jwt-Assertion" (Cloudflare Access), "X-Goog-Iap-Jwt-Assertion" (Google). Its
-// value is the token or "Bearer <token>", in Authorization the latter only; an empty value is no token.
+// FromProxy takes the token from a header that a proxy in front of this server adds for visitors who are logged in
+// there: "Authorization" (oauth2-proxy), "Cf-Access-Jwt-Assertion" (Cloudflare Access), "X-Goog-Iap-Jwt-Assertion"
+// (Google). Its value is the token or "Bearer <token>", in Authorization the latter only; an empty value is no token.
 //
 // The proxy knows its visitors by a cookie, so their browsers bring the token along from any page: the rules of
 // [FromCookie] hold, and a repeated header is refused with 400. Do not use [FromHeader] for such a header, not even for
@@ -74,9 +75,9 @@ func FromSubprotocol(name string) Extractor {
 	return Extractor{credential.Place{Source: credential.FromSubprotocol, Name: name}}
 }
 
-// FromFunc takes the token that f finds. An empty token is none; an error refuses the request with 400, and its
-// text goes nowhere. What f finds is explicit: other sites must not be able to make a browser send it. It stays where it
-// was in the request that is handed on.
+// FromFunc takes the token that f finds. An empty token is none; an error refuses the request with 400, and its text
+// goes nowhere. What f finds is explicit: other sites must not be able to make a browser send it. It stays where it was
+// in the request that is handed on.
 func FromFunc(f func(*http.Request) (token string, err error)) Extractor {
 	return Extractor{credential.Place{Source: credential.FromFunc, Func: f}}
 }

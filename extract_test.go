@@ -25,8 +25,8 @@ import (
 )
 
 // extractAuth takes tokens from everywhere: the query parameter access_token, the cookie session, the subprotocols
-// bearer. and access_token, the header Cf-Access-Jwt-Assertion of a proxy, JSON in base64 in the cookie auth, whole or in pieces, and by a
-// func from X-Token, where "broken" is malformed.
+// bearer. and access_token, the header Cf-Access-Jwt-Assertion of a proxy, JSON in base64 in the cookie auth, whole or
+// in pieces, and by a func from X-Token, where "broken" is malformed.
 func extractAuth(t testing.TB, change ...func(*wsauth.Options)) *wsauth.Authenticator {
 	t.Helper()
 	return newAuth(t, append([]func(*wsauth.Options){func(o *wsauth.Options) {
@@ -71,8 +71,8 @@ func sessionOf(token string) string {
 }
 
 // An extraction is a request and what becomes of it. ALICE and BOB are good tokens, BAD one with a signature that is
-// not valid. ALICE64 is the base64url form of ALICE, ALICE%2E has its dots escaped. ALICE-SESSION is a cookie's value that
-// has ALICE in it, and ALICE-SESSION.0 to ALICE-SESSION.2 are its pieces.
+// not valid. ALICE64 is the base64url form of ALICE, ALICE%2E has its dots escaped. ALICE-SESSION is a cookie's value
+// that has ALICE in it, and ALICE-SESSION.0 to ALICE-SESSION.2 are its pieces.
 type extraction struct {
 	request string
 	want    error  // nil: accepted

@@ -12,7 +12,7 @@ import (
 // maxPieces bounds the pieces of a cookie. Browsers keep 4 KB in each, and no token is longer than 64 KB.
 const maxPieces = 16
 
-var errPieces = errors.New("a cookie in pieces, of which one is missing or beyond the 16th, or that is there whole, too")
+var errPieces = errors.New("a cookie in pieces, of which one is missing, or beyond the 16th, or that is also there whole")
 
 // cookie finds a cookie as net/http does (http.Request.Cookie), but without reading all the others, and refuses
 // one that is there twice: a sibling domain can set a second one, and which comes first is the browser's choice.
@@ -101,7 +101,8 @@ func pieceNumber(key, name string) (int, bool) {
 	return number, true
 }
 
-// cookies are the names and values of all cookies, malformed ones included, without the quotes that may be around a value.
+// cookies are the names and values of all cookies, malformed ones included, without the quotes that may be around a
+// value.
 func cookies(r *http.Request) iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
 		for _, line := range r.Header["Cookie"] {

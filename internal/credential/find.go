@@ -214,9 +214,9 @@ func bearer(values []string) (string, error) {
 	return v[1:], nil
 }
 
-// proxied reads a header that a proxy adds: the token alone, or as in Authorization, where it must be so (RFC 9110 section
-// 11.6.2) and another scheme is somebody else's credential. The header that a client sends beside the proxy's, which a
-// proxy that appends lets through, makes two of them.
+// proxied reads a header that a proxy adds: the token alone, or as in Authorization, where it must be so (RFC 9110
+// section 11.6.2) and another scheme is somebody else's credential. The header that a client sends beside the proxy's,
+// which a proxy that appends lets through, makes two of them.
 func proxied(values []string, name string) (string, error) {
 	token, err := bearer(values)
 	if err != nil || token != "" || len(values) == 0 || name == authorization {

@@ -123,7 +123,7 @@ var findings = map[string]finding{
 
 	"pieces: whole":               {"GET /\nCookie: auth=session:ALICE", alice, FromCookieFunc, nil},
 	"pieces: one":                 {"GET /\nCookie: auth.0=session:ALICE", alice, FromCookieFunc, nil},
-	"pieces: three in disorder":   {"GET /\nCookie: auth.2=LICE; auth.0=ses\nCookie: auth.1=sion:A", "ALICE", FromCookieFunc, nil},
+	"pieces: three in disorder":   {"GET /\nCookie: auth.2=.eyJz.c2ln; auth.0=ses\nCookie: auth.1=sion:eyJh", alice, FromCookieFunc, nil},
 	"pieces: quotes":              {"GET /\nCookie: auth.0=\"session:\"; auth.1=\"ALICE\"", alice, FromCookieFunc, nil},
 	"pieces: 16":                  {"GET /\nCookie: " + piecesOf(16), alice, FromCookieFunc, nil},
 	"pieces: names like it":       {"GET /\nCookie: auth=session:ALICE; auth.00=a; auth.01=b; auth.=c; auth.1x=d; auth.-1=e; auth1=f", alice, FromCookieFunc, nil},
@@ -214,9 +214,6 @@ func (f finding) read(t testing.TB) *http.Request {
 	const lines = "Connection: keep-alive, Upgrade\nUpgrade: websocket\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
 	text := strings.NewReplacer("HANDSHAKE", lines, "ALICE64", base64.RawURLEncoding.EncodeToString([]byte(alice)),
 		"ALICE", alice, "BOB", bob).Replace(f.request)
-	if strings.HasPrefix(f.request, "GET /\nCookie: auth.2=LICE") {
-		text = f.request // its token is in pieces
-	}
 	line, header, _ := strings.Cut(text, "\n")
 	text = strings.TrimRight(line+" HTTP/1.1\nHost: server.example.com\n"+header, "\n") + "\n\n"
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.ReplaceAll(text, "\n", "\r\n"))))
@@ -232,7 +229,7 @@ func listed(t testing.TB) Origins {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Origins{Listed: []origin.Origin{o}}
+	return Origins{Listed: []origin.Pattern{o}}
 }
 
 func TestTheOneTokenOfARequestIsFound(t *testing.T) {

@@ -24,9 +24,9 @@ var (
 	errNoOriginProxy = errors.New("a token that a proxy added, without one Origin")
 )
 
-// checkAmbient is what stands between a cookie and cross-site WebSocket hijacking (RFC 6455 section 10.2).
-// SameSite is no substitute: a sibling domain is the same site. AllowOrigin is not asked: it is written for clients that
-// bring a token on purpose, such as any browser extension, and whoever it is generous to must not get a visitor's cookie.
+// checkAmbient is what stands between a cookie and cross-site WebSocket hijacking (RFC 6455 section 10.2). SameSite is
+// no substitute: a sibling domain is the same site. AllowOrigin is not asked: it is written for clients that bring a
+// token on purpose, such as any browser extension, and whoever it is generous to must not get a visitor's cookie.
 func (os Origins) checkAmbient(r *http.Request, from Source) error {
 	o, ok := originOf(r)
 	if ok && o.IsPage() && os.listsOwned(o) {
@@ -69,7 +69,8 @@ func foreign(r *http.Request, why error) error {
 	return refusal.New(refusal.ErrOrigin, fmt.Errorf("%w: Origin %.200q, Host %.200q", why, origins[:min(len(origins), 2)], r.Host))
 }
 
-// Check refuses a handshake from a foreign origin, whatever carries its token. No Origin means that it is not a browser.
+// Check refuses a handshake from a foreign origin, whatever carries its token. No Origin means that it is not a
+// browser.
 func (os Origins) Check(r *http.Request) error {
 	values := r.Header["Origin"]
 	if len(values) == 0 {
@@ -88,8 +89,8 @@ func (os Origins) Check(r *http.Request) error {
 }
 
 // isOneOrigin reports whether AllowOrigin can be asked about an Origin header. A list (RFC 6454 section 7.1) has two
-// readings: "https://evil.example https://a.example.com" ends in .example.com. The function is asked about "null", though,
-// which pages in files and sandboxed frames send: such a page has a token only if somebody gave it one.
+// readings: "https://evil.example https://a.example.com" ends in .example.com. The function is asked about "null",
+// though, which pages in files and sandboxed frames send: such a page has a token only if somebody gave it one.
 func isOneOrigin(text string) bool {
 	for _, b := range []byte(text) {
 		if b <= ' ' || b >= 0x7f || b == ',' {

@@ -11,14 +11,14 @@ import (
 
 const protocolHeader = "Sec-Websocket-Protocol"
 
-// isPair reports whether a place among the subprotocols is an entry of its own with the token behind it, and not a prefix
-// of the token's entry. A prefix ends in a dot.
+// isPair reports whether a place among the subprotocols is an entry of its own with the token behind it, and not a
+// prefix of the token's entry. A prefix ends in a dot.
 func (p Place) isPair() bool { return p.Source == FromSubprotocol && !strings.HasSuffix(p.Name, ".") }
 
 func (p Place) isPrefix() bool { return p.Source == FromSubprotocol && !p.isPair() }
 
-// protocolFault says what is wrong with the name of a place among the subprotocols. One like "bearer-" was meant to be a
-// prefix, and would be taken for an entry of its own.
+// protocolFault says what is wrong with the name of a place among the subprotocols. One like "bearer-" was meant to be
+// a prefix, and would be taken for an entry of its own.
 func protocolFault(name string) string {
 	last := name[len(name)-1]
 	if last == '.' || '0' <= last && last <= '9' || 'a' <= last|0x20 && last|0x20 <= 'z' {
@@ -27,8 +27,8 @@ func protocolFault(name string) string {
 	return "a prefix that does not end in a dot"
 }
 
-// Overlaps reports whether an entry of Sec-WebSocket-Protocol could be read as of either place, so that whoever means the
-// one has offered two tokens.
+// Overlaps reports whether an entry of Sec-WebSocket-Protocol could be read as of either place, so that whoever means
+// the one has offered two tokens.
 func (p Place) Overlaps(other Place) bool {
 	switch {
 	case p.Source != FromSubprotocol || other.Source != FromSubprotocol:
@@ -39,17 +39,18 @@ func (p Place) Overlaps(other Place) bool {
 	return other.isPrefix() && strings.HasPrefix(p.Name, other.Name)
 }
 
-// Takes reports whether an entry of Sec-WebSocket-Protocol would be read as a token, wherever it stands: a token is never
-// selected. WebSocket libraries compare without regard to letter case.
+// Takes reports whether an entry of Sec-WebSocket-Protocol would be read as a token, wherever it stands: a token is
+// never selected. WebSocket libraries compare without regard to letter case.
 func (p Place) Takes(protocol string) bool {
 	return p.isPrefix() && strings.EqualFold(protocol[:min(len(protocol), len(p.Name))], p.Name)
 }
 
-// Selectable returns the subprotocols that a client offers and that a server may select, in the client's order: all except
-// tokens, whether r still shows them or not. The marker is the one of them that announces a token, "" if none does.
+// Selectable returns the subprotocols that a client offers and that a server may select, in the client's order: all
+// except tokens, whether r still shows them or not. The marker is the one of them that announces a token, "" if none
+// does.
 //
-// A browser gives a connection up if it has offered subprotocols and none is selected. So whoever writes the response to
-// a handshake selects the application's first protocol that is offered, else the marker, else whatever there is for
+// A browser gives a connection up if it has offered subprotocols and none is selected. So whoever writes the response
+// to a handshake selects the application's first protocol that is offered, else the marker, else whatever there is for
 // applications without a protocol. A library that selects for itself gets the request as [Hide] leaves it.
 func Selectable(r *http.Request, places []Place) (offered []string, marker string) {
 	for entry, before := range protocols(r.Header[protocolHeader]) {
@@ -153,8 +154,9 @@ func isToken(entry, before string, places []Place) bool {
 	return false
 }
 
-// hideProtocols leaves the first entry of a pair for the server to select, but as the last of all: where it was, the next
-// entry would be taken for a token by whoever looks again. There it also comes after the application's own protocols.
+// hideProtocols leaves the first entry of a pair for the server to select, but as the last of all: where it was, the
+// next entry would be taken for a token by whoever looks again. There it also comes after the application's own
+// protocols.
 func hideProtocols(r *http.Request, places []Place) {
 	if !offersToken(r.Header[protocolHeader], places) {
 		return

@@ -39,10 +39,10 @@ func queryToken(query, name string) (string, error) {
 	return token, nil
 }
 
-// isParameter reports whether a pair of a raw query is of the parameter name, also where that is spelled with escapes, or
-// stands behind a semicolon. It takes no memory and reads a pair three times at most, whatever is in it: for a semicolon,
-// for the ends of the parts between semicolons, and for an equals sign. What it unescapes is no longer than three bytes
-// for each byte of the name.
+// isParameter reports whether a pair of a raw query is of the parameter name, also where that is spelled with escapes,
+// or stands behind a semicolon. It takes no memory and reads a pair three times at most, whatever is in it: for a
+// semicolon, for the ends of the parts between semicolons, and for an equals sign. What it unescapes is no longer than
+// three bytes for each byte of the name.
 func isParameter(pair, name string) bool {
 	if len(pair) < len(name) {
 		return false
