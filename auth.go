@@ -145,7 +145,7 @@ func (a *Authenticator) authenticate(r *http.Request) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if from == credential.FromNowhere {
+	if id == identityOf(r.Context()) {
 		return r, nil
 	}
 	out := r.WithContext(id)
@@ -160,15 +160,18 @@ func (a *Authenticator) identify(r *http.Request) (*identity, credential.Source,
 	if a.isZero() {
 		return nil, credential.FromNowhere, refusal.New(ErrUnavailable, errZero)
 	}
-	outer := identityOf(r.Context())
-	if id := outer; id != nil && id.auth == a && id.claims != nil {
-		if !time.Now().Before(a.end(id.claims)) {
-			return nil, credential.FromNowhere, refusal.New(ErrExpired, nil)
-		}
-		return id, credential.FromNowhere, nil
+	own := a.identityIn(r.Context())
+	if own != nil && own.claims != nil && own == identityOf(r.Context()) {
+		return own, credential.FromNowhere, a.checkEnd(own)
 	}
 	epoch := a.live.Epoch() // before any Require is asked
 	cred, err := credential.Find(r, a.policy.places, a.policy.origins)
+	if own != nil && own.claims != nil && refusal.IsNoToken(err) {
+		// Behind another Authenticator's Middleware, and its own outside has taken the token out of sight.
+		id := *own
+		id.Context = r.Context()
+		return &id, credential.FromNowhere, a.checkEnd(own)
+	}
 	if err != nil {
 		return nil, cred.Source, refusal.Trail{Source: cred.Source.String()}.On(err)
 	}
@@ -178,13 +181,27 @@ func (a *Authenticator) identify(r *http.Request) (*identity, credential.Source,
 	}
 	a.reportVerified(r.Context(), EventAuthenticated, verified.Trail)
 	id := newIdentity(r.Context(), a, cred.Source, epoch, &verified)
-	for ; outer != nil; outer = identityOf(outer.Context) {
-		if outer.auth == a { // with another Authenticator's in between: what has admitted the request is asked again by Renew
-			id.checks, id.seen = outer.checks, outer.seen
-			break
-		}
+	if own != nil { // what has admitted the request is asked again by Renew
+		id.checks, id.seen = own.checks, own.seen
 	}
 	return id, cred.Source, nil
+}
+
+// identityIn returns the innermost identity that this Authenticator has put into ctx; nil: there is none.
+func (a *Authenticator) identityIn(ctx context.Context) *identity {
+	id := identityOf(ctx)
+	for id != nil && id.auth != a {
+		id = identityOf(id.Context)
+	}
+	return id
+}
+
+// checkEnd refuses a token that has ended since its Middleware has verified it.
+func (a *Authenticator) checkEnd(id *identity) error {
+	if time.Now().Before(a.end(id.claims)) {
+		return nil
+	}
+	return id.trail().On(refusal.New(ErrExpired, nil))
 }
 
 // Verify verifies a bare token, e.g. one that came in a message. It returns its claims, or an error as

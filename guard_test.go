@@ -459,3 +459,94 @@ func TestMistakesInTheOptionsOfGuardPanic(t *testing.T) {
 		})
 	}
 }
+
+// The outermost Middleware has taken the token out of sight of its own Upgrade.
+func TestUpgradeTakesTheWordOfItsOwnMiddlewareAlsoBehindAnother(t *testing.T) {
+	for name, request := range map[string]string{
+		"header":      "GET /ws\nHANDSHAKE\nAuthorization: Bearer TOKEN",
+		"query":       "GET /ws?access_token=TOKEN\nHANDSHAKE",
+		"subprotocol": "GET /ws\nHANDSHAKE\nSec-WebSocket-Protocol: chat, bearer.TOKEN",
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth, served := newUpgradeAuth(t), false
+			other := newAuth(t, func(o *wsauth.Options) {
+				o.Extractors = []wsauth.Extractor{wsauth.FromFunc(func(*http.Request) (string, error) {
+					return testToken(map[string]any{"sub": "bob"}), nil
+				})}
+			})
+			inner := auth.Guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				claims, _ := wsauth.ClaimsFromContext(r.Context())
+				served = claims != nil && claims.Subject == "alice"
+			}), nil)
+			r := readRequest(t, strings.Replace(request, "TOKEN", tokenFor(time.Hour), 1))
+			if w := serve(auth.Middleware(other.Middleware(inner)), r); !served {
+				t.Errorf("refused with %d, or served with the claims of another", w.Code)
+			}
+		})
+	}
+}
+
+// The other way round the claims of another count for nothing.
+func TestTheClaimsOfAnotherAuthenticatorCountForNothing(t *testing.T) {
+	auth, other := newUpgradeAuth(t), newAuth(t)
+	h := other.Middleware(auth.Guard(new(recorder), nil))
+	if w := serve(h, readRequest(t, "GET /ws?access_token="+testToken(nil)+"\nHANDSHAKE")); w.Code != http.StatusUnauthorized {
+		t.Errorf("status %d, want 401", w.Code)
+	}
+}
+
+func TestTheEndOfAConnectionIsToldAsItWas(t *testing.T) {
+	for name, row := range map[string]struct {
+		peer func(conn net.Conn)
+		want websocket.StatusCode
+	}{
+		"the peer closes without a code": {func(conn net.Conn) { conn.Write(clientFrame(8, nil)) }, websocket.StatusNoStatusRcvd},
+		"the peer closes with a code":    {func(conn net.Conn) { conn.Write(clientFrame(8, []byte{3, 233})) }, websocket.StatusGoingAway},
+		"the peer goes without a word":   {func(conn net.Conn) { conn.Close() }, websocket.StatusAbnormalClosure},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				closed := make(chan wsauth.Event, 1)
+				auth := newUpgradeAuth(t, func(o *wsauth.Options) {
+					o.Observe = func(_ context.Context, e wsauth.Event) {
+						if e.Kind == wsauth.EventClosed {
+							closed <- e
+						}
+					}
+				})
+				srv := newMemoryServer(t, auth.Upgrade(echo, nil))
+				conn, r := srv.handshake(t, tokenFor(time.Hour))
+				go io.Copy(io.Discard, r)
+				row.peer(conn)
+				if e := <-closed; e.Code != row.want || e.Err != nil {
+					t.Errorf("got %d, %v, want %d", e.Code, e.Err, row.want)
+				}
+				conn.Close()
+			})
+		})
+	}
+}
+
+func TestARefusalBetweenMiddlewareAndUpgradeSaysWhoseTokenItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var refused wsauth.Event
+		auth := newAuth(t, func(o *wsauth.Options) {
+			o.Leeway = -1
+			o.Observe = func(_ context.Context, e wsauth.Event) {
+				if e.Kind == wsauth.EventRefused {
+					refused = e
+				}
+			}
+		})
+		upgrade := auth.Guard(new(recorder), nil)
+		h := auth.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Minute)
+			upgrade.ServeHTTP(w, r)
+		}))
+		token := testToken(map[string]any{"exp": time.Now().Add(time.Minute).Unix()})
+		serve(h, readRequest(t, "GET /ws\nHANDSHAKE\nAuthorization: Bearer "+token))
+		if refused.Issuer != testIssuer || refused.Source != "header" || !errors.Is(refused.Err, wsauth.ErrExpired) {
+			t.Errorf("got %+v", refused)
+		}
+	})
+}

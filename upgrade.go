@@ -608,7 +608,7 @@ func (c *connection) isAdmitted() bool {
 	}
 	err := c.checkAgain()
 	if err != nil {
-		c.endRefused(err)
+		c.endRefused(c.trail().On(err))
 	}
 	return err == nil
 }
