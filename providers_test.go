@@ -1,15 +1,19 @@
 package wsauth_test
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
 	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,64 +22,45 @@ import (
 	"github.com/wsauth/wsauth/internal/mint"
 )
 
-var (
-	supabaseKey = mint.New("HS256", "")
-	jwtSecret   = secretOf(supabaseKey)
-)
-
-func moderators(_ context.Context, c *wsauth.Claims) error {
-	var own struct {
-		RealmAccess struct{ Roles []string } `json:"realm_access"`
-	}
-	if err := c.Decode(&own); err != nil {
-		return err
-	}
-	if !slices.Contains(own.RealmAccess.Roles, "moderator") {
-		return errors.New("not a moderator")
-	}
-	return nil
-}
-
-func fromOurPages(_ context.Context, c *wsauth.Claims) error {
-	var own struct {
-		AuthorizedParty string `json:"azp"`
-		Status          string `json:"sts"`
-	}
-	if err := c.Decode(&own); err != nil {
-		return err
-	}
-	if len(c.Audience) > 0 || own.AuthorizedParty != "https://app.example.com" || own.Status == "pending" {
-		return errors.New("not a session of this application")
-	}
-	return nil
-}
-
-// withID tells Zitadel's access tokens from its ID tokens.
-func withID(_ context.Context, c *wsauth.Claims) error {
-	if c.ID == "" {
-		return errors.New("no jti")
-	}
-	return nil
-}
+// The tables of providers are in files of their own: providers_users_test.go has the most used ones,
+// providers_more_test.go those that an organization runs itself or that are for some frameworks only, and
+// providers_workloads_test.go machines and proxies.
+var providers = func() map[string]identityProvider {
+	all := maps.Clone(mostUsed)
+	maps.Copy(all, moreProviders)
+	maps.Copy(all, workloads)
+	return all
+}()
 
 // An identityProvider is an issuer as docs/providers.md configures it, and a token as this provider makes it.
 type identityProvider struct {
 	issuer  wsauth.Issuer
+	from    wsauth.Extractor                            // where the token is, as on the page; zero: as by default
 	require func(context.Context, *wsauth.Claims) error // nil: nothing
+	scopes  []string                                    // for RequireScopes
 	alg     string
 	header  object // besides alg, kid and a typ of JWT; nil leaves a member out
 	claims  object // besides exp and iat
 	own     any    // where the roles are read into, as in docs/providers.md
 	roles   string // what is in own then
 	tokens  map[string]variant
+
+	set    string                        // the URL of the key set where JWKS has none: the jwks_uri of discovery
+	jwk    object                        // what its JWK has besides kty, kid, use, alg and the key; nil: left out
+	beside []object                      // other JWKs of the set
+	about  object                        // other members of the set
+	key    *mint.Key                     // that of an issuer without JWKS
+	keys   func(wsauth.JWKS) wsauth.Keys // that of an issuer which has JWKS beside others
+	carry  func(token string) string     // the header line that has the token; nil: Authorization
 }
 
 type object map[string]any
 
 // A variant is another token of that provider.
 type variant struct {
-	header, claims object // what differs; nil leaves a member out
-	raw            string // the token itself, if it is none that a key could sign
+	header, claims object    // what differs; nil leaves a member out
+	raw            string    // the token itself, if it is none that a key could sign
+	key            *mint.Key // that signs it; nil: the provider's
 	want           error
 }
 
@@ -86,397 +71,33 @@ const (
 	otherUUID = "1c2b7f1e-0d4b-4b0e-8e5c-6a7d8e9f0a1b"
 )
 
-var providers = map[string]identityProvider{
-	"Auth0": {
-		issuer: wsauth.Issuer{ // the audience is the identifier of the API
-			Name: "https://TENANT.eu.auth0.com/", Audience: []string{"https://chat.example.com"}, Keys: wsauth.JWKS{},
-		},
-		alg: "RS256",
-		claims: object{
-			"iss": "https://TENANT.eu.auth0.com/", "sub": "auth0|6553da60a54af58e29493993",
-			"aud": []string{"https://chat.example.com", "https://TENANT.eu.auth0.com/userinfo"},
-			"azp": "CLIENT_ID", "scope": "openid profile", "permissions": []string{"chat:moderate"},
-			"https://chat.example.com/roles": []string{"moderator"},
-		},
-		own: &struct {
-			Permissions []string `json:"permissions"`
-		}{},
-		roles: "{[chat:moderate]}",
-		tokens: map[string]variant{
-			"of the RFC 9068 profile": {
-				header: object{"typ": "at+jwt"}, claims: object{"azp": nil, "client_id": "CLIENT_ID", "jti": "73WakrfVbNJB"},
-			},
-			"of a machine": {claims: object{
-				"sub": "CLIENT_ID@clients", "aud": "https://chat.example.com", "gty": "client-credentials",
-			}},
-			"for the Management API": {claims: object{"aud": "https://TENANT.eu.auth0.com/api/v2/"}, want: invalid},
-			"an ID token":            {claims: object{"aud": "CLIENT_ID", "azp": nil, "scope": nil}, want: invalid},
-			"opaque":                 {raw: "V1hZ6jUyqJ7ZkO0mR2cT9fLxPq3sNbWd", want: invalid},
-			"encrypted":              {raw: jweToken, want: invalid},
-			"bound to a certificate": {claims: object{"cnf": object{"x5t#S256": "A4DtL2JmUMhAsvJj5tKyn64"}}, want: invalid},
-			"of a custom domain":     {claims: object{"iss": "https://login.example.com/"}, want: invalid},
-			"without a final slash":  {claims: object{"iss": "https://TENANT.eu.auth0.com"}, want: invalid},
-		},
-	},
-	"Keycloak": {
-		issuer: wsauth.Issuer{ // the audience is a client of the realm, put into aud by a mapper
-			Name: "https://keycloak.example.com/realms/REALM", Audience: []string{"chat"}, Keys: wsauth.JWKS{},
-		},
-		require: moderators,
-		alg:     "RS256",
-		claims: object{
-			"iss": "https://keycloak.example.com/realms/REALM", "sub": uuid, "jti": "onrtac:" + otherUUID,
-			"aud": []string{"chat", "account"}, "typ": "Bearer", "azp": "frontend", "sid": otherUUID, "acr": "1",
-			"allowed-origins": []string{"https://app.example.com"},
-			"realm_access":    object{"roles": []string{"offline_access", "moderator"}},
-			"resource_access": object{"chat": object{"roles": []string{"writer"}}},
-			"scope":           "openid profile", "preferred_username": "alice",
-		},
-		own: &struct {
-			RealmAccess struct{ Roles []string } `json:"realm_access"`
-		}{},
-		roles: "{{[offline_access moderator]}}",
-		tokens: map[string]variant{
-			"with the other header type": {header: object{"typ": "at+jwt"}},
-			"of a service account": {claims: object{
-				"client_id": "bot", "clientHost": "192.0.2.1", "clientAddress": "192.0.2.1", "sid": nil,
-			}},
-			"without the mapper":  {claims: object{"aud": "account"}, want: invalid},
-			"without roles":       {claims: object{"aud": nil, "realm_access": nil, "resource_access": nil}, want: invalid},
-			"without this role":   {claims: object{"realm_access": nil}, want: wsauth.ErrForbidden},
-			"an ID token":         {claims: object{"aud": "frontend", "typ": "ID"}, want: invalid},
-			"a logout token":      {header: object{"typ": "logout+jwt"}, want: invalid},
-			"bound by DPoP":       {claims: object{"cnf": object{"jkt": "0ZcOCORZNYy-DWpqq30jZy"}}, want: invalid},
-			"of another realm":    {claims: object{"iss": "https://keycloak.example.com/realms/master"}, want: invalid},
-			"of an internal name": {claims: object{"iss": "http://keycloak:8080/realms/REALM"}, want: invalid},
-		},
-	},
-	"Okta": {
-		issuer: wsauth.Issuer{
-			Name: "https://ORG.okta.com/oauth2/default", Audience: []string{"api://default"}, Keys: wsauth.JWKS{},
-		},
-		alg:    "RS256",
-		header: object{"typ": nil},
-		claims: object{
-			"ver": 1, "jti": "AT.0mP4JKAZX1iACIT4vbEDF7LpvDVjxypPMf0D7uX39RE", "iss": "https://ORG.okta.com/oauth2/default",
-			"aud": "api://default", "sub": "alice@example.com", "cid": "CLIENT_ID", "uid": "00ujmkLgagxeRrAg20g3",
-			"scp": []string{"openid", "chat"}, "groups": []string{"Everyone", "Moderators"},
-		},
-		own: &struct {
-			Groups []string `json:"groups"`
-		}{},
-		roles: "{[Everyone Moderators]}",
-		tokens: map[string]variant{
-			"of the org authorization server": {
-				header: object{"typ": "application/okta-internal-at+jwt"},
-				claims: object{"iss": "https://ORG.okta.com", "aud": "https://ORG.okta.com"}, want: invalid,
-			},
-			"of its type alone":             {header: object{"typ": "application/okta-internal-at+jwt"}, want: invalid},
-			"of another custom server":      {claims: object{"iss": "https://ORG.okta.com/oauth2/aus1"}, want: invalid},
-			"an ID token":                   {claims: object{"aud": "CLIENT_ID", "scp": nil, "cid": nil}, want: invalid},
-			"for another API of the server": {claims: object{"aud": "https://mail.example.com"}, want: invalid},
-		},
-	},
-	"Entra ID": {
-		issuer: wsauth.Issuer{
-			Name: "https://login.microsoftonline.com/TENANT_ID/v2.0", Audience: []string{"API_CLIENT_ID"}, Keys: wsauth.JWKS{},
-		},
-		alg: "RS256",
-		claims: object{
-			"iss": "https://login.microsoftonline.com/" + tenant + "/v2.0", "aud": "API_CLIENT_ID", "sub": "HKZpfaHyWadeOouYlit",
-			"aio": "AXQAi/8IAAAAtAaZLo3ChMif6KOnttRB7eBq4", "azp": uuid, "azpacr": "0", "name": "Abe Lincoln", "oid": otherUUID,
-			"preferred_username": "abeli@example.com", "rh": "I", "roles": []string{"Moderator"}, "scp": "access_as_user chat",
-			"tid": tenant, "uti": "fqiBqXLPj0eQa82S-IYFAA", "ver": "2.0",
-		},
-		own: &struct {
-			Roles []string `json:"roles"`
-		}{},
-		roles: "{[Moderator]}",
-		tokens: map[string]variant{
-			"of an application": {claims: object{"scp": nil, "idtyp": "app", "azpacr": "1"}},
-			"with a hundred groups": {claims: object{
-				"groups": slices.Repeat([]string{otherUUID}, 100),
-			}},
-			"with as many groups as fit Entra": {claims: object{
-				"groups": slices.Repeat([]string{otherUUID}, 200),
-			}, want: invalid},
-			"with a reference to the groups": {claims: object{
-				"_claim_names":   object{"groups": "src1"},
-				"_claim_sources": object{"src1": object{"endpoint": "https://graph.windows.net/" + tenant + "/users/1"}},
-			}},
-			"v1.0": {
-				header: object{"x5t": "iBjL1Rcqzhiy4fpxIxdZqohM2Yk"},
-				claims: object{"iss": "https://sts.windows.net/" + tenant + "/", "aud": "api://API_CLIENT_ID", "ver": "1.0"},
-				want:   invalid,
-			},
-			"for Graph": {
-				header: object{"nonce": "AQABAAAAAACJJBoKBHg2R5Vc"},
-				claims: object{"aud": "00000003-0000-0000-c000-000000000000", "ver": "1.0"}, want: invalid,
-			},
-			"of another tenant": {claims: object{"iss": "https://login.microsoftonline.com/" + uuid + "/v2.0"}, want: invalid},
-			"of the template":   {claims: object{"iss": "https://login.microsoftonline.com/{tenantid}/v2.0"}, want: invalid},
-		},
-	},
-	"Entra ID v1.0": {
-		issuer: wsauth.Issuer{
-			Name: "https://sts.windows.net/TENANT_ID/", Audience: []string{"api://API_CLIENT_ID", "API_CLIENT_ID"},
-			Keys: wsauth.JWKS{URL: "https://login.microsoftonline.com/TENANT_ID/discovery/keys"},
-		},
-		alg:    "RS256",
-		header: object{"x5t": "iBjL1Rcqzhiy4fpxIxdZqohM2Yk"},
-		claims: object{
-			"aud": "api://API_CLIENT_ID", "iss": "https://sts.windows.net/" + tenant + "/", "acr": "1", "amr": []string{"pwd"},
-			"appid": uuid, "appidacr": "0", "oid": otherUUID, "roles": []string{"Moderator"}, "scp": "user_impersonation",
-			"sub": "l3_roISQU222bULS9yi2k0XpqpOiMz5H3ZACo1GeXA", "tid": tenant, "unique_name": "abeli@example.com", "ver": "1.0",
-		},
-		own: &struct {
-			Roles []string `json:"roles"`
-		}{},
-		roles: "{[Moderator]}",
-		tokens: map[string]variant{
-			"v2.0": {claims: object{
-				"iss": "https://login.microsoftonline.com/" + tenant + "/v2.0", "aud": "API_CLIENT_ID", "ver": "2.0",
-			}, want: invalid},
-			"without a final slash": {claims: object{"iss": "https://sts.windows.net/" + tenant}, want: invalid},
-		},
-	},
-	"Cognito": {
-		issuer: wsauth.Issuer{ // the app clients; access tokens have no aud
-			Name:      "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_EXAMPLE",
-			ClientIDs: []string{"CLIENT_ID"}, Keys: wsauth.JWKS{},
-		},
-		alg:    "RS256",
-		header: object{"typ": nil},
-		claims: object{
-			"iss": "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_EXAMPLE", "sub": uuid, "client_id": "CLIENT_ID",
-			"cognito:groups": []string{"moderators"}, "token_use": "access", "scope": "openid chat/write", "username": "alice",
-			"origin_jti": otherUUID, "event_id": uuid, "jti": uuid, "auth_time": 1562190524, "version": 2,
-		},
-		own: &struct {
-			Groups []string `json:"cognito:groups"`
-		}{},
-		roles: "{[moderators]}",
-		tokens: map[string]variant{
-			"of a machine": {claims: object{"sub": "CLIENT_ID", "username": nil, "cognito:groups": nil, "scope": "chat/write"}},
-			"an ID token": {claims: object{
-				"aud": "CLIENT_ID", "client_id": nil, "token_use": "id", "scope": nil, "cognito:username": "alice",
-			}, want: invalid},
-			"of another app client": {claims: object{"client_id": "OTHER"}, want: invalid},
-			"of another pool": {claims: object{
-				"iss": "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_OTHER",
-			}, want: invalid},
-			"bound to a resource": {claims: object{"aud": "https://chat.example.com"}, want: invalid},
-		},
-	},
-	"Cognito with resource binding": {
-		issuer: wsauth.Issuer{
-			Name:     "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_EXAMPLE",
-			Audience: []string{"https://chat.example.com"},
-			Keys:     wsauth.JWKS{},
-		},
-		alg:    "RS256",
-		header: object{"typ": nil},
-		claims: object{
-			"iss": "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_EXAMPLE", "sub": uuid, "client_id": "CLIENT_ID",
-			"aud": "https://chat.example.com", "token_use": "access", "scope": "openid", "username": "alice", "jti": uuid,
-		},
-		tokens: map[string]variant{
-			"without":     {claims: object{"aud": nil}, want: invalid},
-			"an ID token": {claims: object{"aud": "CLIENT_ID", "client_id": nil, "token_use": "id"}, want: invalid},
-		},
-	},
-	"Google": {
-		issuer: wsauth.Issuer{
-			Name: "https://accounts.google.com", Audience: []string{"CLIENT_ID.apps.googleusercontent.com"}, Keys: wsauth.JWKS{},
-		},
-		alg: "RS256",
-		claims: object{
-			"iss": "https://accounts.google.com", "azp": "CLIENT_ID.apps.googleusercontent.com",
-			"aud": "CLIENT_ID.apps.googleusercontent.com", "sub": "110169484474386276334", "hd": "example.com",
-			"email": "alice@example.com", "email_verified": true, "at_hash": "HK6E_P6Dh8Y93mRNtsDB1Q", "name": "Alice",
-		},
-		own: &struct {
-			Domain string `json:"hd"`
-		}{},
-		roles: "{example.com}",
-		tokens: map[string]variant{
-			"of a service account": {claims: object{
-				"azp": "107517467455664443765", "sub": "107517467455664443765", "hd": nil, "email": "x@p.iam.gserviceaccount.com",
-			}},
-			"of another client":            {claims: object{"aud": "OTHER.apps.googleusercontent.com"}, want: invalid},
-			"by the name without a scheme": {claims: object{"iss": "accounts.google.com"}, want: invalid},
-			"an access token":              {raw: "ya29.a0AfH6SMBx-Jm0tq3", want: invalid},
-		},
-	},
-	"Firebase": {
-		issuer: wsauth.Issuer{
-			Name: "https://securetoken.google.com/PROJECT_ID", Audience: []string{"PROJECT_ID"}, Keys: wsauth.JWKS{},
-		},
-		alg: "RS256",
-		claims: object{
-			"iss": "https://securetoken.google.com/PROJECT_ID", "aud": "PROJECT_ID", "auth_time": 1700000000,
-			"user_id": "Z1aBcDeF", "sub": "Z1aBcDeF", "email": "alice@example.com", "email_verified": true, "moderator": true,
-			"firebase": object{
-				"identities": object{"email": []string{"alice@example.com"}}, "sign_in_provider": "password",
-			},
-		},
-		own: &struct {
-			Moderator bool `json:"moderator"`
-		}{},
-		roles: "{true}",
-		tokens: map[string]variant{
-			"of another project": {
-				claims: object{"iss": "https://securetoken.google.com/OTHER", "aud": "OTHER"}, want: invalid,
-			},
-			"a session cookie": {claims: object{"iss": "https://session.firebase.google.com/PROJECT_ID"}, want: invalid},
-			"a custom token": {claims: object{
-				"iss": "x@PROJECT_ID.iam.gserviceaccount.com", "sub": "x@PROJECT_ID.iam.gserviceaccount.com",
-				"aud": "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit",
-			}, want: invalid},
-			"of the emulator": {raw: mint.Base64([]byte(`{"alg":"none","typ":"JWT"}`)) + "." + mint.Base64([]byte(
-				`{"iss":"https://securetoken.google.com/PROJECT_ID","aud":"PROJECT_ID","exp":4102444800}`)) + ".", want: invalid},
-		},
-	},
-	"Supabase": {
-		issuer: wsauth.Issuer{
-			Name: "https://PROJECT.supabase.co/auth/v1", Audience: []string{"authenticated"}, Keys: wsauth.JWKS{},
-		},
-		alg:    "ES256",
-		claims: supabaseClaims,
-		own: &struct {
-			AppMetadata struct{ Roles []string } `json:"app_metadata"`
-		}{},
-		roles: "{{[moderator]}}",
-		tokens: map[string]variant{
-			"of another project": {claims: object{"iss": "https://OTHER.supabase.co/auth/v1"}, want: invalid},
-			"for nobody":         {claims: object{"aud": nil}, want: invalid},
-		},
-	},
-	"Supabase with a shared secret": {
-		issuer: wsauth.Issuer{ // the bytes of the JWT secret as it is shown, not decoded
-			Name: "https://PROJECT.supabase.co/auth/v1", Audience: []string{"authenticated"}, Keys: wsauth.HMAC(jwtSecret),
-		},
-		alg:    "HS256",
-		claims: supabaseClaims,
-		own: &struct {
-			AppMetadata struct{ Roles []string } `json:"app_metadata"`
-		}{},
-		roles: "{{[moderator]}}",
-		tokens: map[string]variant{
-			"with a kid": {header: object{"kid": "dG9rZW4"}},
-			"the anon key": {claims: object{
-				"iss": "supabase", "ref": "PROJECT", "role": "anon", "aud": nil, "sub": nil,
-			}, want: invalid},
-			"the service_role key": {claims: object{
-				"iss": "supabase", "ref": "PROJECT", "role": "service_role", "aud": nil, "sub": nil,
-			}, want: invalid},
-		},
-	},
-	"Clerk": {
-		issuer: wsauth.Issuer{ // session tokens have no aud: fromOurPages looks at azp
-			Name: "https://clerk.example.com", AnyAudience: true, Type: "JWT", Keys: wsauth.JWKS{},
-		},
-		require: fromOurPages,
-		alg:     "RS256",
-		header:  object{"cat": "cl_B7d4PD111AAA"},
-		claims: object{
-			"azp": "https://app.example.com", "fva": []int{7, -1}, "iss": "https://clerk.example.com", "jti": "10db7f531a90",
-			"o":   object{"id": "org_123", "slg": "acme", "rol": "admin", "per": "read,manage", "fpm": "3,2"},
-			"pla": "u:free,o:pro", "fea": "o:dashboard", "sid": "sess_123", "sub": "user_123", "v": 2, "sts": "active",
-		},
-		own: &struct {
-			Org struct {
-				Role string `json:"rol"`
-			} `json:"o"`
-		}{},
-		roles: "{{admin}}",
-		tokens: map[string]variant{
-			"without azp":               {claims: object{"azp": nil}, want: wsauth.ErrForbidden},
-			"from another page":         {claims: object{"azp": "https://evil.example.com"}, want: wsauth.ErrForbidden},
-			"of a pending session":      {claims: object{"sts": "pending"}, want: wsauth.ErrForbidden},
-			"of a template, for others": {claims: object{"aud": "convex", "sid": nil}, want: wsauth.ErrForbidden},
-			"of the OAuth server":       {header: object{"typ": "at+jwt"}, want: invalid},
-			"of another instance":       {claims: object{"iss": "https://other.clerk.accounts.dev"}, want: invalid},
-		},
-	},
-	"Clerk with a template": {
-		issuer: wsauth.Issuer{
-			Name: "https://clerk.example.com", Audience: []string{"chat"}, Keys: wsauth.JWKS{},
-		},
-		alg: "RS256",
-		claims: object{
-			"aud": "chat", "azp": "https://app.example.com", "iss": "https://clerk.example.com", "jti": "10db7f531a90cb2faea4",
-			"sub": "user_123",
-		},
-		tokens: map[string]variant{
-			"of another template": {claims: object{"aud": "convex"}, want: invalid},
-			"of a session":        {claims: object{"aud": nil, "sid": "sess_123", "v": 2}, want: invalid},
-		},
-	},
-	"Zitadel": {
-		issuer: wsauth.Issuer{
-			Name: "https://INSTANCE.zitadel.cloud", Audience: []string{"PROJECT_ID"}, Keys: wsauth.JWKS{},
-		},
-		require: withID,
-		alg:     "RS256",
-		claims: object{
-			"iss": "https://INSTANCE.zitadel.cloud", "sub": "77776025198584418", "jti": "V2_69234237813329048",
-			"aud": []string{"69234237810729234", "PROJECT_ID"}, "nbf": time.Now().Unix(),
-			"urn:zitadel:iam:org:project:roles":            object{"moderator": object{"69234237810729019": "acme.example.com"}},
-			"urn:zitadel:iam:org:project:PROJECT_ID:roles": object{"moderator": object{"69234237810729019": "acme.example.com"}},
-		},
-		own: &struct {
-			Roles map[string]map[string]string `json:"urn:zitadel:iam:org:project:roles"`
-		}{},
-		roles: "{map[moderator:map[69234237810729019:acme.example.com]]}",
-		tokens: map[string]variant{
-			"an ID token": {claims: object{
-				"jti": nil, "azp": "69234237810729234", "at_hash": "x", "amr": []string{"pwd"},
-			}, want: wsauth.ErrForbidden},
-			"of another project": {claims: object{"aud": []string{"69234237810729234", "OTHER"}}, want: invalid},
-			"opaque":             {raw: "dEnGhIFs3VnqcQU5D2zRSeiarB1nwH6goIKY0J8MWZbsnWcT", want: invalid},
-		},
-	},
-	"authentik": {
-		issuer: wsauth.Issuer{
-			Name: "https://authentik.example.com/application/o/chat/", Audience: []string{"CLIENT_ID"}, Keys: wsauth.JWKS{},
-		},
-		alg: "RS256",
-		claims: object{
-			"iss": "https://authentik.example.com/application/o/chat/", "aud": "CLIENT_ID", "azp": "CLIENT_ID",
-			"sub": strings.Repeat("5f", 32), "sid": strings.Repeat("a1", 32), "acr": "goauthentik.io/providers/oauth2/default",
-			"amr": []string{"pwd", "mfa"}, "auth_time": 1700000000, "uid": "m2nqWwzJ0K", "scope": "openid profile",
-			"preferred_username": "alice", "groups": []string{"moderators"},
-		},
-		own: &struct {
-			Groups []string `json:"groups"`
-		}{},
-		roles: "{[moderators]}",
-		tokens: map[string]variant{
-			"of another application": {claims: object{
-				"iss": "https://authentik.example.com/application/o/mail/", "aud": "OTHER", "azp": "OTHER",
-			}, want: invalid},
-			"of the global issuer": {claims: object{"iss": "https://authentik.example.com/"}, want: invalid},
-			"for another client":   {claims: object{"aud": "OTHER", "azp": "OTHER"}, want: invalid},
-			"a logout token":       {header: object{"typ": "logout+jwt"}, want: invalid},
-			"encrypted":            {raw: jweToken, want: invalid},
-		},
-	},
-}
+var (
+	certificate  = []string{"MIIC/jCCAeagAwIBAgIJAOCJOVRxNKcNMA0GCSqGSIb3DQEBCwUAMC0xKzAp"} // nobody reads it
+	supabaseKey  = mint.New("HS256", "")
+	jwtSecret    = secretOf(supabaseKey)
+	providerKeys = map[string]*mint.Key{
+		"RS256": mint.New("RS256", "k1"), "ES256": mint.New("ES256", "k1"), "ES384": mint.New("ES384", "k1"),
+	}
+	strangers = map[string]*mint.Key{
+		"RS256": mint.New("RS256", "k1"), "ES256": mint.New("ES256", "k1"), "ES384": mint.New("ES384", "k1"),
+		"HS256": mint.New("HS256", ""),
+	}
+)
 
-var supabaseClaims = object{
-	"aal": "aal1", "amr": []object{{"method": "password", "timestamp": 1640991600}}, "aud": "authenticated",
-	"app_metadata": object{"provider": "email", "providers": []string{"email"}, "roles": []string{"moderator"}},
-	"email":        "alice@example.com", "iss": "https://PROJECT.supabase.co/auth/v1", "role": "authenticated",
-	"session_id": uuid, "sub": otherUUID, "user_metadata": object{"name": "Alice"}, "is_anonymous": false,
+// signer is the key that signs the provider's tokens.
+func (p *identityProvider) signer() *mint.Key {
+	if p.key != nil {
+		return p.key
+	}
+	return providerKeys[p.alg]
 }
 
 // token makes the provider's token, or a variant of it.
-func (p *identityProvider) token(key *mint.Key, v variant) string {
+func (p *identityProvider) token(v variant) string {
 	if v.raw != "" {
 		return v.raw
 	}
-	now := time.Now()
+	key, now := p.signer(), time.Now()
 	header := object(key.Header())
 	claims := object{"iat": now.Unix(), "exp": now.Add(time.Minute).Unix()}
 	for _, o := range []object{p.header, v.header} {
@@ -488,11 +109,58 @@ func (p *identityProvider) token(key *mint.Key, v variant) string {
 	absent := func(_ string, v any) bool { return v == nil }
 	maps.DeleteFunc(header, absent)
 	maps.DeleteFunc(claims, absent)
+	if v.key != nil {
+		key = v.key
+	}
 	return key.Sign(mint.JSON(header), mint.JSON(claims))
 }
 
-// serve serves a request with a token behind the provider's issuer and check.
-func (p *identityProvider) serve(t *testing.T, issuer wsauth.Issuer, token string) (status int, claims *wsauth.Claims) {
+// A web answers GET requests for these URLs as a provider does, and no others.
+type web map[string]string
+
+func (w web) RoundTrip(r *http.Request) (*http.Response, error) {
+	text, ok := w[r.URL.String()]
+	if !ok {
+		return nil, fmt.Errorf("nothing is at %s", r.URL)
+	}
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r,
+	}, nil
+}
+
+// online is the issuer as the page has it, whose keys are fetched from a web where the provider's discovery document
+// and its key set are.
+func (p *identityProvider) online() wsauth.Issuer {
+	issuer := p.issuer
+	remote, ok := issuer.Keys.(wsauth.JWKS)
+	if !ok && p.keys == nil {
+		return issuer
+	}
+	set := object{"keys": append([]object{jwkOf(p.signer(), p.jwk)}, p.beside...)}
+	maps.Copy(set, p.about)
+	discovery := strings.TrimSuffix(issuer.Name, "/") + "/.well-known/openid-configuration"
+	remote.Client = &http.Client{Transport: web{
+		cmp.Or(remote.URL, p.set):              mint.JSON(set),
+		cmp.Or(remote.DiscoveryURL, discovery): mint.JSON(object{"issuer": issuer.Name, "jwks_uri": p.set}),
+	}}
+	issuer.Keys = remote
+	if p.keys != nil {
+		issuer.Keys = p.keys(remote)
+	}
+	return issuer
+}
+
+// jwkOf is the JWK of a key with other members; nil leaves one out.
+func jwkOf(key *mint.Key, members object) object {
+	jwk := object(key.JWK())
+	maps.Copy(jwk, members)
+	maps.DeleteFunc(jwk, func(_ string, v any) bool { return v == nil })
+	return jwk
+}
+
+// serve serves a request with a token behind the provider's issuer and check. Of the request, method and other header
+// lines are given.
+func (p *identityProvider) serve(t *testing.T, method, token string, more ...string) (code int, claims *wsauth.Claims) {
 	t.Helper()
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, _ = wsauth.ClaimsFromContext(r.Context())
@@ -501,37 +169,100 @@ func (p *identityProvider) serve(t *testing.T, issuer wsauth.Issuer, token strin
 	if p.require != nil {
 		handler = wsauth.Require(p.require)(handler)
 	}
-	w := serve(newAuthOf(t, issuer).Middleware(handler), readRequest(t, "GET /\nAuthorization: Bearer "+token))
+	if p.scopes != nil {
+		handler = wsauth.RequireScopes(p.scopes...)(handler)
+	}
+	auth := newAuth(t, func(o *wsauth.Options) {
+		o.Issuers = []wsauth.Issuer{p.online()}
+		if p.ambient() {
+			o.Extractors = []wsauth.Extractor{p.from}
+		}
+	})
+	line := "Authorization: Bearer " + token
+	if p.carry != nil {
+		line = p.carry(token)
+	}
+	lines := append([]string{method + " /", line}, more...)
+	w := serve(auth.Middleware(handler), readRequest(t, strings.Join(lines, "\n")))
 	return w.Code, claims
 }
+
+// ambient reports whether browsers bring the token along, in a cookie or through a proxy.
+func (p *identityProvider) ambient() bool { return !reflect.ValueOf(p.from).IsZero() }
 
 func TestTheTokensOfProvidersAreAccepted(t *testing.T) {
 	for name, p := range providers {
 		t.Run(name, func(t *testing.T) {
 			newAuthOf(t, p.issuer) // New has nothing to say against the issuer as it is shown
-			issuer, key := p.issuer, supabaseKey
-			if _, remote := issuer.Keys.(wsauth.JWKS); remote {
-				key = mint.New(p.alg, "k1")
-				issuer.Keys = wsauth.KeySet(mint.SetOf(key))
-			}
-			status, claims := p.serve(t, issuer, p.token(key, variant{}))
+			status, claims := p.serve(t, "GET", p.token(variant{}))
 			if status != http.StatusNoContent || claims == nil {
-				t.Fatalf("status %d", status)
+				t.Fatalf("got status %d, want %d", status, http.StatusNoContent)
 			}
 			if p.own != nil {
 				if err := claims.Decode(p.own); err != nil {
 					t.Fatal(err)
 				}
 				if got := fmt.Sprint(reflect.ValueOf(p.own).Elem()); got != p.roles {
-					t.Errorf("roles %s, want %s", got, p.roles)
+					t.Errorf("got roles %s, want %s", got, p.roles)
 				}
 			}
 			for name, v := range p.tokens {
 				t.Run(name, func(t *testing.T) {
-					if status, _ := p.serve(t, issuer, p.token(key, v)); status != statusOf(v.want) {
-						t.Errorf("status %d, want %d", status, statusOf(v.want))
+					if status, _ := p.serve(t, "GET", p.token(v)); status != statusOf(v.want) {
+						t.Errorf("got status %d, want %d", status, statusOf(v.want))
 					}
 				})
+			}
+		})
+	}
+}
+
+func TestTheNeighboursOfProvidersAreRefused(t *testing.T) {
+	for name, p := range providers {
+		t.Run(name, func(t *testing.T) {
+			hostile := map[string]variant{
+				"signed by a stranger": {key: strangers[p.alg]},
+				"without a signature":  {header: object{"alg": "none"}},
+				"expired":              {claims: object{"exp": time.Now().Add(-time.Minute).Unix()}},
+			}
+			if p.issuer.Name != "" {
+				hostile["of another issuer"] = variant{claims: object{"iss": "https://evil.example.com"}}
+				hostile["of no issuer"] = variant{claims: object{"iss": nil}}
+			}
+			if !p.issuer.AnyAudience {
+				hostile["for another audience"] = variant{claims: object{"aud": "OTHER"}}
+			}
+			for name, v := range hostile {
+				if status, _ := p.serve(t, "GET", p.token(v)); status != http.StatusUnauthorized {
+					t.Errorf("%s: got status %d, want %d", name, status, http.StatusUnauthorized)
+				}
+			}
+			refused := 0
+			for _, v := range p.tokens {
+				if v.want != nil {
+					refused++
+				}
+			}
+			if refused < 2 {
+				t.Errorf("got %d hostile neighbours of its own, want 2", refused)
+			}
+		})
+	}
+}
+
+func TestAPageOfAnotherSiteCannotUseWhatAProxyOrACookieAdds(t *testing.T) {
+	for name, p := range providers {
+		if !p.ambient() {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			for origin, want := range map[string]int{
+				"https://server.example.com": http.StatusNoContent,
+				"https://evil.example.com":   http.StatusForbidden,
+			} {
+				if status, _ := p.serve(t, "POST", p.token(variant{}), "Origin: "+origin); status != want {
+					t.Errorf("POST from %s: got status %d, want %d", origin, status, want)
+				}
 			}
 		})
 	}
@@ -540,15 +271,14 @@ func TestTheTokensOfProvidersAreAccepted(t *testing.T) {
 func TestTheScopesOfProvidersAreRead(t *testing.T) {
 	for name, scope := range map[string]string{
 		"Auth0": "profile", "Keycloak": "profile", "Okta": "chat", "Entra ID": "chat", "Cognito": "chat/write",
-		"authentik": "profile",
+		"authentik": "profile", "AD FS": "chat", "Azure AD B2C": "chat", "Ory Hydra": "chat", "Duende": "chat",
+		"Spring": "chat", "Logto": "chat",
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := providers[name]
-			key := mint.New(p.alg, "k1")
-			p.issuer.Keys = wsauth.KeySet(mint.SetOf(key))
-			status, claims := p.serve(t, p.issuer, p.token(key, variant{}))
+			status, claims := p.serve(t, "GET", p.token(variant{}))
 			if status != http.StatusNoContent || !claims.HasScope(scope) || claims.HasScope("admin") {
-				t.Errorf("status %d, scopes %q", status, claims.Scope)
+				t.Errorf("got status %d, scopes %q, want %q", status, claims.Scope, scope)
 			}
 		})
 	}
@@ -556,15 +286,10 @@ func TestTheScopesOfProvidersAreRead(t *testing.T) {
 
 // What docs/providers.md shows compiles, and is what is tested here.
 func TestThePageAboutProvidersShowsWhatIsTested(t *testing.T) {
-	read := func(file string) string {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
+	page, source := readFile(t, "docs/providers.md"), ""
+	for _, name := range providerFiles(t) {
+		source += withoutSpace(readFile(t, name))
 	}
-	without := func(text string) string { return strings.Join(strings.Fields(text), "") }
-	page, source := read("docs/providers.md"), without(read("providers_test.go"))
 	var shown []string
 	for _, block := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(page, -1) {
 		shown = append(shown, strings.Split(block[1], "\n\n")...)
@@ -572,12 +297,63 @@ func TestThePageAboutProvidersShowsWhatIsTested(t *testing.T) {
 	for _, field := range regexp.MustCompile("`` ([^\n]*?) ``").FindAllStringSubmatch(page, -1) {
 		shown = append(shown, field[1])
 	}
-	if len(shown) < 25 {
+	if len(shown) < 50 {
 		t.Fatalf("%d pieces of Go on the page", len(shown))
 	}
 	for _, text := range shown {
-		if !strings.Contains(source, without(text)) {
+		if !strings.Contains(source, withoutSpace(text)) {
 			t.Errorf("on the page, but not tested:\n%s", text)
 		}
 	}
 }
+
+// And the other way round: no provider is accepted here with options that the page does not give.
+func TestWhatProvidersAreTestedWithIsOnThePage(t *testing.T) {
+	page := withoutSpace(readFile(t, "docs/providers.md"))
+	options := 0
+	for _, name := range providerFiles(t) {
+		text := readFile(t, name)
+		file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			field, ok := n.(*ast.KeyValueExpr)
+			if !ok {
+				return true
+			}
+			if key, ok := field.Key.(*ast.Ident); !ok || key.Name != "issuer" && key.Name != "from" {
+				return true
+			}
+			options++
+			shown := text[field.Value.Pos()-file.FileStart : field.Value.End()-file.FileStart]
+			if !strings.Contains(page, withoutSpace(shown)) {
+				t.Errorf("%s: tested, but not on the page:\n%s", name, shown)
+			}
+			return true
+		})
+	}
+	if options < 35 {
+		t.Errorf("got %d options, want 35 at least", options)
+	}
+}
+
+func providerFiles(t *testing.T) []string {
+	t.Helper()
+	names, err := filepath.Glob("providers*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func withoutSpace(text string) string { return strings.Join(strings.Fields(text), "") }
