@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -33,15 +34,15 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	listener, err := net.Listen("tcp", cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"))
-	if err == nil {
-		err = run(ctx, listener, config{
-			secret:   []byte(os.Getenv("CHAT_SECRET")),
-			patience: 8 * time.Second, // less than what sent the signal has before it kills: Docker 10 s, Kubernetes 30 s
-		})
-	}
 	if err != nil {
-		slog.Error("chat", "err", err)
-		os.Exit(1)
+		log.Fatal(err)
+	}
+	err = run(ctx, listener, config{
+		secret:   []byte(os.Getenv("CHAT_SECRET")),
+		patience: 8 * time.Second, // less than what sent the signal has before it kills: Docker 10 s, Kubernetes 30 s
+	})
+	if err != nil {
+		log.Fatal(err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log"
 	"log/slog"
 	"net/http"
 	"os"
@@ -19,17 +20,16 @@ import (
 
 func main() {
 	handler, err := newServer([]byte(os.Getenv("CHAT_SECRET")))
-	if err == nil {
-		srv := &http.Server{
-			Addr:              cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"),
-			Handler:           handler,
-			ReadHeaderTimeout: 5 * time.Second,
-		}
-		slog.Info("gin", "listens on", srv.Addr)
-		err = srv.ListenAndServe()
+	if err != nil {
+		log.Fatal(err)
 	}
-	slog.Error("gin", "err", err)
-	os.Exit(1)
+	srv := &http.Server{
+		Addr:              cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"),
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+	}
+	slog.Info("gin", "listens on", srv.Addr)
+	log.Fatal(srv.ListenAndServe())
 }
 
 // authenticate is Middleware in gin's form.

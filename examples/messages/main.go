@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net/http"
 	"os"
@@ -24,17 +25,16 @@ const idle = time.Minute
 
 func main() {
 	handler, err := newServer([]byte(os.Getenv("CHAT_SECRET")))
-	if err == nil {
-		srv := &http.Server{
-			Addr:              cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"),
-			Handler:           handler,
-			ReadHeaderTimeout: 5 * time.Second,
-		}
-		slog.Info("messages", "listens on", srv.Addr)
-		err = srv.ListenAndServe()
+	if err != nil {
+		log.Fatal(err)
 	}
-	slog.Error("messages", "err", err)
-	os.Exit(1)
+	srv := &http.Server{
+		Addr:              cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"),
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+	}
+	slog.Info("messages", "listens on", srv.Addr)
+	log.Fatal(srv.ListenAndServe())
 }
 
 func newServer(secret []byte) (http.Handler, error) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net/http"
 	"os"
@@ -26,17 +27,16 @@ import (
 func main() {
 	// Until otel.SetTracerProvider is given one of an SDK, with an exporter, spans go nowhere.
 	handler, err := newServer([]byte(os.Getenv("CHAT_SECRET")), otel.GetTracerProvider())
-	if err == nil {
-		srv := &http.Server{
-			Addr:              cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"),
-			Handler:           handler,
-			ReadHeaderTimeout: 5 * time.Second,
-		}
-		slog.Info("metrics", "listens on", srv.Addr)
-		err = srv.ListenAndServe()
+	if err != nil {
+		log.Fatal(err)
 	}
-	slog.Error("metrics", "err", err)
-	os.Exit(1)
+	srv := &http.Server{
+		Addr:              cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"),
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+	}
+	slog.Info("metrics", "listens on", srv.Addr)
+	log.Fatal(srv.ListenAndServe())
 }
 
 func newServer(secret []byte, traces trace.TracerProvider) (http.Handler, error) {

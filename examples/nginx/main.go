@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log"
 	"log/slog"
 	"net/http"
 	"os"
@@ -25,17 +26,16 @@ const pongTimeout = 10 * time.Second
 
 func main() {
 	handler, err := newServer([]byte(os.Getenv("CHAT_SECRET")), pingInterval)
-	if err == nil {
-		srv := &http.Server{
-			Addr:              cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"), // where nginx alone can reach it
-			Handler:           handler,
-			ReadHeaderTimeout: 5 * time.Second,
-		}
-		slog.Info("nginx", "listens on", srv.Addr)
-		err = srv.ListenAndServe()
+	if err != nil {
+		log.Fatal(err)
 	}
-	slog.Error("nginx", "err", err)
-	os.Exit(1)
+	srv := &http.Server{
+		Addr:              cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"), // where nginx alone can reach it
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+	}
+	slog.Info("nginx", "listens on", srv.Addr)
+	log.Fatal(srv.ListenAndServe())
 }
 
 func newServer(secret []byte, pingEvery time.Duration) (http.Handler, error) {
