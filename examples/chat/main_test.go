@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -166,17 +165,26 @@ func TestWhatIsNoRequest(t *testing.T) {
 	}
 }
 
+// asChat is the variable of the environment by which the test binary is the server.
+const asChat = "TEST_BINARY_IS_CHAT"
+
+// TestMain lets a test start the whole server as a process without building it: a build may take minutes.
+func TestMain(m *testing.M) {
+	if os.Getenv(asChat) != "" {
+		main()
+		return
+	}
+	m.Run()
+}
+
 func TestOnSIGTERMTheProcessClosesItsConnectionsAndExits(t *testing.T) {
 	t.Parallel()
-	ctx := testclient.Context(t)
-	binary := filepath.Join(t.TempDir(), "chat")
-	build, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	if out, err := exec.CommandContext(build, "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
 	}
-	chat := exec.CommandContext(ctx, binary)
-	chat.Env = append(os.Environ(), "ADDR=127.0.0.1:0", "CHAT_SECRET="+string(secret))
+	chat := exec.CommandContext(t.Context(), binary)
+	chat.Env = append(os.Environ(), asChat+"=1", "ADDR=127.0.0.1:0", "CHAT_SECRET="+string(secret))
 	logs, err := chat.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -192,6 +200,7 @@ func TestOnSIGTERMTheProcessClosesItsConnectionsAndExits(t *testing.T) {
 	if addr == "" {
 		t.Fatal("the process does not say where it listens")
 	}
+	ctx := testclient.Context(t) // from here: the process may take its time to start
 	var members sync.WaitGroup
 	for _, name := range []string{"alice", "bob"} {
 		conn := enter(t, "http://"+addr, "of "+name, name)

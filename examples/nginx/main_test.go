@@ -67,7 +67,7 @@ func start(t *testing.T, server string, edits ...edit) proxy {
 	if err := os.WriteFile(file, conf, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithCancel(t.Context()) // no deadline: those of the clients say where it stands still
 	nginx := exec.CommandContext(ctx, binary, "-p", p.dir, "-c", file, "-g", "daemon off;")
 	nginx.Cancel = func() error { return nginx.Process.Signal(syscall.SIGTERM) } // it ends its workers first
 	nginx.WaitDelay = 10 * time.Second

@@ -136,7 +136,7 @@ func TestATokenThatLivesForNoSecondIsAnError(t *testing.T) {
 // start runs the quickstart until its self-check is over. What run returns comes out of the channel.
 func start(t *testing.T) (base string, out *buffer, interrupt func(), ended <-chan error) {
 	t.Helper()
-	ctx, interrupt := context.WithCancel(testclient.Context(t))
+	ctx, interrupt := context.WithCancel(t.Context()) // no deadline: the self-check has its own, and so do the clients
 	ready := make(chan struct{})
 	out = &buffer{has: "Ctrl-C", done: ready}
 	addr := freeAddr(t)
