@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -27,6 +28,15 @@ func ask(h http.Handler, requests ...*http.Request) {
 		h.ServeHTTP(w, r)
 		fmt.Println(w.Code, strings.TrimSpace(w.Body.String()))
 	}
+}
+
+// codeAndReason are those of the close frame that ended a Read.
+func codeAndReason(err error) string {
+	var closed websocket.CloseError
+	if !errors.As(err, &closed) {
+		return fmt.Sprint("no close frame: ", err)
+	}
+	return fmt.Sprintf("%d %s", closed.Code, closed.Reason)
 }
 
 func get(header ...string) *http.Request {
@@ -82,13 +92,12 @@ func ExampleRenew() {
 			if err != nil {
 				return
 			}
-			answer := "renewed until "
 			claims, err := wsauth.Renew(ctx, string(message)) // here each message is a token
-			if err != nil {
-				answer = "still until "
-				claims, _ = wsauth.ClaimsFromContext(ctx)
+			if err != nil {                                   // the connection goes on with the token that it has
+				conn.Write(ctx, websocket.MessageText, []byte("refused: "+wsauth.Reason(err)))
+				continue
 			}
-			conn.Write(ctx, websocket.MessageText, []byte(answer+claims.Expiry.Format(time.DateOnly)))
+			conn.Write(ctx, websocket.MessageText, []byte("renewed until "+claims.Expiry.Format(time.DateOnly)))
 		}
 	}, nil))
 	defer srv.Close()
@@ -111,7 +120,7 @@ func ExampleRenew() {
 		fmt.Printf("%s %v\n", answer, err)
 	}
 	// Output:
-	// still until 2100-01-01 <nil>
+	// refused: invalid_token <nil>
 	// renewed until 2101-01-01 <nil>
 }
 
@@ -147,16 +156,15 @@ func ExampleAuthenticator_Disconnect() {
 	fmt.Println("closed:", n)
 
 	_, _, err = conn.Read(ctx)
-	var closed websocket.CloseError
-	errors.As(err, &closed)
-	fmt.Println(int(closed.Code), closed.Reason)
-	_, resp, err := websocket.Dial(ctx, url, nil)
-	fmt.Println(resp.Status, err != nil)
+	fmt.Println(codeAndReason(err))
+	if _, resp, err := websocket.Dial(ctx, url, nil); err != nil {
+		fmt.Println(resp.Status)
+	}
 	// Output:
 	// hello <nil>
 	// closed: 1
 	// 3000 logged out
-	// 401 Unauthorized true
+	// 401 Unauthorized
 }
 
 // Both are needed: http.Server does not know WebSockets.
@@ -165,7 +173,8 @@ func ExampleAuthenticator_Shutdown() {
 	srv := httptest.NewServer(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 		conn.Write(ctx, websocket.MessageText, []byte("hello"))
 		conn.Read(ctx)
-		fmt.Println("serve returns:", context.Cause(ctx) == nil || context.Cause(ctx) == http.ErrServerClosed)
+		<-ctx.Done()
+		fmt.Println("serve returns:", context.Cause(ctx))
 	}, nil))
 	defer srv.Close()
 	conn, _, err := websocket.Dial(context.Background(), srv.URL+"?access_token="+exampleToken(`{"exp":4102444800}`), nil)
@@ -186,12 +195,12 @@ func ExampleAuthenticator_Shutdown() {
 	stopped := make(chan error, 1)
 	go func() { stopped <- srv.Config.Shutdown(ctx) }()
 	fmt.Println(auth.Shutdown(ctx), <-stopped)
-	fmt.Println(websocket.CloseStatus(<-closed))
+	fmt.Println(codeAndReason(<-closed))
 	// Output:
 	// hello <nil>
-	// serve returns: true
+	// serve returns: http: Server closed
 	// <nil> <nil>
-	// StatusGoingAway
+	// 1001 server shutting down
 }
 
 // A browser that is refused sees a code and a reason, and not 1006.
@@ -211,8 +220,101 @@ func ExampleUpgradeOptions() {
 		return
 	}
 	_, _, err = conn.Read(ctx)
-	fmt.Println(websocket.CloseStatus(err) == wsauth.StatusUnauthorized, strings.Contains(err.Error(), "invalid_token"))
-	// Output: true true
+	fmt.Println(codeAndReason(err))
+	// Output: 3000 invalid_token
+}
+
+// A protocol that brings its token in a first message of its own form. FirstToken finds the token there; whether it is
+// valid is not its business. Here the message is the one that opens graphql-transport-ws.
+func ExampleUpgradeOptions_firstToken() {
+	auth := exampleAuth()
+	srv := httptest.NewServer(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+		claims, _ := wsauth.ClaimsFromContext(ctx)
+		conn.Write(ctx, websocket.MessageText, []byte("hello "+claims.Subject))
+	}, &wsauth.UpgradeOptions{
+		FirstMessage: 10 * time.Second, // how long a client without a token may take
+		FirstToken: func(message []byte) (string, error) {
+			var init struct {
+				Type    string
+				Payload struct{ Authorization string }
+			}
+			if err := json.Unmarshal(message, &init); err != nil {
+				return "", err
+			}
+			token, ok := strings.CutPrefix(init.Payload.Authorization, "Bearer ")
+			if init.Type != "connection_init" || !ok {
+				return "", errors.New("not a connection_init with a token")
+			}
+			return token, nil
+		},
+	}))
+	defer srv.Close()
+
+	ctx := context.Background()
+	for _, first := range []string{
+		`{"type":"subscribe"}`,
+		`{"type":"connection_init","payload":{"Authorization":"Bearer ` + exampleToken(`{"sub":"alice","exp":1}`) + `"}}`,
+		`{"type":"connection_init","payload":{"Authorization":"Bearer ` + exampleToken(`{"sub":"alice","exp":4102444800}`) + `"}}`,
+	} {
+		conn, _, err := websocket.Dial(ctx, srv.URL, nil)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		conn.Write(ctx, websocket.MessageText, []byte(first))
+		_, answer, err := conn.Read(ctx)
+		if err != nil {
+			fmt.Println(codeAndReason(err))
+			continue
+		}
+		fmt.Println(string(answer))
+		conn.Close(websocket.StatusNormalClosure, "")
+	}
+	// Output:
+	// 3000 invalid_request
+	// 3000 invalid_token
+	// hello alice
+}
+
+// Guard is for a WebSocket library of your choice: the handler behind it knows nothing of wsauth except the claims, and
+// its connections end with their tokens all the same. This one accepts the handshake by itself.
+func ExampleAuthenticator_Guard() {
+	auth := exampleAuth()
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		claims, _ := wsauth.ClaimsFromContext(r.Context())
+		conn.Write(r.Context(), websocket.MessageText, []byte("hello "+claims.Subject))
+		conn.Read(r.Context())
+	}
+	srv := httptest.NewServer(auth.Guard(http.HandlerFunc(handler), &wsauth.UpgradeOptions{MaxPerSubject: 1}))
+	defer srv.Close()
+
+	ctx := context.Background()
+	url := srv.URL + "?access_token=" + exampleToken(`{"sub":"alice","exp":4102444800}`)
+	conn, _, err := websocket.Dial(ctx, url, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.CloseNow()
+	_, message, err := conn.Read(ctx)
+	fmt.Println(string(message), err)
+	if _, resp, err := websocket.Dial(ctx, url, nil); err != nil {
+		fmt.Println("a second one:", resp.Status)
+	}
+
+	// At the end of the token it would be 3000 and "token expired".
+	auth.Disconnect(func(c *wsauth.Claims) bool { return c.Subject == "alice" }, wsauth.StatusUnauthorized, "logged out")
+	_, _, err = conn.Read(ctx)
+	fmt.Println(codeAndReason(err))
+	// Output:
+	// hello alice <nil>
+	// a second one: 429 Too Many Requests
+	// 3000 logged out
 }
 
 // The new secret is named first; tokens that the old one signed are accepted until they end.

@@ -2,6 +2,7 @@ package wsauth_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -83,4 +84,23 @@ func ExampleReason() {
 	// 401 {"error":"token_required"}
 	// 400 {"error":"invalid_request"}
 	// 401 {"error":"invalid_token"}
+}
+
+// What HTTP and a client hear of each error. Errors of your own are a 500, whose cause nobody is told.
+func ExampleStatus() {
+	for _, err := range []error{
+		wsauth.ErrNoToken, wsauth.ErrMalformedRequest, wsauth.ErrExpired, wsauth.ErrForbidden, wsauth.ErrOrigin,
+		wsauth.ErrTooMany, wsauth.ErrUnavailable, errors.New("the database is gone"),
+	} {
+		fmt.Printf("%d %q\n", wsauth.Status(err), wsauth.Reason(err))
+	}
+	// Output:
+	// 401 "token_required"
+	// 400 "invalid_request"
+	// 401 "invalid_token"
+	// 403 "insufficient_scope"
+	// 403 "foreign_origin"
+	// 429 "too_many_connections"
+	// 503 "temporarily_unavailable"
+	// 500 "internal_error"
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -47,8 +46,13 @@ func ExampleNew() {
 		}},
 		Origins: []string{"https://app.example.com"},
 	})
-	fmt.Println(auth != nil, err)
-	// Output: true <nil>
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = auth.Authenticate(httptest.NewRequest(http.MethodGet, "/", nil))
+	fmt.Println(err)
+	// Output: wsauth: no token
 }
 
 // Every fault is reported at once, each with its field.
@@ -62,14 +66,17 @@ func ExampleNew_faults() {
 	})
 	fmt.Println(err)
 	var fault *wsauth.OptionError
-	fmt.Println(errors.As(err, &fault), fault.Field)
+	if errors.As(err, &fault) {
+		fmt.Println("first:", fault.Field)
+	}
 	// Output:
 	// wsauth: Issuers[0].Keys: URL: neither https nor on loopback: inside a network that you trust, set PlainHTTP
 	// wsauth: Issuers[1].Algorithms: none fits the keys
 	// wsauth: Origins[0]: "*" may only stand for a whole host or port, or for whole labels before the rest of a host name, as in https://*.example.com
-	// true Issuers[0].Keys
+	// first: Issuers[0].Keys
 }
 
+// The token comes in the query here, as a page brings it: a browser sets no headers on a WebSocket.
 func ExampleAuthenticator_Upgrade() {
 	auth := exampleAuth()
 	mux := http.NewServeMux()
@@ -82,7 +89,7 @@ func ExampleAuthenticator_Upgrade() {
 	defer srv.Close()
 
 	ctx := context.Background()
-	token := exampleToken(fmt.Sprintf(`{"sub":"alice","exp":%d}`, time.Now().Add(time.Hour).Unix()))
+	token := exampleToken(`{"sub":"alice","exp":4102444800}`)
 	conn, _, err := websocket.Dial(ctx, srv.URL+"/ws?access_token="+token, nil)
 	if err != nil {
 		fmt.Println(err)
@@ -140,10 +147,14 @@ func ExampleAuthenticator_Verify() {
 	fmt.Println(claims.Subject, claims.HasScope("write"), err)
 
 	_, err = auth.Verify(context.Background(), exampleToken(`{"sub":"alice","exp":1}`))
-	fmt.Println(errors.Is(err, wsauth.ErrExpired), errors.Is(err, wsauth.ErrInvalidToken))
+	fmt.Println(wsauth.Status(err), wsauth.Reason(err))
+	if errors.Is(err, wsauth.ErrExpired) {
+		fmt.Println("get a new token")
+	}
 	// Output:
 	// alice true <nil>
-	// true true
+	// 401 invalid_token
+	// get a new token
 }
 
 // Claims of your own are read into a type of yours.
