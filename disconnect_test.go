@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -16,23 +17,6 @@ import (
 
 	"github.com/wsauth/wsauth"
 )
-
-func isOf(subject string) func(*wsauth.Claims) bool {
-	return func(c *wsauth.Claims) bool { return c.Subject == subject }
-}
-
-// disconnect says why in the words of a revocation.
-func disconnect(auth *wsauth.Authenticator, match func(*wsauth.Claims) bool) int {
-	return auth.Disconnect(match, wsauth.StatusUnauthorized, "token revoked")
-}
-
-func wantDisconnected(t *testing.T, err error) {
-	t.Helper()
-	var closed websocket.CloseError
-	if !errors.As(err, &closed) || closed.Code != wsauth.StatusUnauthorized || closed.Reason != "token revoked" {
-		t.Errorf("the client sees %v", err)
-	}
-}
 
 func TestDisconnectEndsTheConnectionsThatMatch(t *testing.T) {
 	for name, opts := range map[string]*wsauth.UpgradeOptions{"in the handler": nil, "detached": {Detach: true}} {
@@ -465,5 +449,28 @@ func TestDisconnectEndsAConnectionThatIsRenewedBeforeItsEyes(t *testing.T) {
 		if wantDisconnected(t, err); n != 1 {
 			t.Errorf("%d connections", n)
 		}
+	})
+}
+
+func TestDisconnectSaysWhatAnEndpointMaySay(t *testing.T) {
+	auth := newUpgradeAuth(t)
+	for _, code := range []websocket.StatusCode{0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%d: no panic", code)
+				}
+			}()
+			auth.Disconnect(isOf("alice"), code, "")
+		}()
+	}
+	synctest.Test(t, func(t *testing.T) {
+		auth := newUpgradeAuth(t)
+		srv := newMemoryServer(t, auth.Upgrade(echo, nil))
+		conn := srv.dial(t, withToken(tokenFor(time.Hour)))
+		synctest.Wait()
+		auth.Disconnect(isOf("alice"), 4000, strings.Repeat("ä", 100))
+		_, _, err := conn.Read(t.Context())
+		wantClosed(t, err, 4000, strings.Repeat("ä", 61))
 	})
 }

@@ -2,12 +2,24 @@ package wsauth_test
 
 import (
 	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"log"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/wsauth/wsauth"
 	"github.com/wsauth/wsauth/internal/mint"
@@ -146,3 +158,275 @@ func statusOf(kind error) int {
 	}
 	return http.StatusNoContent
 }
+
+// verify checks what becomes of a token.
+func verify(t testing.TB, auth *wsauth.Authenticator, token string, want error) *wsauth.Claims {
+	t.Helper()
+	claims, err := auth.Verify(t.Context(), token)
+	wantKind(t, err, want)
+	if (claims != nil) != (err == nil) {
+		t.Errorf("claims %v beside the error %v", claims, err)
+	}
+	return claims
+}
+
+// at is an instant, in seconds from now, as a NumericDate.
+func at(seconds float64) json.Number {
+	now := time.Now()
+	return json.Number(fmt.Sprintf("%d.%09d", now.Add(time.Duration(seconds*1e9)).Unix(),
+		now.Add(time.Duration(seconds*1e9)).Nanosecond()))
+}
+
+// A memoryServer serves a handler over net.Pipe, so that its connections live in the time of a synctest bubble. A pipe
+// has no buffer: a peer that does not read is stuck at once.
+type memoryServer struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+	log    *lockedBuffer
+
+	closesIn time.Duration // that each of its connections takes to close
+}
+
+func (s *memoryServer) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.conns:
+		return c, nil
+	case <-s.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (s *memoryServer) Close() error   { s.once.Do(func() { close(s.closed) }); return nil }
+func (s *memoryServer) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (s *memoryServer) dialRaw() net.Conn {
+	client, server := net.Pipe()
+	s.conns <- slowCloser{server, s.closesIn}
+	return client
+}
+
+// dial connects as a real client does.
+func (s *memoryServer) dial(t *testing.T, opts *websocket.DialOptions) *websocket.Conn {
+	t.Helper()
+	if opts.HTTPClient == nil {
+		opts.HTTPClient = s.client()
+	}
+	conn, _, err := websocket.Dial(t.Context(), "ws://server/ws", opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func (s *memoryServer) client() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(context.Context, string, string) (net.Conn, error) { return s.dialRaw(), nil },
+	}}
+}
+
+// handshake connects without a WebSocket implementation: a peer that does what it likes.
+func (s *memoryServer) handshake(t *testing.T, token string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	return s.handshakeWith(t, "Authorization: Bearer "+token+"\r\n")
+}
+
+// handshakeWith makes one with these header lines.
+func (s *memoryServer) handshakeWith(t *testing.T, header string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	conn := s.dialRaw()
+	io.WriteString(conn, "GET /ws HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"+header+"\r\n")
+	r := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("status %d", resp.StatusCode)
+	}
+	return conn, r
+}
+
+func newMemoryServer(t *testing.T, h http.Handler) *memoryServer {
+	s := &memoryServer{conns: make(chan net.Conn), closed: make(chan struct{}), log: new(lockedBuffer)}
+	srv := &http.Server{Handler: h, ErrorLog: log.New(s.log, "", 0)}
+	done := make(chan struct{})
+	go func() { defer close(done); srv.Serve(s) }()
+	t.Cleanup(func() { srv.Close(); <-done })
+	return s
+}
+
+// A slowCloser takes its time to close, as a TLS connection does whose peer does not read.
+type slowCloser struct {
+	net.Conn
+	takes time.Duration
+}
+
+func (c slowCloser) Close() error {
+	time.Sleep(c.takes)
+	return c.Conn.Close()
+}
+
+// clientFrame is a masked frame, the mask being zero.
+func clientFrame(opcode byte, payload []byte) []byte {
+	f := []byte{0x80 | opcode}
+	switch n := len(payload); {
+	case n < 126:
+		f = append(f, 0x80|byte(n))
+	default:
+		f = binary.BigEndian.AppendUint16(append(f, 0x80|126), uint16(n))
+	}
+	return append(append(f, 0, 0, 0, 0), payload...)
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func bearerHeader(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
+
+// echo sends every message back.
+func echo(ctx context.Context, conn *websocket.Conn) {
+	for {
+		kind, message, err := conn.Read(ctx)
+		if err != nil {
+			return
+		}
+		if err := conn.Write(ctx, kind, message); err != nil {
+			return
+		}
+	}
+}
+
+// renewing takes every message for a new token and answers what Renew said.
+func renewing(ctx context.Context, conn *websocket.Conn) {
+	for {
+		_, token, err := conn.Read(ctx)
+		if err != nil {
+			return
+		}
+		answer := "renewed"
+		if _, err := wsauth.Renew(ctx, string(token)); err != nil {
+			answer = err.Error()
+		}
+		conn.Write(ctx, websocket.MessageText, []byte(answer))
+	}
+}
+
+func exchange(t *testing.T, conn *websocket.Conn, message string) string {
+	t.Helper()
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte(message)); err != nil {
+		t.Fatal(err)
+	}
+	_, answer, err := conn.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(answer)
+}
+
+func isOf(subject string) func(*wsauth.Claims) bool {
+	return func(c *wsauth.Claims) bool { return c.Subject == subject }
+}
+
+// disconnect says why in the words of a revocation.
+func disconnect(auth *wsauth.Authenticator, match func(*wsauth.Claims) bool) int {
+	return auth.Disconnect(match, wsauth.StatusUnauthorized, "token revoked")
+}
+
+func wantDisconnected(t *testing.T, err error) {
+	t.Helper()
+	var closed websocket.CloseError
+	if !errors.As(err, &closed) || closed.Code != wsauth.StatusUnauthorized || closed.Reason != "token revoked" {
+		t.Errorf("the client sees %v", err)
+	}
+}
+
+// A slowHijacker takes its time to hand the connection over.
+type slowHijacker struct {
+	http.ResponseWriter
+	takes time.Duration
+}
+
+func (w slowHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	time.Sleep(w.takes)
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
+
+var upgradeKey = mint.New("HS256", "")
+
+// newUpgradeAuth has one HMAC issuer and no leeway, so that a token's end is its exp.
+func newUpgradeAuth(t *testing.T, change ...func(*wsauth.Options)) *wsauth.Authenticator {
+	t.Helper()
+	opts := wsauth.Options{
+		Issuers: []wsauth.Issuer{{Keys: wsauth.HMAC(upgradeKey.Private.([]byte))}},
+		Leeway:  -1,
+		Extractors: []wsauth.Extractor{wsauth.FromHeader(), wsauth.FromQuery("access_token"),
+			wsauth.FromCookie("access_token"), wsauth.FromSubprotocol("bearer.")},
+	}
+	for _, c := range change {
+		c(&opts)
+	}
+	auth, err := wsauth.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return auth
+}
+
+func tokenFor(ttl time.Duration) string {
+	return upgradeKey.Token(map[string]any{"sub": "alice", "exp": time.Now().Add(ttl).Unix()})
+}
+
+func tokenWith(claims map[string]any, ttl time.Duration) string {
+	all := map[string]any{"sub": "alice", "exp": time.Now().Add(ttl).Unix()}
+	for name, v := range claims {
+		all[name] = v
+	}
+	return upgradeKey.Token(all)
+}
+
+func headerText(h http.Header) string {
+	var b strings.Builder
+	h.Write(&b)
+	return b.String()
+}
+
+// logLines are the records of a JSON log.
+func logLines(t testing.TB, log *bytes.Buffer) []map[string]any {
+	t.Helper()
+	var lines []map[string]any
+	for d := json.NewDecoder(log); ; {
+		var line map[string]any
+		if err := d.Decode(&line); err == io.EOF {
+			return lines
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, line)
+	}
+}
+
+func answerOf(body []byte) *http.Response {
+	w := httptest.NewRecorder()
+	w.Write(body)
+	return w.Result()
+}
+
+var errOwn = errors.New("an error of the application")
+
+func pass(context.Context, *wsauth.Claims) error { return nil }

@@ -175,3 +175,31 @@ func TestFetchesOfKeysAreObserved(t *testing.T) {
 		d.want(t, "keys_failed https://id.example.com/ 1s an error of no kind", "keys_fetched https://id.example.com/ 1s 1 keys")
 	})
 }
+
+// What an observer does must not end the process, nor wait for itself.
+func TestAnObserverMayRenewAndShutDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var auth *wsauth.Authenticator
+		down := make(chan error, 1)
+		auth = newUpgradeAuth(t, func(o *wsauth.Options) {
+			o.Observe = func(ctx context.Context, e wsauth.Event) {
+				if e.Kind != wsauth.EventRefused { // which this would be again
+					wsauth.Renew(ctx, "no token")
+				}
+				if e.Kind == wsauth.EventClosed {
+					down <- auth.Shutdown(context.Background())
+				}
+			}
+		})
+		srv := newMemoryServer(t, auth.Upgrade(echo, &wsauth.UpgradeOptions{FirstMessage: time.Minute}))
+		conn := srv.dial(t, &websocket.DialOptions{})
+		conn.Write(t.Context(), websocket.MessageText, []byte(tokenFor(time.Hour)))
+		if got := exchange(t, conn, "hello"); got != "hello" {
+			t.Errorf("got %q", got)
+		}
+		conn.Close(websocket.StatusNormalClosure, "")
+		if err := <-down; err != nil {
+			t.Error(err)
+		}
+	})
+}

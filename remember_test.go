@@ -1,10 +1,7 @@
 package wsauth_test
 
 import (
-	"context"
 	"net/http"
-	"net/http/httptest"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -117,97 +114,4 @@ func testForgottenWithItsKey(t *testing.T, old, next *mint.Key) {
 		}
 		synctest.Wait()
 	})
-}
-
-func answerOf(body []byte) *http.Response {
-	w := httptest.NewRecorder()
-	w.Write(body)
-	return w.Result()
-}
-
-func TestAKeyFuncIsAskedForEachTokenAgain(t *testing.T) {
-	asked := 0
-	var answer error
-	auth := newAuth(t, remembering, func(o *wsauth.Options) {
-		o.Issuers[0].Keys = wsauth.KeyFunc(func(context.Context, string, string) (any, error) {
-			asked++
-			return secretOf(testKey), answer
-		})
-	})
-	token := testToken(nil)
-	for range 3 {
-		verify(t, auth, token, nil)
-	}
-	answer = wsauth.ErrRevoked
-	verify(t, auth, token, wsauth.ErrRevoked)
-	if asked != 4 {
-		t.Errorf("asked %d times", asked)
-	}
-}
-
-func TestTheWayOfARequestAllocatesLittle(t *testing.T) {
-	token := testToken(nil)
-	header := readRequest(t, "GET /\nAuthorization: Bearer "+token)
-	cookie := readRequest(t, "POST /\nOrigin: http://server.example.com\nSec-Fetch-Site: same-origin\nCookie: access_token="+token)
-	query := readRequest(t, "GET /?access_token="+token+"\nHANDSHAKE")
-	for name, row := range map[string]struct {
-		change  func(*wsauth.Options)
-		request *http.Request
-		most    float64
-	}{
-		"header":             {func(*wsauth.Options) {}, header, 3},
-		"header, remembered": {remembering, header, 2},
-		"cookie, remembered": {remembering, cookie, 3},
-		"query, remembered":  {remembering, query, 5}, // two more URLs without the token
-	} {
-		t.Run(name, func(t *testing.T) {
-			auth := newAuth(t, row.change)
-			got := testing.AllocsPerRun(100, func() {
-				if _, err := auth.Authenticate(row.request); err != nil {
-					t.Fatal(err)
-				}
-			})
-			if got > row.most && !raceEnabled {
-				t.Errorf("%v allocations, want at most %v", got, row.most)
-			}
-		})
-	}
-	t.Run("a remembered token alone", func(t *testing.T) {
-		auth := newAuth(t, remembering)
-		if got := testing.AllocsPerRun(100, func() {
-			if err := wsauth.Check(auth, token); err != nil {
-				t.Fatal(err)
-			}
-		}); got > 0 && !raceEnabled {
-			t.Errorf("%v allocations", got)
-		}
-	})
-}
-
-// Nobody has to have a token to send a megabyte: what OnRefuse must not see is looked for before anything is copied.
-func TestARefusalWithNothingToHideTakesNoMemoryForIt(t *testing.T) {
-	const most = 4096 // bytes
-	for name, request := range map[string]string{
-		"ampersands": "GET /ws?" + strings.Repeat("&", 1<<20),
-		"semicolons": "GET /ws?" + strings.Repeat(";", 1<<20),
-		"parameters": "GET /ws?" + strings.Repeat("a=b&", 1<<18),
-		"commas":     "GET /ws\nSec-WebSocket-Protocol: a" + strings.Repeat(",", 1<<20),
-		"entries":    "GET /ws\nSec-WebSocket-Protocol: a" + strings.Repeat(", a", 1<<18),
-		"cookies":    "GET /ws\nCookie: a=b" + strings.Repeat("; a=b", 1<<18),
-	} {
-		t.Run(name, func(t *testing.T) {
-			refused := 0
-			auth := extractAuth(t, func(o *wsauth.Options) {
-				o.OnRefuse = func(http.ResponseWriter, *http.Request, error) { refused++ }
-			})
-			h, r := auth.Middleware(new(recorder)), readRequest(t, request)
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			h.ServeHTTP(nil, r)
-			runtime.ReadMemStats(&after)
-			if got := after.TotalAlloc - before.TotalAlloc; refused != 1 || got > most {
-				t.Errorf("%d refusals, %d bytes; want 1, at most %d", refused, got, most)
-			}
-		})
-	}
 }

@@ -1,0 +1,218 @@
+package wsauth_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsauth/wsauth"
+	"github.com/wsauth/wsauth/internal/mint"
+)
+
+func TestAClientMayBringItsTokenAsTheFirstMessage(t *testing.T) {
+	const within = 10 * time.Second
+	text, binary := websocket.MessageText, websocket.MessageBinary
+	good := func() string { return tokenWith(nil, time.Hour) }
+	for name, row := range map[string]struct {
+		after   time.Duration
+		kind    websocket.MessageType
+		message func() string
+		code    websocket.StatusCode // 0: accepted
+		reason  string
+	}{
+		"bare":                       {0, text, good, 0, ""},
+		"in JSON":                    {0, text, func() string { return `{"access_token":"` + good() + `"}` }, 0, ""},
+		"in JSON after white space":  {0, text, func() string { return "\n {\"access_token\":\"" + good() + "\"}\n" }, 0, ""},
+		"in JSON with other members": {0, text, func() string { return `{"type":"auth", "access_token":"` + good() + `"}` }, 0, ""},
+		"at the last moment":         {within - 1, text, good, 0, ""},
+		"too late":                   {within, text, good, 3008, "token_required"},
+		"binary":                     {0, binary, good, 3000, "invalid_request"},
+		"empty":                      {0, text, func() string { return "" }, 3000, "invalid_token"},
+		"rubbish":                    {0, text, func() string { return "hello" }, 3000, "invalid_token"},
+		"forged":                     {0, text, func() string { return mint.New("HS256", "").Token(nil) }, 3000, "invalid_token"},
+		"expired":                    {0, text, func() string { return tokenWith(nil, -time.Hour) }, 3000, "invalid_token"},
+		"JSON without it":            {0, text, func() string { return `{"token":"x"}` }, 3000, "invalid_request"},
+		"JSON with it twice":         {0, text, func() string { return `{"access_token":"x","access_token":"` + good() + `"}` }, 3000, "invalid_request"},
+		"JSON with a number":         {0, text, func() string { return `{"access_token":1}` }, 3000, "invalid_request"},
+		"oversized":                  {0, text, func() string { return strings.Repeat("x", 9000) }, 3000, "invalid_request"},
+		"far oversized":              {0, text, func() string { return strings.Repeat("x", 1<<20) }, 3000, "invalid_request"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var served atomic.Bool
+				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+					served.Store(true)
+					claims, ok := wsauth.ClaimsFromContext(ctx)
+					if !ok || claims.Subject != "alice" {
+						t.Errorf("claims %v", claims)
+					}
+					echo(ctx, conn)
+				}, &wsauth.UpgradeOptions{FirstMessage: within}))
+				start := time.Now()
+				conn := srv.dial(t, &websocket.DialOptions{})
+				time.Sleep(row.after)
+				go conn.Write(t.Context(), row.kind, []byte(row.message()))
+				if row.code == 0 {
+					synctest.Wait()
+					if got := exchange(t, conn, "hi"); got != "hi" {
+						t.Errorf("echoed %q", got)
+					}
+				}
+				_, _, err := conn.Read(t.Context())
+				var closed websocket.CloseError
+				errors.As(err, &closed)
+				switch lived := time.Since(start); {
+				case row.code == 0:
+					if end := row.after.Truncate(time.Second) + time.Hour; lived != end || closed.Code != wsauth.StatusUnauthorized {
+						t.Errorf("lived %v, ended with %v", lived, err)
+					}
+				case closed.Code != row.code || closed.Reason != row.reason || served.Load() || lived != row.after:
+					t.Errorf("served: %v, lived %v, ended with %v", served.Load(), lived, err)
+				}
+			})
+		})
+	}
+}
+
+func TestAFirstMessageMayHaveAFormOfTheApplicationsOwn(t *testing.T) {
+	firstToken := func(message []byte) (string, error) {
+		token, ok := strings.CutPrefix(string(message), "CONNECT\nAuthorization:Bearer ")
+		if !ok {
+			return "", errors.New("secret text")
+		}
+		return strings.TrimSuffix(token, "\n\n\x00"), nil
+	}
+	for name, row := range map[string]struct {
+		kind    websocket.MessageType
+		message string
+		code    websocket.StatusCode // 0: it is served
+	}{
+		"good":        {websocket.MessageText, "CONNECT\nAuthorization:Bearer TOKEN\n\n\x00", 0},
+		"good, bytes": {websocket.MessageBinary, "CONNECT\nAuthorization:Bearer TOKEN\n\n\x00", 0},
+		"another":     {websocket.MessageText, "TOKEN", wsauth.StatusUnauthorized},
+		"no token":    {websocket.MessageText, "CONNECT\nAuthorization:Bearer \n\n\x00", wsauth.StatusUnauthorized},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(echo,
+					&wsauth.UpgradeOptions{FirstMessage: time.Minute, FirstToken: firstToken}))
+				conn := srv.dial(t, &websocket.DialOptions{})
+				conn.Write(t.Context(), row.kind, []byte(strings.Replace(row.message, "TOKEN", tokenFor(time.Hour), 1)))
+				if row.code == 0 {
+					if got := exchange(t, conn, "hello"); got != "hello" {
+						t.Errorf("got %q", got)
+					}
+					conn.Close(websocket.StatusNormalClosure, "")
+					return
+				}
+				_, _, err := conn.Read(t.Context())
+				wantClosed(t, err, row.code, "invalid_request")
+			})
+		})
+	}
+}
+
+func TestWithFirstMessageABadTokenAndAForeignOriginAreRefusedAsEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(echo, &wsauth.UpgradeOptions{FirstMessage: time.Second}))
+		for name, row := range map[string]struct {
+			header http.Header
+			status int
+		}{
+			"a bad token":      {bearerHeader("bad"), 401},
+			"a foreign origin": {http.Header{"Origin": {"https://evil.example"}}, 403},
+			"two tokens":       {http.Header{"Authorization": {"Bearer a", "Bearer b"}}, 400},
+		} {
+			_, resp, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: row.header})
+			if err == nil || resp.StatusCode != row.status {
+				t.Errorf("%s: %v", name, resp)
+			}
+		}
+		req, _ := http.NewRequest(http.MethodGet, "http://server/", nil)
+		resp, err := srv.client().Do(req)
+		if err != nil || resp.StatusCode != 401 {
+			t.Fatalf("a plain request: %v, %v", resp, err)
+		}
+		resp.Body.Close()
+	})
+}
+
+func TestAnAnnouncedGigabyteIsNoFirstMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth := newUpgradeAuth(t)
+		srv := newMemoryServer(t, auth.Upgrade(echo, &wsauth.UpgradeOptions{FirstMessage: 5 * time.Second}))
+		conn := srv.dialRaw()
+		io.WriteString(conn, "GET /ws HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+		r := bufio.NewReader(conn)
+		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 101 {
+			t.Fatal(resp, err)
+		}
+		start := time.Now()
+		conn.Write([]byte{0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0})
+		sent := 0
+		for {
+			n, err := conn.Write(make([]byte, 4096))
+			if sent += n; err != nil {
+				break
+			}
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("took %v and %d bytes", took, sent)
+		}
+		conn.Close()
+	})
+}
+
+func TestClientsThatWaitForTheirFirstMessageAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(echo, &wsauth.UpgradeOptions{FirstMessage: time.Minute}))
+		dial := func(header http.Header) (*websocket.Conn, int) {
+			conn, resp, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: header})
+			if err == nil {
+				t.Cleanup(func() { conn.CloseNow() })
+			}
+			return conn, resp.StatusCode
+		}
+		first, _ := dial(nil)
+		for range 1023 {
+			dial(nil)
+		}
+		if _, status := dial(nil); status != 503 {
+			t.Errorf("the 1025th gets %d", status)
+		}
+		if _, status := dial(bearerHeader(tokenFor(time.Hour))); status != 101 {
+			t.Errorf("one with a token gets %d", status)
+		}
+		if err := first.Write(t.Context(), websocket.MessageText, []byte(tokenFor(time.Hour))); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if _, status := dial(nil); status != 101 {
+			t.Errorf("after one has shown its token, the next gets %d", status)
+		}
+	})
+}
+
+func TestMaxLifetimeCountsWhileAFirstMessageIsAwaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") },
+			&wsauth.UpgradeOptions{MaxLifetime: 5 * time.Second, FirstMessage: 20 * time.Second}))
+		start := time.Now()
+		conn := srv.dial(t, &websocket.DialOptions{})
+		_, _, err := conn.Read(t.Context())
+		wantClosed(t, err, wsauth.StatusTimeout, "token_required")
+		if took := time.Since(start); took != 5*time.Second {
+			t.Errorf("closed after %v, want 5s", took)
+		}
+	})
+}

@@ -1,0 +1,387 @@
+package wsauth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsauth/wsauth"
+	"github.com/wsauth/wsauth/internal/mint"
+)
+
+type heldKey struct{}
+
+func TestARenewedConnectionLivesToTheEndOfItsNewToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var before, after *wsauth.Claims
+		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			held := context.WithValue(ctx, heldKey{}, "of the application")
+			before, _ = wsauth.ClaimsFromContext(held)
+			renewing(ctx, conn)
+			after, _ = wsauth.ClaimsFromContext(held)
+		}, nil))
+		start := time.Now()
+		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(nil, time.Hour))})
+		for n := range 3 {
+			time.Sleep(30 * time.Minute)
+			if got := exchange(t, conn, tokenWith(map[string]any{"jti": fmt.Sprint(n)}, time.Hour)); got != "renewed" {
+				t.Fatal(got)
+			}
+		}
+		_, _, err := conn.Read(t.Context())
+		if lived := time.Since(start); lived != 150*time.Minute || websocket.CloseStatus(err) != wsauth.StatusUnauthorized {
+			t.Errorf("lived %v, ended with %v", lived, err)
+		}
+		synctest.Wait()
+		if before.ID != "" || after.ID != "2" {
+			t.Errorf("claims before %q, after %q", before.ID, after.ID)
+		}
+	})
+}
+
+func TestRenewRefuses(t *testing.T) {
+	stranger := mint.New("HS256", "")
+	first := map[string]any{"sid": "s1", "client_id": "app", "azp": "party", "scope": "chat"}
+	same := func(change map[string]any) map[string]any {
+		all := map[string]any{}
+		for name, v := range first {
+			all[name] = v
+		}
+		for name, v := range change {
+			all[name] = v
+		}
+		return all
+	}
+	for name, row := range map[string]struct {
+		token func() string
+		want  string
+	}{
+		"nothing that is wrong":     {func() string { return tokenWith(same(nil), 2*time.Hour) }, "renewed"},
+		"another subject":           {func() string { return tokenWith(same(map[string]any{"sub": "mallory"}), 2*time.Hour) }, "sub:"},
+		"another issuer":            {func() string { return tokenWith(same(map[string]any{"iss": "elsewhere"}), 2*time.Hour) }, "iss:"},
+		"another session":           {func() string { return tokenWith(same(map[string]any{"sid": "s2"}), 2*time.Hour) }, "sid:"},
+		"no session":                {func() string { return tokenWith(same(map[string]any{"sid": nil}), 2*time.Hour) }, "sid:"},
+		"another client":            {func() string { return tokenWith(same(map[string]any{"client_id": "other"}), 2*time.Hour) }, "client_id"},
+		"another authorized party":  {func() string { return tokenWith(same(map[string]any{"azp": "other"}), 2*time.Hour) }, "azp"},
+		"a client of another type":  {func() string { return tokenWith(same(map[string]any{"client_id": 1}), 2*time.Hour) }, "client_id"},
+		"the same expiry":           {func() string { return tokenWith(same(nil), time.Hour) }, "exp: not later"},
+		"an earlier expiry":         {func() string { return tokenWith(same(nil), time.Minute) }, "exp: not later"},
+		"an expired token":          {func() string { return tokenWith(same(nil), -time.Minute) }, "token expired"},
+		"a forged token":            {func() string { return stranger.Token(map[string]any{"sub": "alice"}) }, "invalid token"},
+		"no token":                  {func() string { return "" }, "invalid token"},
+		"what Require does not let": {func() string { return tokenWith(same(map[string]any{"scope": "other"}), 2*time.Hour) }, "forbidden"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				auth := newUpgradeAuth(t)
+				srv := newMemoryServer(t, auth.Middleware(wsauth.RequireScopes("chat")(auth.Upgrade(renewing, nil))))
+				start := time.Now()
+				conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(first, time.Hour))})
+				if got := exchange(t, conn, row.token()); !strings.Contains(got, row.want) {
+					t.Errorf("Renew said %q", got)
+				}
+				conn.Read(t.Context())
+				want := time.Hour
+				if row.want == "renewed" {
+					want = 2 * time.Hour
+				}
+				if lived := time.Since(start); lived != want {
+					t.Errorf("the connection lived %v", lived)
+				}
+			})
+		})
+	}
+}
+
+// A check may look at its context, as handlers do.
+func TestARequireThatRenewAsksFindsTheNewClaimsInItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth := newUpgradeAuth(t)
+		admin := wsauth.Require(func(ctx context.Context, _ *wsauth.Claims) error {
+			if c, ok := wsauth.ClaimsFromContext(ctx); !ok || !c.HasScope("admin") {
+				return errors.New("no admin")
+			}
+			return nil
+		})
+		done := make(chan struct{})
+		srv := newMemoryServer(t, auth.Middleware(admin(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			defer close(done)
+			_, err := wsauth.Renew(ctx, tokenWith(map[string]any{"scope": "guest"}, 2*time.Hour))
+			wantKind(t, err, wsauth.ErrForbidden)
+			if c, _ := wsauth.ClaimsFromContext(ctx); !c.HasScope("admin") {
+				t.Error("the claims have changed")
+			}
+			_, err = wsauth.Renew(ctx, tokenWith(map[string]any{"scope": "admin guest"}, 2*time.Hour))
+			wantKind(t, err, nil)
+		}, nil))))
+		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(map[string]any{"scope": "admin"}, time.Hour))})
+		conn.Read(t.Context())
+		<-done
+	})
+}
+
+func TestRenewAsksARequireThatIsOutsideOfAnotherAuthenticator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		users := newUpgradeAuth(t)
+		partners := newUpgradeAuth(t, func(o *wsauth.Options) {
+			o.Extractors = []wsauth.Extractor{wsauth.FromCookie("partner")}
+		})
+		done := make(chan struct{})
+		h := users.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			defer close(done)
+			_, err := wsauth.Renew(ctx, tokenWith(map[string]any{"scope": "guest"}, 2*time.Hour))
+			wantKind(t, err, wsauth.ErrForbidden)
+		}, nil)
+		srv := newMemoryServer(t, users.Middleware(wsauth.RequireScopes("admin")(partners.Optional(h))))
+		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(map[string]any{"scope": "admin"}, time.Hour))})
+		conn.Read(t.Context())
+		<-done
+	})
+}
+
+func TestRenewNeedsAConnection(t *testing.T) {
+	auth := newUpgradeAuth(t)
+	for name, ctx := range map[string]context.Context{
+		"a bare context":          t.Context(),
+		"claims nobody verified":  wsauth.ContextWithClaims(t.Context(), &wsauth.Claims{Subject: "alice"}),
+		"a request's own context": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if ctx == nil {
+				r, _ := http.NewRequest(http.MethodGet, "/", nil)
+				r.Header = bearerHeader(tokenFor(time.Hour))
+				authenticated, err := auth.Authenticate(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx = authenticated.Context()
+			}
+			if _, err := wsauth.Renew(ctx, tokenFor(2*time.Hour)); !errors.Is(err, wsauth.ErrForbidden) {
+				t.Errorf("err = %v", err)
+			}
+		})
+	}
+}
+
+func TestRenewalsAreNotBeyondMaxLifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(renewing, &wsauth.UpgradeOptions{MaxLifetime: 90 * time.Minute}))
+		start := time.Now()
+		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(nil, time.Hour))})
+		if got := exchange(t, conn, tokenWith(nil, 5*time.Hour)); got != "renewed" {
+			t.Fatal(got)
+		}
+		conn.Read(t.Context())
+		if lived := time.Since(start); lived != 90*time.Minute {
+			t.Errorf("lived %v", lived)
+		}
+	})
+}
+
+func TestAFloodOfRenewalsIsStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		auth, err := wsauth.New(wsauth.Options{Issuers: []wsauth.Issuer{{
+			Name: "https://id.example.com/", Algorithms: []string{"HS256"},
+			Keys: wsauth.KeyFunc(func(context.Context, string, string) (any, error) {
+				asked++
+				return upgradeKey.Private, nil
+			}),
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := newMemoryServer(t, auth.Upgrade(renewing, nil))
+		token := tokenWith(map[string]any{"iss": "https://id.example.com/"}, time.Hour)
+		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(token)})
+		defer conn.Close(websocket.StatusNormalClosure, "")
+		for range 1000 { // in ten seconds
+			exchange(t, conn, token)
+			time.Sleep(10 * time.Millisecond)
+		}
+		if asked > 1+5+10 {
+			t.Errorf("%d tokens were verified", asked)
+		}
+		exchange(t, conn, token)
+		if got := exchange(t, conn, token); !strings.Contains(got, wsauth.ErrTooMany.Error()) {
+			t.Errorf("Renew said %q", got)
+		}
+		time.Sleep(10 * time.Second)
+		renewed := tokenWith(map[string]any{"iss": "https://id.example.com/"}, 2*time.Hour)
+		if got := exchange(t, conn, renewed); got != "renewed" {
+			t.Errorf("after the flood, Renew said %q", got)
+		}
+	})
+}
+
+// Whoever has renewed a connection lives on, and whoever is closed has not renewed.
+func TestOfARenewalAndTheEndExactlyOneHappens(t *testing.T) {
+	renewAt := func(t *testing.T, ctx context.Context, offset time.Duration) bool {
+		claims, _ := wsauth.ClaimsFromContext(ctx)
+		token := tokenWith(nil, time.Hour)
+		time.Sleep(time.Until(claims.Expiry) + offset)
+		_, err := wsauth.Renew(ctx, token)
+		if err != nil && !errors.Is(err, wsauth.ErrExpired) {
+			t.Error(err)
+		}
+		return err == nil
+	}
+	for name, serve := range map[string]func(*testing.T, context.Context, *websocket.Conn, time.Duration) bool{
+		"while serve reads": func(t *testing.T, ctx context.Context, conn *websocket.Conn, offset time.Duration) (renewed bool) {
+			var renewal sync.WaitGroup
+			renewal.Go(func() { renewed = renewAt(t, ctx, offset) })
+			conn.Read(ctx)
+			renewal.Wait()
+			return renewed
+		},
+		"and serve returns when it fails": func(t *testing.T, ctx context.Context, conn *websocket.Conn, offset time.Duration) bool {
+			renewed := renewAt(t, ctx, offset)
+			if renewed {
+				conn.Read(ctx)
+			}
+			return renewed
+		},
+	} {
+		for offset := -50 * time.Microsecond; offset <= 50*time.Microsecond; offset += 10 * time.Microsecond {
+			t.Run(name+"/"+offset.String(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var renewed atomic.Bool
+					srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+						renewed.Store(serve(t, ctx, conn, offset))
+					}, nil))
+					start := time.Now()
+					conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(nil, time.Minute))})
+					_, _, err := conn.Read(t.Context())
+					lived := time.Since(start)
+					synctest.Wait()
+					if want := map[bool]time.Duration{true: time.Hour, false: time.Minute}[renewed.Load()]; lived != want {
+						t.Errorf("renewed: %v, lived %v", renewed.Load(), lived)
+					}
+					if websocket.CloseStatus(err) != wsauth.StatusUnauthorized {
+						t.Errorf("the client sees %v", err)
+					}
+					time.Sleep(time.Second)
+				})
+			})
+		}
+	}
+}
+
+func TestOfTwoRenewalsTheLaterTokenStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth := newUpgradeAuth(t)
+		slow := wsauth.Require(func(_ context.Context, c *wsauth.Claims) error {
+			if c.ID == "slow" {
+				time.Sleep(time.Second)
+			}
+			return nil
+		})
+		srv := newMemoryServer(t, auth.Middleware(slow(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			first := tokenWith(map[string]any{"jti": "slow"}, 2*time.Hour)
+			later := tokenWith(nil, 3*time.Hour)
+			var all sync.WaitGroup
+			all.Go(func() {
+				if _, err := wsauth.Renew(ctx, first); !errors.Is(err, wsauth.ErrInvalidToken) {
+					t.Errorf("the first, which was overtaken: %v", err)
+				}
+			})
+			time.Sleep(time.Millisecond)
+			if _, err := wsauth.Renew(ctx, later); err != nil {
+				t.Errorf("the later: %v", err)
+			}
+			all.Wait()
+			if _, err := wsauth.Renew(ctx, first); !errors.Is(err, wsauth.ErrInvalidToken) {
+				t.Errorf("the first again: %v", err)
+			}
+			if claims, _ := wsauth.ClaimsFromContext(ctx); time.Until(claims.Expiry) < 2*time.Hour+time.Minute {
+				t.Errorf("the connection ends in %v", time.Until(claims.Expiry))
+			}
+		}, nil))))
+		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(nil, time.Hour))})
+		conn.Read(t.Context())
+	})
+}
+
+func TestAConnectionThatItsPeerOrServeHasClosedIsNotRenewed(t *testing.T) {
+	for name, row := range map[string]struct {
+		serve func(ctx context.Context, conn *websocket.Conn)
+		peer  func(conn *websocket.Conn)
+	}{
+		"by the peer's close frame": {
+			func(ctx context.Context, conn *websocket.Conn) { conn.Read(ctx) },
+			func(conn *websocket.Conn) { conn.Close(websocket.StatusNormalClosure, "") },
+		},
+		"by serve's Close": {
+			func(_ context.Context, conn *websocket.Conn) { conn.Close(websocket.StatusNormalClosure, "") },
+			func(conn *websocket.Conn) { conn.Read(context.Background()) },
+		},
+		"by serve's CloseNow": {
+			func(_ context.Context, conn *websocket.Conn) { conn.CloseNow() },
+			func(conn *websocket.Conn) { conn.Read(context.Background()) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				renewed := make(chan error, 1)
+				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+					before, _ := wsauth.ClaimsFromContext(ctx)
+					row.serve(ctx, conn)
+					_, err := wsauth.Renew(ctx, tokenFor(2*time.Hour))
+					if after, _ := wsauth.ClaimsFromContext(ctx); after != before {
+						t.Error("the claims have changed")
+					}
+					renewed <- err
+				}, nil))
+				row.peer(srv.dial(t, withToken(tokenFor(time.Hour))))
+				wantKind(t, <-renewed, wsauth.ErrExpired)
+			})
+		})
+	}
+}
+
+func TestAConnectionThatHasBrokenIsNotRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		renewed := make(chan error, 1)
+		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			go conn.Read(ctx)
+			<-ctx.Done()
+			_, err := wsauth.Renew(ctx, tokenFor(2*time.Hour))
+			renewed <- err
+		}, nil))
+		conn, _ := srv.handshake(t, tokenFor(time.Hour))
+		conn.Close()
+		wantKind(t, <-renewed, wsauth.ErrExpired)
+	})
+}
+
+func TestAConnectionThatIsShutDownIsNotRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth := newUpgradeAuth(t)
+		srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			<-ctx.Done()
+			for _, lives := range []time.Duration{2 * time.Hour, time.Minute} { // the latter is no later than the first token
+				if _, err := wsauth.Renew(ctx, tokenWith(nil, lives)); !errors.Is(err, wsauth.ErrExpired) {
+					t.Errorf("Renew: %v", err)
+				}
+			}
+		}, nil))
+		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+		var reading sync.WaitGroup
+		reading.Go(func() { conn.Read(t.Context()) })
+		synctest.Wait() // serve runs
+		if err := auth.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		reading.Wait()
+		synctest.Wait()
+	})
+}

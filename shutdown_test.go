@@ -1,0 +1,230 @@
+package wsauth_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wsauth/wsauth"
+)
+
+func TestShutdownClosesEveryConnectionAndWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth := newUpgradeAuth(t)
+		var ended atomic.Int32
+		srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			conn.Read(ctx)
+			<-ctx.Done()
+			if context.Cause(ctx) != http.ErrServerClosed {
+				t.Errorf("cause %v", context.Cause(ctx))
+			}
+			time.Sleep(time.Second) // cleans up
+			ended.Add(1)
+		}, nil))
+		const n = 20
+		var all sync.WaitGroup
+		for range n {
+			conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+			all.Go(func() {
+				if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+					t.Errorf("the client sees %v", err)
+				}
+			})
+		}
+		synctest.Wait()
+		short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		err := auth.Shutdown(short)
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "20 connections") {
+			t.Errorf("Shutdown with too little time: %v", err)
+		}
+		if err := auth.Shutdown(t.Context()); err != nil || ended.Load() != n {
+			t.Errorf("Shutdown: %v, %d ended", err, ended.Load())
+		}
+		all.Wait()
+		if err := auth.Shutdown(t.Context()); err != nil {
+			t.Errorf("Shutdown again: %v", err)
+		}
+		_, resp, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+		if err == nil || resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("after Shutdown: %v", resp)
+		}
+	})
+}
+
+// The client has a connection as soon as it reads the answer: before main may return, it must be told.
+func TestShutdownWaitsForAConnectionThatIsBeingMade(t *testing.T) {
+	for name, row := range map[string]struct {
+		header http.Header
+		status int
+	}{
+		"and comes to be":         {http.Header{"Sec-Websocket-Version": {"13"}}, 101},
+		"and does not, after all": {http.Header{"Sec-Websocket-Version": {"12"}}, 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				auth := newUpgradeAuth(t)
+				h := auth.Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") }, nil)
+				srv := newMemoryServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					r.Header["Sec-Websocket-Version"] = row.header["Sec-Websocket-Version"]
+					h.ServeHTTP(slowWriter{slowHijacker{w, time.Minute}}, r)
+				}))
+				told := make(chan error, 1)
+				go func() {
+					conn, resp, err := websocket.Dial(context.Background(), "ws://server/",
+						&websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+					if resp == nil || resp.StatusCode != row.status {
+						t.Errorf("the answer is %v, %v", resp, err)
+					}
+					if err == nil {
+						_, _, err = conn.Read(context.Background())
+					}
+					told <- err
+				}()
+				time.Sleep(30 * time.Second)
+				short, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if err := auth.Shutdown(short); err == nil || !strings.Contains(err.Error(), "1 connections") {
+					t.Errorf("Shutdown with too little time: %v", err)
+				}
+				if err := auth.Shutdown(t.Context()); err != nil {
+					t.Error(err)
+				}
+				synctest.Wait()
+				select {
+				case err := <-told:
+					if code := websocket.CloseStatus(err); row.status == 101 && code != websocket.StatusGoingAway {
+						t.Errorf("the client sees %v", err)
+					}
+				default:
+					t.Error("Shutdown has returned, and the client knows nothing")
+				}
+			})
+		})
+	}
+}
+
+// A slowWriter takes its time for a refusal, too.
+type slowWriter struct{ slowHijacker }
+
+func (w slowWriter) WriteHeader(status int) {
+	time.Sleep(w.takes)
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func TestShutdownSpreadsTheEndsOverTheTimeThatThereIs(t *testing.T) {
+	for name, row := range map[string]struct {
+		connections int
+		has         time.Duration // 0: no deadline
+		first, last time.Duration
+	}{
+		"few, much time":      {5, time.Hour, 0, 40 * time.Millisecond},
+		"many, little time":   {100, time.Second, 0, 500 * time.Millisecond},
+		"many, without bound": {100, 0, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				auth := newUpgradeAuth(t)
+				var mu sync.Mutex
+				var ends []time.Time
+				srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+					conn.Read(ctx)
+					mu.Lock()
+					defer mu.Unlock()
+					ends = append(ends, time.Now())
+				}, nil))
+				for range row.connections {
+					go srv.dial(t, withToken(tokenFor(time.Hour))).Read(t.Context())
+				}
+				synctest.Wait()
+				ctx := t.Context()
+				if row.has > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, row.has)
+					defer cancel()
+				}
+				start := time.Now()
+				if err := auth.Shutdown(ctx); err != nil {
+					t.Error(err)
+				}
+				first, last := ends[0].Sub(start), ends[len(ends)-1].Sub(start)
+				if len(ends) != row.connections || first != row.first || last > row.last || last < row.last*9/10 {
+					t.Errorf("got %d ends from %v to %v, want %d from %v to %v", len(ends), first, last, row.connections, row.first, row.last)
+				}
+			})
+		})
+	}
+}
+
+func TestShutdownWithoutConnectionsReturnsAtOnce(t *testing.T) {
+	if err := newUpgradeAuth(t).Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := new(wsauth.Authenticator).Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestShutdownWithoutConnectionsIsDoneWhateverItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := newUpgradeAuth(t).Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// A CloseRead that has met a message waits for itself, for 15 s, once it has closed the connection.
+func TestACloseReadThatClosesDoesNotHoldUpShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth, returned := newUpgradeAuth(t), make(chan time.Time, 1)
+		srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			conn.CloseRead(ctx)
+			time.AfterFunc(time.Second, func() { conn.Close(websocket.StatusNoStatusRcvd, "") })
+			conn.Ping(ctx) // until coder/websocket closes, which takes a while
+			returned <- time.Now()
+		}, nil))
+		srv.closesIn = 100 * time.Millisecond
+		conn, r := srv.handshake(t, tokenFor(time.Hour))
+		io.ReadFull(r, make([]byte, 3+2)) // the ping, and the close frame
+		conn.Write(clientFrame(1, []byte("data")))
+		conn.Close()
+		since := <-returned
+		auth.Shutdown(t.Context())
+		if took := time.Since(since); took > 2*time.Second {
+			t.Errorf("%v after serve has returned", took)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestNothingIsLeftOfConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // fails if a goroutine of the bubble is left
+		auth := newUpgradeAuth(t)
+		srv := newMemoryServer(t, auth.Upgrade(echo, &wsauth.UpgradeOptions{MaxPerSubject: 1000}))
+		var all sync.WaitGroup
+		for i := range 200 {
+			conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Minute))})
+			all.Go(func() {
+				if i%2 == 0 {
+					conn.Close(websocket.StatusNormalClosure, "")
+				} else {
+					conn.Read(t.Context())
+				}
+			})
+		}
+		all.Wait()
+		synctest.Wait()
+		if err := auth.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
