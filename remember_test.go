@@ -14,60 +14,6 @@ import (
 
 func remembering(o *wsauth.Options) { o.CacheSize = 100 }
 
-func TestARememberedTokenIsJudgedLikeANewOne(t *testing.T) {
-	for name, row := range map[string]struct {
-		claims map[string]any
-		change func(*wsauth.Issuer)
-		after  time.Duration
-		want   error
-	}{
-		"good":                            {nil, nil, time.Minute, nil},
-		"about to end":                    {nil, nil, time.Hour + 29*time.Second, nil},
-		"ended":                           {nil, nil, time.Hour + 30*time.Second, wsauth.ErrExpired},
-		"of an audience in a longer list": {map[string]any{"aud": []string{"mail", "chat"}}, nil, time.Minute, nil},
-		"within MaxTTL":                   {nil, func(i *wsauth.Issuer) { i.MaxTTL = time.Hour }, time.Minute, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				auth := newAuth(t, remembering, func(o *wsauth.Options) {
-					if row.change != nil {
-						row.change(&o.Issuers[0])
-					}
-				})
-				claims := testClaims(row.claims)
-				claims["exp"] = time.Now().Add(time.Hour).Unix()
-				token := testKey.Token(claims)
-				verify(t, auth, token, nil)
-				time.Sleep(row.after)
-				for range 2 {
-					verify(t, auth, token, row.want)
-				}
-				if wsauth.Remembers(auth, token) != (row.want == nil) {
-					t.Errorf("remembered: %v", row.want != nil)
-				}
-			})
-		})
-	}
-}
-
-func TestOnlyTheWholeTokenIsRemembered(t *testing.T) {
-	for _, k := range []*mint.Key{testKey, es256, rs256, ed} {
-		auth := newAuth(t, remembering, func(o *wsauth.Options) { o.Issuers[0].Keys = wsauth.KeySet(mint.SetOf(k)) })
-		token := k.Token(testClaims(nil))
-		verify(t, auth, token, nil)
-		for i := range len(token) { // each other character in its place
-			for _, c := range []byte{'A', 'b', '7', '-', '.'} {
-				if token[i] != c {
-					if _, err := auth.Verify(t.Context(), token[:i]+string(c)+token[i+1:]); err == nil {
-						t.Fatalf("%s: accepted with %q at %d", k.Alg, c, i)
-					}
-				}
-			}
-		}
-		verify(t, auth, token, nil)
-	}
-}
-
 func TestWhatOneCallerDoesToItsClaimsNoOtherSees(t *testing.T) {
 	auth := newAuth(t, remembering)
 	token := testToken(map[string]any{"aud": []string{"chat", "mail"}})

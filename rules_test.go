@@ -11,277 +11,85 @@ import (
 	"github.com/wsauth/wsauth/internal/mint"
 )
 
-func TestOneOfTheAudiencesMustBeOurs(t *testing.T) {
-	configured := func(audience ...string) wsauth.Issuer {
-		return wsauth.Issuer{Name: testIssuer, Keys: wsauth.HMAC(secretOf(testKey)), Audience: audience}
+// What each rule accepts and refuses in detail is tested beside it. Here is one token on either side of each option.
+func TestEachOptionAboutTokensIsKept(t *testing.T) {
+	token := func(claims map[string]any) func() string { return func() string { return testToken(claims) } }
+	lasting := func(seconds float64) func() string {
+		return func() string { return testToken(map[string]any{"exp": at(seconds)}) }
 	}
-	anyAudience := configured()
-	anyAudience.AnyAudience = true
-	for name, row := range map[string]struct {
-		issuer wsauth.Issuer
-		aud    any
-		want   error
-	}{
-		"ours":                       {configured("chat"), "chat", nil},
-		"ours in an array":           {configured("chat"), []string{"chat"}, nil},
-		"ours among others":          {configured("chat"), []string{"mail", "chat"}, nil},
-		"the second of ours":         {configured("talk", "chat"), "chat", nil},
-		"none":                       {configured("chat"), nil, invalid},
-		"another":                    {configured("chat"), "mail", invalid},
-		"others":                     {configured("chat"), []string{"mail", "talk"}, invalid},
-		"empty":                      {configured("chat"), "", invalid},
-		"an empty array":             {configured("chat"), []string{}, invalid},
-		"other letters":              {configured("chat"), "Chat", invalid},
-		"a prefix":                   {configured("chat"), "chat/admin", invalid},
-		"several in one":             {configured("chat"), "chat mail", invalid},
-		"null":                       {configured("chat"), json.RawMessage("null"), invalid},
-		"a number":                   {configured("chat"), 1, invalid},
-		"ours and a number":          {configured("chat"), []any{"chat", 1}, invalid},
-		"ours and null":              {configured("chat"), []any{"chat", nil}, invalid},
-		"ours in an array of arrays": {configured("chat"), []any{[]string{"chat"}}, invalid},
-		"ours in an object":          {configured("chat"), map[string]any{"chat": "chat"}, invalid},
-		"none configured: none":      {configured(), nil, nil},
-		"none configured: one":       {configured(), "chat", invalid},
-		"none configured: empty":     {configured(), "", invalid},
-		"none configured: an array":  {configured(), []string{"chat"}, invalid},
-		"any: none":                  {anyAudience, nil, nil},
-		"any: one":                   {anyAudience, "mail", nil},
-		"any: several":               {anyAudience, []string{"mail", "talk"}, nil},
-		"any: an empty array":        {anyAudience, []string{}, nil},
-		"any: a number":              {anyAudience, 1, invalid},
-	} {
-		t.Run(name, func(t *testing.T) {
-			verify(t, newAuthOf(t, row.issuer), testToken(map[string]any{"aud": row.aud}), row.want)
-		})
+	typed := func(typ string) func() string {
+		return func() string {
+			claims := testClaims(map[string]any{"exp": at(60)})
+			return testKey.Sign(mint.JSON(map[string]any{"alg": "HS256", "typ": typ}), mint.JSON(claims))
+		}
 	}
-}
-
-func TestATokenWithoutAudienceMayBeKnownByItsClient(t *testing.T) {
-	cognito := wsauth.Issuer{Name: testIssuer, Keys: wsauth.HMAC(secretOf(testKey)), ClientIDs: []string{"app", "cli"}}
-	both := cognito
-	both.Audience = []string{"chat"}
-	without := both
-	without.ClientIDs = nil
-	for name, row := range map[string]struct {
-		issuer   wsauth.Issuer
-		aud      any
-		clientID any
-		want     error
-	}{
-		"ours":                             {cognito, nil, "app", nil},
-		"the other of ours":                {cognito, nil, "cli", nil},
-		"ours, spelled with an escape":     {cognito, nil, json.RawMessage(`"\u0061pp"`), nil},
-		"another":                          {cognito, nil, "mail", invalid},
-		"none":                             {cognito, nil, nil, invalid},
-		"empty":                            {cognito, nil, "", invalid},
-		"other letters":                    {cognito, nil, "App", invalid},
-		"an array":                         {cognito, nil, []string{"app"}, invalid},
-		"null":                             {cognito, nil, json.RawMessage("null"), invalid},
-		"ours, but for an audience":        {cognito, "app", "app", invalid},
-		"both: our client":                 {both, nil, "app", nil},
-		"both: our audience":               {both, "chat", nil, nil},
-		"both: our audience for a client":  {both, "chat", "mail", nil},
-		"both: another audience":           {both, "mail", "app", invalid},
-		"both: neither":                    {both, nil, nil, invalid},
-		"not configured: only a client":    {without, nil, "app", invalid},
-		"not configured: the client is no": {without, nil, "chat", invalid},
-	} {
-		t.Run(name, func(t *testing.T) {
-			verify(t, newAuthOf(t, row.issuer), testToken(map[string]any{"aud": row.aud, "client_id": row.clientID}), row.want)
-		})
+	issuer := func(change func(*wsauth.Issuer)) func(*wsauth.Options) {
+		return func(o *wsauth.Options) { change(&o.Issuers[0]) }
 	}
-}
-
-func TestTheTypeOfATokenIsThatOfAnAccessToken(t *testing.T) {
 	for name, row := range map[string]struct {
-		configured string
-		typ        any // nil: none
-		want       error
+		option     func(*wsauth.Options)
+		good, bad  func() string
+		badBecause error
 	}{
-		"none":                            {"", nil, nil},
-		"JWT":                             {"", "JWT", nil},
-		"jwt":                             {"", "jwt", nil},
-		"at+jwt":                          {"", "at+jwt", nil},
-		"AT+JWT":                          {"", "AT+JWT", nil},
-		"application/at+jwt":              {"", "application/at+jwt", nil},
-		"Application/AT+JWT":              {"", "Application/AT+JWT", nil},
-		"an ID token":                     {"", "id_token+jwt", invalid},
-		"a DPoP proof":                    {"", "dpop+jwt", invalid},
-		"a logout token":                  {"", "logout+jwt", invalid},
-		"a security event":                {"", "secevent+jwt", invalid},
-		"an authorization request":        {"", "oauth-authz-req+jwt", invalid},
-		"JWE":                             {"", "JWE", invalid},
-		"JOSE":                            {"", "JOSE", invalid},
-		"a longer type":                   {"", "at+jwt2", invalid},
-		"a space":                         {"", "JWT ", invalid},
-		"empty":                           {"", "", invalid},
-		"null":                            {"", json.RawMessage("null"), nil},
-		"a number":                        {"", 1, invalid},
-		"an array":                        {"", []string{"JWT"}, invalid},
-		"configured: equal":               {"at+jwt", "at+jwt", nil},
-		"configured: other letters":       {"at+jwt", "AT+jwt", nil},
-		"configured: with application/":   {"at+jwt", "application/at+jwt", nil},
-		"configured so: without":          {"application/at+jwt", "at+jwt", nil},
-		"configured in capitals":          {"AT+JWT", "at+jwt", nil},
-		"configured: none":                {"at+jwt", nil, invalid},
-		"configured: JWT":                 {"at+jwt", "JWT", invalid},
-		"configured JWT: at+jwt":          {"JWT", "at+jwt", invalid},
-		"configured JWT: none":            {"JWT", nil, invalid},
-		"configured of one's own":         {"secevent+jwt", "secevent+jwt", nil},
-		"configured of one's own: at+jwt": {"secevent+jwt", "at+jwt", invalid},
-	} {
-		t.Run(name, func(t *testing.T) {
-			auth := newAuth(t, func(o *wsauth.Options) { o.Issuers[0].Type = row.configured })
-			header := map[string]any{"alg": "HS256"}
-			if row.typ != nil {
-				header["typ"] = row.typ
-			}
-			claims := testClaims(map[string]any{"exp": time.Now().Add(time.Hour).Unix()})
-			verify(t, auth, testKey.Sign(mint.JSON(header), mint.JSON(claims)), row.want)
-		})
-	}
-}
-
-func TestTheTimesOfATokenAreJudgedToTheNanosecond(t *testing.T) {
-	const (
-		standard = 0 * time.Second
-		strict   = -1 * time.Second
-	)
-	expired := wsauth.ErrExpired
-	for name, row := range map[string]struct {
-		leeway, maxTTL time.Duration
-		claims         func() map[string]any
-		want           error
-	}{
-		"30 s leeway: 29 s late": {
-			standard, 0, func() map[string]any { return map[string]any{"exp": at(-29)} }, nil,
+		"Name":     {issuer(func(*wsauth.Issuer) {}), token(nil), token(map[string]any{"iss": testIssuer + "x"}), invalid},
+		"Audience": {issuer(func(*wsauth.Issuer) {}), token(nil), token(map[string]any{"aud": "mail"}), invalid},
+		"the second of Audience": {
+			issuer(func(i *wsauth.Issuer) { i.Audience = []string{"talk", "chat"} }),
+			token(nil), token(map[string]any{"aud": nil}), invalid,
 		},
-		"30 s leeway: a nanosecond less than 30 s late": {
-			standard, 0, func() map[string]any { return map[string]any{"exp": at(-29.999999999)} }, nil,
+		"no Audience": {
+			issuer(func(i *wsauth.Issuer) { i.Audience = nil }), token(map[string]any{"aud": nil}), token(nil), invalid,
 		},
-		"30 s leeway: 30 s late": {
-			standard, 0, func() map[string]any { return map[string]any{"exp": at(-30)} }, expired,
+		"AnyAudience": {
+			issuer(func(i *wsauth.Issuer) { i.Audience, i.AnyAudience = nil, true }),
+			token(map[string]any{"aud": "mail"}), token(map[string]any{"aud": 1}), invalid,
 		},
-		"30 s leeway: an hour late": {
-			standard, 0, func() map[string]any { return map[string]any{"exp": at(-3600)} }, expired,
+		"ClientIDs": {
+			issuer(func(i *wsauth.Issuer) { i.Audience, i.ClientIDs = nil, []string{"cli", "app"} }),
+			token(map[string]any{"aud": nil, "client_id": "app"}),
+			token(map[string]any{"aud": nil, "client_id": "mail"}), invalid,
 		},
-		"30 s leeway: nbf in 30 s": {
-			standard, 0, func() map[string]any { return map[string]any{"nbf": at(30)} }, nil,
+		"no Type": {issuer(func(*wsauth.Issuer) {}), typed("application/at+jwt"), typed("dpop+jwt"), invalid},
+		"Type": {
+			issuer(func(i *wsauth.Issuer) { i.Type = "application/AT+JWT" }), typed("at+jwt"), typed("JWT"), invalid,
 		},
-		"30 s leeway: nbf in a nanosecond more": {
-			standard, 0, func() map[string]any { return map[string]any{"nbf": at(30.000000001)} }, invalid,
+		"MaxTTL": {issuer(func(i *wsauth.Issuer) { i.MaxTTL = time.Hour }), lasting(3600), lasting(3601), invalid},
+		"Leeway by default": {
+			func(*wsauth.Options) {}, lasting(-29.999999999), lasting(-30), wsauth.ErrExpired,
 		},
-		"30 s leeway: iat in 30 s": {
-			standard, 0, func() map[string]any { return map[string]any{"iat": at(30)} }, nil,
+		"Leeway": {
+			func(o *wsauth.Options) { o.Leeway = 2 * time.Second }, lasting(-1), lasting(-2), wsauth.ErrExpired,
 		},
-		"30 s leeway: iat in a nanosecond more": {
-			standard, 0, func() map[string]any { return map[string]any{"iat": at(30.000000001)} }, invalid,
+		"a negative Leeway": {
+			func(o *wsauth.Options) { o.Leeway = -1 }, lasting(0.000000001), lasting(0), wsauth.ErrExpired,
 		},
-		"2 s leeway: 1 s late": {
-			2 * time.Second, 0, func() map[string]any { return map[string]any{"exp": at(-1)} }, nil,
+		"MaxTokenLength by default": {
+			func(*wsauth.Options) {}, token(map[string]any{"pad": strings.Repeat("a", 5000)}),
+			token(map[string]any{"pad": strings.Repeat("a", 6500)}), invalid,
 		},
-		"2 s leeway: 2 s late": {
-			2 * time.Second, 0, func() map[string]any { return map[string]any{"exp": at(-2)} }, expired,
+		"MaxTokenLength": {
+			func(o *wsauth.Options) { o.MaxTokenLength = 16384 },
+			token(map[string]any{"pad": strings.Repeat("a", 12000)}),
+			token(map[string]any{"pad": strings.Repeat("a", 12400)}), invalid,
 		},
-		"no leeway: exp in a nanosecond": {
-			strict, 0, func() map[string]any { return map[string]any{"exp": at(0.000000001)} }, nil,
-		},
-		"no leeway: exp now": {
-			strict, 0, func() map[string]any { return map[string]any{"exp": at(0)} }, expired,
-		},
-		"no leeway: nbf now": {
-			strict, 0, func() map[string]any { return map[string]any{"nbf": at(0)} }, nil,
-		},
-		"no leeway: nbf in a nanosecond": {
-			strict, 0, func() map[string]any { return map[string]any{"nbf": at(0.000000001)} }, invalid,
-		},
-		"no leeway: iat now": {
-			strict, 0, func() map[string]any { return map[string]any{"iat": at(0)} }, nil,
-		},
-		"no leeway: iat in a nanosecond": {
-			strict, 0, func() map[string]any { return map[string]any{"iat": at(0.000000001)} }, invalid,
-		},
-		"iat after exp": {
-			standard, 0, func() map[string]any { return map[string]any{"iat": at(10), "exp": at(9)} }, invalid,
-		},
-		"iat at exp": {
-			standard, 0, func() map[string]any { return map[string]any{"iat": at(10), "exp": at(10)} }, nil,
-		},
-		"nbf after exp": {
-			strict, 0, func() map[string]any { return map[string]any{"nbf": at(10), "exp": at(9)} }, invalid,
-		},
-		"expired and of another audience": {
-			standard, 0, func() map[string]any { return map[string]any{"exp": at(-60), "aud": "mail"} }, invalid,
-		},
-		"no exp": {standard, 0, func() map[string]any { return map[string]any{"exp": nil} }, invalid},
-		"exp 0":  {standard, 0, func() map[string]any { return map[string]any{"exp": 0} }, invalid},
-		"exp 1":  {standard, 0, func() map[string]any { return map[string]any{"exp": 1} }, expired},
-		"exp in milliseconds": {
-			standard, 0, func() map[string]any { return map[string]any{"exp": time.Now().UnixMilli() + 1e6} }, invalid,
-		},
-		"the end of 9999": {
-			standard, 0, func() map[string]any { return map[string]any{"exp": 253402300799} }, nil,
-		},
-		"MaxTTL: exactly it": {
-			standard, time.Hour, func() map[string]any { return map[string]any{"exp": at(3600)} }, nil,
-		},
-		"MaxTTL: a nanosecond more": {
-			standard, time.Hour, func() map[string]any { return map[string]any{"exp": at(3600.000000001)} }, invalid,
-		},
-		"MaxTTL: iat does not count": {
-			standard, time.Hour, func() map[string]any { return map[string]any{"exp": at(3600), "iat": at(-99)} }, nil,
-		},
-		"MaxTTL: no leeway on it": {
-			standard, time.Hour, func() map[string]any { return map[string]any{"exp": at(3629)} }, invalid,
-		},
-		"MaxTTL: expired": {
-			standard, time.Hour, func() map[string]any { return map[string]any{"exp": at(-30)} }, expired,
+		"an issuer without a name": {
+			issuer(func(i *wsauth.Issuer) { i.Name = "" }),
+			token(map[string]any{"iss": "https://a.example.com"}), token(map[string]any{"iss": json.Number("1")}), invalid,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				auth := newAuth(t, func(o *wsauth.Options) {
-					o.Leeway, o.Issuers[0].MaxTTL = row.leeway, row.maxTTL
-				})
-				verify(t, auth, testToken(row.claims()), row.want)
+				for how, cacheSize := range map[string]int{"each verified": 0, "remembered": 100} {
+					auth := newAuth(t, row.option, func(o *wsauth.Options) { o.CacheSize = cacheSize })
+					for range 2 {
+						verify(t, auth, row.good(), nil)
+						verify(t, auth, row.bad(), row.badBecause)
+					}
+					if got, want := wsauth.Remembers(auth, row.good()), cacheSize > 0; got != want {
+						t.Errorf("%s: got remembered: %t, want %t", how, got, want)
+					}
+				}
 			})
-		})
-	}
-}
-
-func TestATokenExpiresWhileTimePasses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		auth := newAuth(t)
-		token := testToken(map[string]any{"exp": at(3600)})
-		verify(t, auth, token, nil)
-		time.Sleep(time.Hour + 30*time.Second - 1)
-		verify(t, auth, token, nil)
-		time.Sleep(time.Nanosecond)
-		verify(t, auth, token, wsauth.ErrExpired)
-	})
-}
-
-func TestATokenMayBeAsLongAsMaxTokenLength(t *testing.T) {
-	token := func(length int) string {
-		text := ""
-		for pad := length * 3 / 4; len(text) < length; pad += 1 + (length-len(text))/2 {
-			text = testToken(map[string]any{"pad": strings.Repeat("a", max(0, pad-300))})
-		}
-		return text
-	}
-	for name, row := range map[string]struct {
-		bound, length int
-		want          error
-	}{
-		"the default":               {0, 7000, nil},
-		"beyond the default":        {0, 9000, wsauth.ErrInvalidToken},
-		"two hundred roles":         {16384, 9622, nil},
-		"beyond what is configured": {16384, 17000, wsauth.ErrInvalidToken},
-		"the largest":               {65536, 60000, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			auth := newAuth(t, func(o *wsauth.Options) { o.MaxTokenLength = row.bound })
-			verify(t, auth, token(row.length), row.want)
 		})
 	}
 }
