@@ -35,7 +35,39 @@ func VerifyFrom(ctx context.Context, source Source, t *Token) (*Key, error) {
 	if k := Verify(t, keys); k != nil {
 		return k, nil
 	}
+	if remote, ok := source.(interface {
+		Newer(context.Context, Header) ([]*Key, error)
+	}); ok && !t.Header.namesAny(keys) {
+		return verifyNewer(ctx, remote.Newer, t, keys)
+	}
 	return nil, ErrSignature
+}
+
+// verifyNewer tries a token that names none of the keys it was tried with: the issuer may have a new one. A token that
+// does name its key is told by the name.
+func verifyNewer(
+	ctx context.Context, newer func(context.Context, Header) ([]*Key, error), t *Token, tried []*Key,
+) (*Key, error) {
+	keys, err := newer(ctx, t.Header)
+	switch {
+	case errors.Is(err, ErrUnknownKey):
+		return nil, ErrSignature
+	case err != nil:
+		return nil, err
+	}
+	keys = slices.DeleteFunc(slices.Clone(keys), func(k *Key) bool { return slices.Contains(tried, k) })
+	if k := Verify(t, keys); k != nil {
+		return k, nil
+	}
+	return nil, ErrSignature
+}
+
+// namesAny reports whether a kid or a thumbprint of the header is one of the keys'.
+func (h Header) namesAny(keys []*Key) bool {
+	return slices.ContainsFunc(keys, func(k *Key) bool {
+		return h.KeyID != "" && h.KeyID == k.ID || h.X5T != "" && h.X5T == k.X5T ||
+			h.X5TS256 != "" && h.X5TS256 == k.X5TS256
+	})
 }
 
 // A Part is a source and the algorithms that it is asked for.

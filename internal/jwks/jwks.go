@@ -180,6 +180,12 @@ func (r *Remote) Knows(h jose.Header) bool {
 	return err == nil
 }
 
+// Newer is Keys for a token that names no key, and whose signature none of the keys made that Keys returned: the issuer
+// may have rotated, so it is a lookup of a key that the set does not have.
+func (r *Remote) Newer(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
+	return r.wait(ctx, h, true)
+}
+
 // Ready fetches the set if there is none, and says why there is none.
 func (r *Remote) Ready(ctx context.Context) error {
 	snap := r.current.Load()
