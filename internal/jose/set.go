@@ -45,8 +45,15 @@ type fitting struct {
 
 // A LeftOut is a key of a published set that is not used.
 type LeftOut struct {
-	KeyID  string // empty: it has none, or none that can be read
+	KeyID  string // empty: it has none, or none that a token could have
 	Reason string
+}
+
+func leftOut(kid, reason string) LeftOut {
+	if len(kid) > maxKeyID {
+		kid = ""
+	}
+	return LeftOut{kid, reason}
 }
 
 // NewSet makes a set of keys that have no kid: each key that fits a token's algorithm is tried, and it is an error if
@@ -194,7 +201,7 @@ func ParseRemote(data []byte) (*Set, error) {
 			err = errors.New("a secret, which is none once it is published")
 		}
 		if err != nil {
-			out = append(out, LeftOut{kid, err.Error()})
+			out = append(out, leftOut(kid, err.Error()))
 			continue
 		}
 		keys = append(keys, k)
@@ -270,7 +277,7 @@ func dropAmbiguous(keys []*Key) (clear []*Key, out []LeftOut) {
 		}
 		switch {
 		case ambiguous:
-			out = append(out, LeftOut{k.ID, "another key of the set has the same kid and algorithm"})
+			out = append(out, leftOut(k.ID, "another key of the set has the same kid and algorithm"))
 		case !again:
 			clear = append(clear, k)
 		}

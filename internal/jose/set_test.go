@@ -795,6 +795,8 @@ func TestEachKeyThatIsLeftOutIsSaidWithItsReason(t *testing.T) {
 		mint.JSON(jwkOf("ES256", members{"kid": "good"})), `null`, `{"kid":"what","kty":"AKP"}`, `{"kid":1,"kty":"RSA"}`,
 		mint.JSON(jwkOf("RS256", members{"kid": "x5c", "n": nil, "e": nil, "x5c": []string{"MIIB"}})),
 		mint.JSON(jwkOf("RS256", members{"kid": "roca", "n": rocaOfWycheproof})),
+		mint.JSON(jwkOf("RS256", members{"kid": strings.Repeat("k", 256), "use": "enc"})),
+		mint.JSON(jwkOf("RS256", members{"kid": strings.Repeat("k", 257), "use": "enc"})),
 		mint.JSON(jwkOf("ES384", members{"kid": "one"})), mint.JSON(jwkOf("ES384", members{"kid": "same"})),
 		mint.JSON(whereX("ES384", 48, false).JWK()), mint.JSON(whereX("ES384", 48, false).JWK()),
 	}, ",") + `]}`)))
@@ -802,6 +804,8 @@ func TestEachKeyThatIsLeftOutIsSaidWithItsReason(t *testing.T) {
 		{"", "not an object"}, {"what", "kty: missing or not supported"}, {"", "kid: not a string"},
 		{"x5c", "n: missing, and a certificate (x5c) is not read in its place"},
 		{"roca", "an RSA modulus that can be factored (ROCA, CVE-2017-15361)"},
+		{strings.Repeat("k", 256), "use: not for signatures"},
+		{"", "use: not for signatures"},
 		{"ES384", "another key of the set has the same kid and algorithm"},
 		{"ES384", "another key of the set has the same kid and algorithm"},
 	}
