@@ -77,8 +77,8 @@ func isScheme(s string) bool {
 	return s != ""
 }
 
-// IsPage reports whether o may be the origin of a page. That has the scheme of the page, and never that of a WebSocket:
-// what came as wss:// is from a program that can bring a token on purpose, and a cookie beside it is for nobody's page.
+// IsPage reports whether o may be the origin of a page, which has the scheme of the page and never that of a WebSocket.
+// A client that sends wss:// is a program: it can send a token on purpose, and needs no rule of cookies to be loosened.
 func (o Origin) IsPage() bool { return !o.ofClient }
 
 // IsAt reports whether o is the origin of a server that was asked for host, the Host of a request. A server behind
