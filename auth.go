@@ -1,13 +1,62 @@
-// Package wsauth authenticates WebSocket connections, and requests, with bearer tokens (JWT).
+// Package wsauth authenticates WebSocket connections, and HTTP requests, with
+// bearer tokens (JWT), and closes each connection when its token expires.
 //
-// [New] makes an [Authenticator] of [Options]: who may sign tokens, and where a request carries them.
-// [Authenticator.Upgrade] makes a WebSocket handler of a function, and ends each connection with its token.
-// [Authenticator.Middleware] is for all other handlers; [Require] and [RequireScopes], inside it, look at the claims.
-// Handlers find those with [ClaimsFromContext]. On a live connection, [Renew] takes a new token; [Authenticator.Revoke]
-// ends some of them, [Authenticator.Shutdown] all.
+//	auth, err := wsauth.New(wsauth.Options{
+//		Issuers: []wsauth.Issuer{{
+//			Name:     "https://id.example.com/",
+//			Audience: []string{"chat"},
+//			Keys:     wsauth.JWKS{}, // found by OpenID discovery
+//		}},
+//	})
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	mux.Handle("GET /ws", auth.Upgrade(chat, nil))
+//	mux.Handle("GET /me", auth.Middleware(me))
 //
-// What is refused is one of the errors beginning with Err; [Authenticator.Refuse] says which HTTP response each
-// becomes, and [UpgradeOptions].CloseOnRefusal which close code.
+//	func chat(ctx context.Context, conn *websocket.Conn) {
+//		claims, _ := wsauth.ClaimsFromContext(ctx)
+//		…
+//	}
+//
+// # The way of a request
+//
+//	request → credential → claims → connection
+//
+// A request brings one credential: a token in a header, the query, a cookie or
+// a subprotocol, as [Options].Extractors says. The token is verified with the
+// keys of its [Issuer] and becomes [Claims], which handlers read with
+// [ClaimsFromContext]. The connection that it opened ends with the token.
+//
+// [New] creates an [Authenticator] from [Options] and reports every mistake in
+// them at once. Then wrap each handler in one of these:
+//
+//   - [Authenticator.Upgrade] turns a function into a WebSocket handler.
+//   - [Authenticator.Guard] does the same for a handler that uses another
+//     WebSocket library, and for responses that stream.
+//   - [Authenticator.Middleware] is for all other handlers, and
+//     [Authenticator.Optional] for those that serve guests, too.
+//   - [Authenticator.Authenticate] is for frameworks whose handlers are not an
+//     [http.Handler].
+//
+// [Require] and [RequireScopes], inside Middleware, check the claims.
+//
+// # Live connections
+//
+// [Renew] gives a live connection a new token. [Authenticator.Disconnect]
+// closes the connections whose claims match, and [Authenticator.Shutdown]
+// closes them all.
+//
+// # Refusals
+//
+// The error of a request or a token that is refused is, to [errors.Is], one of
+// the variables that begin with Err. [Authenticator.Refuse] writes the HTTP
+// response of [RFC 6750] for it; [Status] and [Reason] help to write a
+// response of your own. A browser hides the response to a handshake from its
+// page: with CloseOnRefusal in [UpgradeOptions], the page gets a close code and
+// a reason instead.
+//
+// [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
 package wsauth
 
 import (

@@ -124,7 +124,7 @@ func ExampleRenew() {
 	// renewed until 2101-01-01 <nil>
 }
 
-// The end of all of a user's connections. Disconnect keeps no record, so the list comes first: whoever connects again is
+// The end of all of a user's connections. Disconnect keeps no record, so the list comes first: a new connection is
 // refused by the Require that asks it, and so is a new token for Renew.
 func ExampleAuthenticator_Disconnect() {
 	auth := exampleAuth()
@@ -152,7 +152,8 @@ func ExampleAuthenticator_Disconnect() {
 	fmt.Println(string(message), err)
 
 	blocked.Store("alice", true)
-	n := auth.Disconnect(func(c *wsauth.Claims) bool { return c.Subject == "alice" }, wsauth.StatusUnauthorized, "logged out")
+	isAlice := func(c *wsauth.Claims) bool { return c.Subject == "alice" }
+	n := auth.Disconnect(isAlice, wsauth.StatusUnauthorized, "logged out")
 	fmt.Println("closed:", n)
 
 	_, _, err = conn.Read(ctx)
@@ -251,10 +252,11 @@ func ExampleUpgradeOptions_firstToken() {
 	defer srv.Close()
 
 	ctx := context.Background()
+	const format = `{"type":"connection_init","payload":{"Authorization":"Bearer %s"}}`
 	for _, first := range []string{
 		`{"type":"subscribe"}`,
-		`{"type":"connection_init","payload":{"Authorization":"Bearer ` + exampleToken(`{"sub":"alice","exp":1}`) + `"}}`,
-		`{"type":"connection_init","payload":{"Authorization":"Bearer ` + exampleToken(`{"sub":"alice","exp":4102444800}`) + `"}}`,
+		fmt.Sprintf(format, exampleToken(`{"sub":"alice","exp":1}`)),
+		fmt.Sprintf(format, exampleToken(`{"sub":"alice","exp":4102444800}`)),
 	} {
 		conn, _, err := websocket.Dial(ctx, srv.URL, nil)
 		if err != nil {
