@@ -38,7 +38,7 @@ func (c *Conn) Finish() {
 	write := begun.Add(max(c.grace, shortestWrite))
 	latest := begun.Add(c.grace + slack)
 	// A Write that is stuck leaves time for the close frame.
-	if c.limits.takeOver(write.Add(-shortestGrace), latest) != nil { // a connection without deadlines might keep us for ever
+	if c.limits.takeOver(write.Add(-2*shortestGrace), latest) != nil { // a connection without deadlines might keep us for ever
 		c.closeTold(false)
 		return
 	}
@@ -71,11 +71,10 @@ func (c *Conn) say(e *Ending, deadline time.Time) bool {
 		return false
 	}
 	frame := closeFrame(e.Code, e.Reason)
-	asked := time.Now()
-	c.limits.writeUntil(later(deadline, asked.Add(shortestGrace)))
+	c.limits.writeUntil(later(deadline.Add(-shortestGrace), time.Now().Add(shortestGrace)))
 	n, err := c.conn.Write(frame)
-	if n == 0 && isDeadline(err) && time.Since(asked) < shortestGrace { // a busy machine came to it too late
-		c.limits.writeUntil(time.Now().Add(shortestGrace))
+	if n == 0 && isDeadline(err) { // a busy machine came to it too late, or the peer takes nothing
+		c.limits.writeUntil(later(deadline, time.Now().Add(shortestGrace)))
 		n, err = c.conn.Write(frame)
 	}
 	out.follow(frame[:n])

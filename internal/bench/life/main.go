@@ -31,9 +31,10 @@ func main() {
 	if isServer() {
 		os.Exit(serve())
 	}
-	b := &bench{out: os.Stdout, grace: time.Second}
+	b := &bench{out: os.Stdout}
 	flag.IntVar(&b.n, "n", 10_000, "`connections` at once")
 	flag.IntVar(&b.rounds, "rounds", 10, "rounds of the races")
+	flag.DurationVar(&b.grace, "grace", time.Second, "UpgradeOptions.Grace")
 	flag.StringVar(&b.profiles, "profiles", "", "an existing `directory` for CPU and heap profiles of the servers")
 	name := flag.String("scenario", "all", "all, expire, hostile, races, idle or leftovers")
 	flag.Parse()
