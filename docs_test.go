@@ -157,27 +157,24 @@ func docsForeign(imported *ast.ImportSpec) bool {
 
 // What docs/troubleshooting.md quotes is what the code writes, in responses and in the log.
 func TestDocsQuoteWhatTheCodeWrites(t *testing.T) {
-	written := docsLiterals(t)
+	written, reasons := docsLiterals(t), docsReasons(t)
 	quoted, heading := 0, ""
 	for line := range strings.SplitSeq(docsPages(t)["docs/troubleshooting.md"], "\n") {
 		if strings.HasPrefix(line, "## ") {
 			heading = line
 		}
-		row, isRow := strings.CutPrefix(line, "| ")
-		first, _, _ := strings.Cut(row, " |")
+		first, isRow := docsFirstCell(line)
 		for _, quote := range docsCode.FindAllString(line, -1) {
 			text := strings.Trim(quote, "`")
 			inFirst := isRow && strings.Contains(first, quote)
 			ok := true
 			switch {
 			case strings.HasPrefix(text, "wsauth: "):
-				ok = docsWritten(written, text)
+				ok = slices.Contains(written, text) || docsIsReason(reasons, text)
 			case inFirst && heading == "": // the table of responses
 				ok = slices.Contains(written, text)
-			case inFirst && heading == "## 401 token not valid":
-				ok = docsWritten(written, "wsauth: invalid token: "+text)
-			case inFirst && heading == "## New returns an error":
-				ok = docsCaused(written, text)
+			case inFirst && slices.Contains(docsOfReasons, heading):
+				ok = slices.Contains(written, text) || docsIsReason(reasons, text)
 			default:
 				continue
 			}
@@ -186,37 +183,47 @@ func TestDocsQuoteWhatTheCodeWrites(t *testing.T) {
 			}
 		}
 	}
-	if quoted < 60 {
-		t.Errorf("%d quotes", quoted)
+	if quoted < 200 {
+		t.Errorf("got %d quotes, want 200 at least", quoted)
 	}
 }
 
-// docsWritten reports whether the code writes a text: a message, or a kind of refusal with its cause behind it.
-func docsWritten(literals []string, text string) bool {
-	for _, k := range kinds {
-		if cause, ok := strings.CutPrefix(text, k.err.Error()+": "); ok && docsCaused(literals, cause) {
-			return true
-		}
-	}
-	return text == "wsauth: …" || slices.Contains(literals, text)
+// docsOfReasons are the headings whose tables quote nothing but reasons in their first cells.
+var docsOfReasons = []string{
+	"## New returns an error", "## 401 token not valid", "## Keys cannot be fetched", "## A key cannot be used",
 }
 
-// docsCaused reports whether an error has this text. At its end, "…" stands for anything.
-func docsCaused(literals []string, cause string) bool {
-	head, open := strings.CutSuffix(cause, "…")
-	if head == "" || cause == http.ErrServerClosed.Error() {
+// docsIsReason reports whether the code writes a text that a row quotes.
+func docsIsReason(reasons []docsReason, text string) bool {
+	reason := docsBefore.ReplaceAllString(text, "")
+	if reason == http.ErrServerClosed.Error() || strings.Trim(reason, "…") == "" {
 		return true
 	}
-	for _, l := range literals {
-		before, wraps := strings.CutSuffix(l, "%w")
-		inner, found := strings.CutPrefix(cause, before)
-		behind, named := strings.CutPrefix(l, "%s: ")
-		if l == cause || open && strings.HasPrefix(l, head) || named && strings.HasSuffix(cause, ": "+behind) ||
-			wraps && before != "" && found && docsCaused(literals, inner) {
-			return true
+	return slices.ContainsFunc(docsPatterns(text), func(row *regexp.Regexp) bool {
+		return slices.ContainsFunc(reasons, func(r docsReason) bool { return row.MatchString(r.text) })
+	})
+}
+
+// docsFirstCell is the first cell of a table's row.
+func docsFirstCell(line string) (first string, isRow bool) {
+	row, isRow := strings.CutPrefix(line, "| ")
+	first, _, _ = strings.Cut(row, " |")
+	return first, isRow
+}
+
+// docsBefore is what stands before a reason in the log: the kind of the refusal, and whether it is about a key set or
+// its discovery.
+var docsBefore = regexp.MustCompile(`^(wsauth: [a-z ]+(: |$))?(key set: |discovery: )?`)
+
+// docsPatterns are the patterns that a row stands for, with and without what is before the reason: "…" is anything.
+func docsPatterns(row string) (patterns []*regexp.Regexp) {
+	for _, text := range []string{row, docsBefore.ReplaceAllString(row, "")} {
+		if len(strings.ReplaceAll(text, "…", "")) > 3 { // or it would match every reason
+			pattern := strings.ReplaceAll(regexp.QuoteMeta(text), "…", ".*")
+			patterns = append(patterns, regexp.MustCompile("^(?:"+pattern+")$"))
 		}
 	}
-	return false
+	return patterns
 }
 
 // docsLiterals are the strings in the library's source.
@@ -249,6 +256,136 @@ func docsLiterals(t *testing.T) []string {
 		}
 	}
 	return literals
+}
+
+// Every reason has a row in docs/troubleshooting.md, so that whoever reads it in a log finds it by searching the page.
+func TestEveryReasonHasARowInTroubleshooting(t *testing.T) {
+	rows := docsRows(t)
+	reasons := docsReasons(t)
+	for _, r := range reasons {
+		if !slices.ContainsFunc(rows, func(row *regexp.Regexp) bool { return row.MatchString(r.text) }) {
+			t.Errorf("%s: no row for %q", r.at, r.text)
+		}
+	}
+	if len(reasons) < 180 {
+		t.Errorf("got %d reasons, want 180 at least", len(reasons))
+	}
+}
+
+// docsNoReasons are the texts of two words that never become a reason: values of headers, types of PEM blocks, parts of
+// other texts, and what net/http logs, too.
+var docsNoReasons = []string{
+	"application/jwk-set+json, application/json", "text/plain; charset=utf-8", "Bearer realm=…",
+	`, error="…", error_description="…"`, `, scope="…"`,
+	"PUBLIC KEY", "RSA PUBLIC KEY", "PRIVATE KEY", "wsauth: …: …", "… kid …: …", "; and … more",
+	": leave out the slash, and what is behind it", "http: panic serving …: …\n…",
+}
+
+// docsRows are what the first cells of the page's tables quote, as patterns.
+func docsRows(t *testing.T) (rows []*regexp.Regexp) {
+	t.Helper()
+	for line := range strings.SplitSeq(docsPages(t)["docs/troubleshooting.md"], "\n") {
+		if first, isRow := docsFirstCell(line); isRow {
+			for _, quote := range docsCode.FindAllString(first, -1) {
+				rows = append(rows, docsPatterns(strings.Trim(quote, "`"))...)
+			}
+		}
+	}
+	return rows
+}
+
+// A docsReason is a text of the source, with "…" for what the program fills in, and where it is.
+type docsReason struct{ text, at string }
+
+// docsReasons are the texts that can become the reason of a refusal, of a fault that New or FindIssuer is told of, of a
+// key that is left out, or of a fetch that fails; and the messages of log records.
+func docsReasons(t *testing.T) []docsReason {
+	t.Helper()
+	var reasons []docsReason
+	for _, dir := range []string{
+		".", "internal/credential", "internal/jose", "internal/jwks", "internal/life", "internal/origin", "internal/verify",
+	} {
+		names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			files := token.NewFileSet()
+			file, err := parser.ParseFile(files, name, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				text, below := docsReasonOf(n)
+				if strings.ContainsFunc(text, unicode.IsLetter) && !slices.Contains(docsNoReasons, text) {
+					reasons = append(reasons, docsReason{text, files.Position(n.Pos()).String()})
+				}
+				return below
+			})
+		}
+	}
+	return reasons
+}
+
+// docsReasonOf returns a node's text if it could be a reason: whatever has two words, and what makes an error. It also
+// reports whether to look into the node for others.
+func docsReasonOf(n ast.Node) (text string, below bool) {
+	switch n := n.(type) {
+	case *ast.ImportSpec:
+		return "", false
+	case *ast.Field:
+		return "", n.Tag == nil
+	case *ast.CallExpr:
+		switch called := docsCallee(n.Fun); called {
+		case "panic":
+			return "", false
+		case "errors.New", "c.fault":
+			i := strings.Count(called, "c.fault")
+			return docsText(n.Args[i]), false
+		}
+	case *ast.BinaryExpr:
+		if text := docsText(n); strings.Contains(text, " ") {
+			return text, false
+		}
+	case *ast.BasicLit:
+		if text := docsText(n); strings.Contains(text, " ") {
+			return text, false
+		}
+	}
+	return "", true
+}
+
+// docsCallee is the name of a function that is called, with what stands before its last dot.
+func docsCallee(fun ast.Expr) string {
+	switch fun := fun.(type) {
+	case *ast.Ident:
+		return fun.Name
+	case *ast.SelectorExpr:
+		if of, ok := fun.X.(*ast.Ident); ok {
+			return of.Name + "." + fun.Sel.Name
+		}
+	}
+	return ""
+}
+
+var docsVerb = regexp.MustCompile(`%[.\d]*[a-zA-Z]`)
+
+// docsText is the text of an expression, with "…" for verbs and for what is no literal.
+func docsText(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		if text, err := strconv.Unquote(e.Value); err == nil && e.Kind == token.STRING {
+			return docsVerb.ReplaceAllString(text, "…")
+		}
+	case *ast.BinaryExpr:
+		if e.Op == token.ADD {
+			return docsText(e.X) + docsText(e.Y)
+		}
+	}
+	return "…"
 }
 
 // The tests that docs/threats.md names are there.
