@@ -224,8 +224,8 @@ func (a *Authenticator) identify(r *http.Request) (*identity, credential.Source,
 	if err != nil {
 		return nil, cred.Source, refusal.Trail{Source: cred.Source.String()}.On(err)
 	}
-	verified, err := a.verifyToken(r.Context(), cred)
-	if err != nil {
+	var verified verify.Verified
+	if err := a.verifyToken(r.Context(), cred, &verified); err != nil {
 		return nil, cred.Source, err
 	}
 	a.reportVerified(r.Context(), EventAuthenticated, verified.Trail)
@@ -259,8 +259,8 @@ func (a *Authenticator) Verify(ctx context.Context, token string) (*Claims, erro
 	if a.isZero() {
 		return nil, refusal.New(ErrUnavailable, errZero)
 	}
-	verified, err := a.verifyToken(ctx, credential.Credential{Token: token})
-	if err != nil {
+	var verified verify.Verified
+	if err := a.verifyToken(ctx, credential.Credential{Token: token}, &verified); err != nil {
 		a.reportRefusal(ctx, err)
 		return nil, err
 	}
@@ -276,14 +276,12 @@ func (a *Authenticator) isZero() bool { return a == nil || a.policy == nil }
 func (a *Authenticator) end(c *Claims) time.Time { return a.policy.verifier.End(c.Expiry) }
 
 // verifyToken verifies the token that was found. A refusal is reported by whoever answers for it.
-func (a *Authenticator) verifyToken(ctx context.Context, cred credential.Credential) (verify.Verified, error) {
-	verified, err := a.policy.verifier.Token(ctx, cred.Token)
-	source := refusal.Trail{Source: cred.Source.String()}
-	if err != nil {
-		return verified, source.On(cred.Judge(err))
+func (a *Authenticator) verifyToken(ctx context.Context, cred credential.Credential, out *verify.Verified) error {
+	out.Source = cred.Source.String()
+	if err := a.policy.verifier.Token(ctx, cred.Token, out); err != nil {
+		return refusal.Trail{Source: out.Source}.On(cred.Judge(err))
 	}
-	verified.Source = source.Source
-	return verified, nil
+	return nil
 }
 
 // Require returns a middleware that lets requests through whose claims pass check, and refuses others with 403

@@ -40,9 +40,8 @@ func Renew(ctx context.Context, token string) (*Claims, error) {
 func (c *connection) renew(ctx context.Context, token string) (*Claims, error) {
 	var verified verify.Verified
 	first, epoch := c.Claims() == nil, c.auth.live.Epoch()
-	claims, err := c.Renew(func() (_ *Claims, err error) {
-		verified, err = c.auth.verifyToken(ctx, credential.Credential{Token: token})
-		if err != nil {
+	claims, err := c.Renew(func() (*Claims, error) {
+		if err := c.auth.verifyToken(ctx, credential.Credential{Token: token}, &verified); err != nil {
 			return nil, err
 		}
 		if first {
@@ -57,7 +56,7 @@ func (c *connection) renew(ctx context.Context, token string) (*Claims, error) {
 		}
 		if now := c.auth.live.Epoch(); now != epoch { // a KeyFunc was perhaps asked too early
 			epoch = now
-			if _, err := c.auth.verifyToken(ctx, credential.Credential{Token: token}); err != nil {
+			if err := c.auth.verifyToken(ctx, credential.Credential{Token: token}, new(verify.Verified)); err != nil {
 				return err
 			}
 		}

@@ -79,10 +79,17 @@ var registered = map[string]bool{
 // ParseClaims reads a JWT claim set (RFC 7519 section 4). It checks the form of the claims and nothing about
 // whether they hold now; only the presence of exp is required.
 func ParseClaims(raw string) (c Claims, err error) {
-	if err := c.parse(raw); err != nil {
-		return Claims{}, err
+	err = c.Parse(raw)
+	return c, err
+}
+
+// Parse is [ParseClaims] into c, which must be zero. After an error it is zero again.
+func (c *Claims) Parse(raw string) error {
+	err := c.parse(raw)
+	if err != nil {
+		*c = Claims{}
 	}
-	return c, nil
+	return err
 }
 
 // isAbsent reports whether m is a claim without a value. RFC 7519 knows no null, and the serializers that write one

@@ -74,7 +74,8 @@ func at(seconds float64) json.Number {
 // check checks what becomes of a token: it is accepted, or refused as exactly this kind.
 func check(t testing.TB, v *Verifier, token string, want error) jose.Claims {
 	t.Helper()
-	verified, err := v.Token(t.Context(), token)
+	var verified Verified
+	err := v.Token(t.Context(), token, &verified)
 	var got error
 	if r := (*refusal.Error)(nil); errors.As(err, &r) {
 		got = r.Kind
