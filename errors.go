@@ -143,5 +143,7 @@ var (
 	endingNoToken  = endingFor(StatusTimeout, "token_required", ErrNoToken)
 	endingSilent   = endingFor(StatusTimeout, "no answer to a ping", context.Canceled)
 	endingReplaced = endingFor(StatusReplaced, "replaced", websocket.CloseError{Code: StatusReplaced, Reason: "replaced"})
+	endingServed   = endingFor(websocket.StatusNormalClosure, "", context.Canceled)
+	endingPanicked = endingFor(websocket.StatusInternalError, "", context.Canceled)
 	endingShutDown = endingFor(websocket.StatusGoingAway, "server shutting down", http.ErrServerClosed)
 )

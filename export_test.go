@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wsauth/wsauth/internal/credential"
+	"github.com/wsauth/wsauth/internal/verify"
 )
 
 // What the allocation tests reach beyond the public surface.

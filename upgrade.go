@@ -229,7 +229,7 @@ func (u *upgrader) run(c *connection, ws *websocket.Conn) {
 	// It may wait for 15 s, for a CloseRead that is closing by itself, so nothing else may wait for it.
 	defer ws.CloseNow()
 	defer c.forget()
-	end := endingFor(websocket.StatusInternalError, "", context.Canceled) // a panic
+	end := endingPanicked
 	defer func() {
 		c.serving.Store(nil)
 		c.EndAndWait(end)
@@ -240,7 +240,7 @@ func (u *upgrader) run(c *connection, ws *websocket.Conn) {
 		u.serve(c.ctx, ws)
 	}
 	c.ExpireIfDue() // serve has perhaps returned because the time is over, before the timer came
-	end = endingFor(websocket.StatusNormalClosure, "", context.Canceled)
+	end = endingServed
 }
 
 // aroundToken is how many bytes a first message may have besides its token.
