@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -9,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
-	"github.com/coder/websocket/wsjson"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/wsauth/wsauth/wsauthtest"
 )
@@ -60,15 +58,8 @@ func TestAConnectionNeedsATokenThatNoLogShows(t *testing.T) {
 				return
 			}
 			conn := wsauthtest.Dial(t, base+row.path, row.token)
-			if err := wsjson.Write(t.Context(), conn, message{Text: "hello"}); err != nil {
-				t.Fatal(err)
-			}
-			var got message
-			if err := wsjson.Read(t.Context(), conn, &got); err != nil {
-				t.Fatal(err)
-			}
-			if want := (message{From: "alice", Text: "hello"}); got != want {
-				t.Errorf("got %+v, want %+v", got, want)
+			if _, got, err := conn.Read(t.Context()); err != nil || string(got) != "hello alice" {
+				t.Fatalf("got %q (%v), want %q", got, err, "hello alice")
 			}
 			if err := conn.Close(websocket.StatusNormalClosure, ""); err != nil {
 				t.Fatal(err)
@@ -77,26 +68,6 @@ func TestAConnectionNeedsATokenThatNoLogShows(t *testing.T) {
 				t.Errorf("chi's log has %q", line)
 			}
 		})
-	}
-}
-
-func TestMeAnswersWithTheClaims(t *testing.T) {
-	handler, issuer, _ := setUp(t)
-	r := httptest.NewRequest("GET", "/me", nil)
-	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, r)
-	if challenge := w.Header().Get("WWW-Authenticate"); w.Code != 401 || challenge == "" {
-		t.Errorf("without a token: status %d, WWW-Authenticate %q", w.Code, challenge)
-	}
-	r.Header.Set("Authorization", "Bearer "+issuer.Token(wsauthtest.Claims{"team": "red"}))
-	w = httptest.NewRecorder()
-	handler.ServeHTTP(w, r)
-	var claims map[string]any
-	if err := json.NewDecoder(w.Body).Decode(&claims); err != nil {
-		t.Fatal(err)
-	}
-	if claims["sub"] != "alice" || claims["team"] != "red" {
-		t.Errorf("claims = %v", claims)
 	}
 }
 

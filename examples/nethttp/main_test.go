@@ -53,7 +53,8 @@ func TestAConnectionSaysWhoItIsFrom(t *testing.T) {
 func TestAConnectionNeedsAToken(t *testing.T) {
 	handler, issuer := setUp(t)
 	url := wsauthtest.Serve(t, handler) + "/ws"
-	header, query, cookie := wsauthtest.Header(issuer.Token()), wsauthtest.Query(issuer.Token()), wsauthtest.Cookie(issuer.Token())
+	token := issuer.Token()
+	header, query, cookie := wsauthtest.Header(token), wsauthtest.Query(token), wsauthtest.Cookie(token)
 	foreign, none := wsauthtest.SetHeader("Origin", "https://evil.example"), wsauthtest.SetHeader("Origin", "")
 	for _, row := range []struct {
 		name   string
