@@ -1,5 +1,5 @@
-// Command nginx is the same small server for a place behind nginx, whose configuration is beside it: nginx.conf. Nothing
-// of it is for nginx alone but the pings. CHAT_SECRET holds the secret that tokens are signed with, 32 bytes or more.
+// Command nginx is a small server for a place behind nginx, whose configuration is beside it: nginx.conf. Only its pings
+// are there for nginx. CHAT_SECRET holds the secret that tokens are signed with, 32 bytes or more.
 package main
 
 import (
@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -18,11 +17,9 @@ import (
 	"github.com/wsauth/wsauth"
 )
 
-// pingInterval is less than proxy_read_timeout in nginx.conf.
+// pingInterval is less than proxy_read_timeout in nginx.conf, and so is twice as long, after which a peer that does not
+// answer is gone.
 const pingInterval = 30 * time.Second
-
-// pongTimeout is how long a peer may take to answer one.
-const pongTimeout = 10 * time.Second
 
 func main() {
 	handler, err := newServer([]byte(os.Getenv("CHAT_SECRET")), pingInterval)
@@ -63,7 +60,8 @@ func newServer(secret []byte, pingEvery time.Duration) (http.Handler, error) {
 		return nil, fmt.Errorf("with CHAT_SECRET as the secret: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /ws", auth.Upgrade(chat(pingEvery), nil))
+	// nginx takes a connection for dead on which nobody says anything.
+	mux.Handle("GET /ws", auth.Upgrade(chat, &wsauth.UpgradeOptions{Ping: pingEvery}))
 	return mux, nil
 }
 
@@ -72,44 +70,16 @@ type message struct {
 	Text string `json:"text"`
 }
 
-// chat returns what runs once for each connection.
-func chat(pingEvery time.Duration) func(context.Context, *websocket.Conn) {
-	return func(ctx context.Context, conn *websocket.Conn) {
-		claims, _ := wsauth.ClaimsFromContext(ctx)
-		ctx, cancel := context.WithCancel(ctx)
-		var pings sync.WaitGroup
-		pings.Go(func() { ping(ctx, conn, pingEvery) })
-		defer pings.Wait()
-		defer cancel()
-		for {
-			var m message
-			if err := wsjson.Read(ctx, conn, &m); err != nil {
-				return // the client went, or its token ended
-			}
-			m.From = claims.Subject
-			if err := wsjson.Write(ctx, conn, m); err != nil {
-				return
-			}
-		}
-	}
-}
-
-// ping keeps nginx from taking a connection for dead on which nobody says anything, and ends one whose client is gone
-// without a word.
-func ping(ctx context.Context, conn *websocket.Conn, every time.Duration) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
+// chat runs once for each connection. When the token ends, the connection does, and with it the loop.
+func chat(ctx context.Context, conn *websocket.Conn) {
+	claims, _ := wsauth.ClaimsFromContext(ctx)
 	for {
-		select {
-		case <-ctx.Done():
+		var m message
+		if err := wsjson.Read(ctx, conn, &m); err != nil {
 			return
-		case <-ticker.C:
 		}
-		limited, cancel := context.WithTimeout(ctx, pongTimeout)
-		err := conn.Ping(limited)
-		cancel()
-		if err != nil {
-			conn.CloseNow() // ends the Read of chat
+		m.From = claims.Subject
+		if err := wsjson.Write(ctx, conn, m); err != nil {
 			return
 		}
 	}
