@@ -74,18 +74,7 @@ func run(ctx context.Context, cfg config, out, logs io.Writer) error {
 	go func() { served <- srv.Serve(listener) }()
 
 	fmt.Fprintf(out, "wsauth quickstart: %s\n\nThe self-check. Its refusals are in the log on stderr, too.\n", base)
-	err = check(ctx, base, app.idp, out)
-	if err == nil && !cfg.check {
-		fmt.Fprintf(out, next, base, cfg.ttl)
-		select {
-		case <-ctx.Done():
-		case err = <-served:
-			return err
-		}
-	}
-	if ctx.Err() != nil && !cfg.check {
-		err = nil // Ctrl-C during the self-check is no fault
-	}
+	err = checkAndWait(ctx, cfg, out, base, app.idp, served)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	// srv stops accepting and waits for requests. It does not know WebSockets: auth closes those, with 1001. Both at once,
@@ -93,6 +82,29 @@ func run(ctx context.Context, cfg config, out, logs io.Writer) error {
 	ended := make(chan error, 1)
 	go func() { ended <- app.auth.Shutdown(ctx) }()
 	return errors.Join(err, srv.Shutdown(ctx), <-ended)
+}
+
+// checkAndWait makes the self-check. Then, unless only that was asked for, it waits until ctx ends or the server fails.
+func checkAndWait(
+	ctx context.Context, cfg config, out io.Writer, base string, idp *idp, served <-chan error,
+) error {
+	err := check(ctx, base, idp, out)
+	if cfg.check {
+		return err
+	}
+	if ctx.Err() != nil {
+		return nil // Ctrl-C during the self-check is not a fault
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, next, base, cfg.ttl)
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-served:
+		return err
+	}
 }
 
 func listen(cfg config) (net.Listener, error) {
