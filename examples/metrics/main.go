@@ -1,5 +1,6 @@
 // Command metrics is a small server that counts for Prometheus what wsauth does, and writes it into the traces of
-// OpenTelemetry. GET /metrics has the counts. CHAT_SECRET holds the secret that tokens are signed with, 32 bytes or more.
+// OpenTelemetry. GET /metrics has the counts. CHAT_SECRET holds the secret that tokens are signed with, 32 bytes or
+// more.
 package main
 
 import (
@@ -124,7 +125,7 @@ func closeCode(code websocket.StatusCode) string {
 	return strconv.Itoa(int(code))
 }
 
-// traced gives each request a span, as otelhttp does, which for a WebSocket lasts as long as the connection. Its name is
+// traced gives each request a span, as otelhttp does; that of a WebSocket lasts as long as the connection. Its name is
 // the route. The URL is not in it: the query may have a token.
 func traced(traces trace.TracerProvider, next http.Handler) http.Handler {
 	tracer := traces.Tracer("github.com/wsauth/wsauth/examples/metrics")

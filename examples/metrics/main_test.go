@@ -70,7 +70,9 @@ func scrapeHandler(handler http.Handler) string {
 
 // events are the lines of wsauth_events_total, shorter: kind, issuer and reason, and how often.
 func events(text string) []string {
-	short := strings.NewReplacer(`issuer="`, "", `kind="`, "", `reason="`, "", `",`, ",", `"}`, "", "https://id.example.com/", "id")
+	short := strings.NewReplacer(
+		`issuer="`, "", `kind="`, "", `reason="`, "", `",`, ",", `"}`, "", "https://id.example.com/", "id",
+	)
 	var lines []string
 	for line := range strings.Lines(text) {
 		if labels, ok := strings.CutPrefix(line, "wsauth_events_total{"); ok {
@@ -232,7 +234,10 @@ func TestTracesSayWhatHappened(t *testing.T) {
 		{"good", func(i *wsauthtest.Issuer) string { return i.Token() }, 101,
 			[]string{"wsauth.authenticated query ", "wsauth.opened  ", "wsauth.closed  1000"}},
 		{"expired", func(i *wsauthtest.Issuer) string { return i.Expired() }, 401, []string{"wsauth.refused query expired"}},
-		{"forged", func(i *wsauthtest.Issuer) string { return i.Forged() }, 401, []string{"wsauth.refused query invalid_token"}},
+		{
+			"forged", func(i *wsauthtest.Issuer) string { return i.Forged() },
+			401, []string{"wsauth.refused query invalid_token"},
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			handler, issuer, spans := setUp(t)

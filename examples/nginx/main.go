@@ -1,5 +1,5 @@
-// Command nginx is a small server for a place behind nginx, whose configuration is beside it: nginx.conf. Only its pings
-// are there for nginx. CHAT_SECRET holds the secret that tokens are signed with, 32 bytes or more.
+// Command nginx is a small server behind nginx, whose configuration is nginx.conf. Only its pings are there for nginx.
+// CHAT_SECRET holds the secret that tokens are signed with, 32 bytes or more.
 package main
 
 import (

@@ -95,7 +95,8 @@ func attempts(ctx context.Context, base string, idp *idp) ([]attempt, error) {
 		challenge = `Bearer realm="wsauth"`
 		tooOld    = challenge + `, error="invalid_token", error_description="token expired"`
 		invalid   = challenge + `, error="invalid_token", error_description="token not valid"`
-		malformed = challenge + `, error="invalid_request", error_description="more than one token, or one that is malformed or misplaced"`
+		malformed = challenge + `, error="invalid_request", ` +
+			`error_description="more than one token, or one that is malformed or misplaced"`
 	)
 	query := func(token string) string { return "?access_token=" + url.QueryEscape(token) }
 	bearer := func(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
@@ -120,7 +121,10 @@ func attempts(ctx context.Context, base string, idp *idp) ([]attempt, error) {
 			status: 101, answer: "alice",
 		},
 		{name: "none, readably", path: readable, status: 101, answer: `closed with 3000 "token_required"`},
-		{name: "forged, readably", path: readable, query: query(forged), status: 101, answer: `closed with 3000 "invalid_token"`},
+		{
+			name: "forged, readably", path: readable, query: query(forged),
+			status: 101, answer: `closed with 3000 "invalid_token"`,
+		},
 		{
 			name: "a foreign site's cookie, readably", path: readable, header: from("https://evil.example"),
 			status: 101, answer: `closed with 3003 "foreign_origin"`,
