@@ -111,16 +111,23 @@ func (w *world) mustDial(t *testing.T, l library, token string) *peer {
 	return p
 }
 
-// send writes a message of one frame, masked with zeros.
-func (p *peer) send(opcode byte, payload []byte) error {
+// send writes a message of one frame.
+func (p *peer) send(opcode byte, payload []byte) error { return p.put(p.build(opcode, payload)) }
+
+// build returns a frame, masked with zeros.
+func (p *peer) build(opcode byte, payload []byte) []byte {
 	first := 0x80 | opcode
 	if p.deflate && opcode < opClose {
 		first |= 0x40
 		payload = deflated(payload)
 	}
+	return append(clientHeader(first, len(payload)), payload...)
+}
+
+func (p *peer) put(frame []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, err := p.Write(append(clientHeader(first, len(payload)), payload...))
+	_, err := p.Write(frame)
 	return err
 }
 

@@ -43,6 +43,7 @@ type library struct {
 	cancels bool // its Read returns the context's error where that has ended before Read returns (coder's finishRead)
 	loops   bool // it needs a network with buffers and a clock that goes on
 	greeted bool // it sends nothing before it was sent a connect command
+	variant bool // of another one, which a flood does not tell from that
 }
 
 func (l library) protect(t *testing.T, auth *wsauth.Authenticator, app application, opts *wsauth.UpgradeOptions) http.Handler {
@@ -63,21 +64,28 @@ const anyLength = 1 << 20 // the longest message of these tests
 
 var libraries = []library{
 	{name: "Upgrade", serve: echoCoder, max: anyLength, asks: true, reports: true, cancels: true},
-	{name: "Upgrade, compressed", serve: echoCoder, max: anyLength, asks: true, reports: true, cancels: true, deflate: true},
+	{
+		name: "Upgrade, compressed", serve: echoCoder,
+		max: anyLength, asks: true, reports: true, cancels: true, deflate: true, variant: true,
+	},
 	{name: "gorilla", handler: gorillaEcho(gorilla.Upgrader{}), max: anyLength, asks: true, reports: true},
 	{
 		name: "gorilla, compressed", handler: gorillaEcho(gorilla.Upgrader{EnableCompression: true}),
 		max: anyLength, asks: true, reports: true, deflate: true,
 	},
 	{
-		name: "gorilla, with a pool of buffers", max: anyLength, asks: true, reports: true,
+		name: "gorilla, with a pool of buffers", max: anyLength, asks: true, reports: true, variant: true,
 		handler: gorillaEcho(gorilla.Upgrader{ReadBufferSize: 4096, WriteBufferSize: 4096, WriteBufferPool: writers}),
 	},
 	{name: "gorilla, whose handler returns", handler: gorillaChat, max: 512, asks: true, reports: true},
 	{name: "coder", handler: coderEcho(coder.CompressionDisabled), max: anyLength, asks: true, reports: true, cancels: true},
 	{
-		name: "coder, compressed", handler: coderEcho(coder.CompressionContextTakeover),
+		name: "coder, compressed", handler: coderEcho(coder.CompressionNoContextTakeover),
 		max: anyLength, asks: true, reports: true, cancels: true, deflate: true,
+	},
+	{ // a megabyte for each connection
+		name: "coder, compressed with context", handler: coderEcho(coder.CompressionContextTakeover),
+		max: anyLength, asks: true, reports: true, cancels: true, deflate: true, variant: true,
 	},
 	{name: "gobwas", handler: gobwasEcho, max: anyLength, asks: true, reports: true},
 	{name: "x/net", handler: xnetEcho, max: anyLength, asks: true, reports: true},
@@ -218,7 +226,7 @@ func melodyEcho(t *testing.T, app application) http.Handler {
 
 // centrifugeEcho answers the RPC calls of clients that have sent a connect command.
 func centrifugeEcho(t *testing.T, app application) http.Handler {
-	node, err := centrifuge.New(centrifuge.Config{})
+	node, err := centrifuge.New(centrifuge.Config{ClientQueueMaxSize: 1 << 30}) // or it closes slow clients with a 3008 of its own
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +253,9 @@ func centrifugeEcho(t *testing.T, app application) http.Handler {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { node.Shutdown(context.Background()) })
-	handler := centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{MessageSizeLimit: anyLength})
+	handler := centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
+		MessageSizeLimit: anyLength, WriteTimeout: time.Minute, // or it gives up peers on a busy machine
+	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		app.over(r.Context(), nil)
 		handler.ServeHTTP(w, r)

@@ -94,10 +94,21 @@ func (w *world) serve(t *testing.T, handler http.Handler) {
 	if !w.bubble {
 		srv := httptest.NewUnstartedServer(handler)
 		srv.Config.ErrorLog = quiet
+		srv.Config.ConnState = func(conn net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				narrow(conn)
+			}
+		}
 		srv.Start()
 		t.Cleanup(srv.Close)
 		w.host = strings.TrimPrefix(srv.URL, "http://")
-		w.connect = func() (net.Conn, error) { return net.Dial("tcp", w.host) }
+		w.connect = func() (net.Conn, error) {
+			conn, err := net.Dial("tcp", w.host)
+			if err == nil {
+				narrow(conn)
+			}
+			return conn, err
+		}
 		return
 	}
 	pipes := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
@@ -112,6 +123,15 @@ func (w *world) serve(t *testing.T, handler http.Handler) {
 		<-served
 	})
 	w.host, w.connect = "memory.invalid", pipes.dial
+}
+
+// narrow lets little be under way: by default a flood of a thousand fills gigabytes of the kernel's memory, and nobody
+// comes to the close frame behind them.
+func narrow(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.SetReadBuffer(32 << 10)
+		tcp.SetWriteBuffer(32 << 10)
+	}
 }
 
 // A pipeListener accepts net.Pipes. They have no buffer: a peer that does not read is stuck at once.
