@@ -398,60 +398,6 @@ func TestARenewalThatIsNotJudgedToItsEndLeavesTheConnectionAsItWas(t *testing.T)
 	}
 }
 
-func TestDisconnectMatchesNoClaimsOfARenewalThatHasFailed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
-		srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
-			if _, err := wsauth.Renew(ctx, tokenWith(map[string]any{"sub": "bob"}, 2*time.Hour)); err == nil {
-				t.Error("renewed for another subject")
-			}
-			echo(ctx, conn)
-		}, nil))
-		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
-		synctest.Wait()
-		var asked []string
-		disconnect(auth, func(c *wsauth.Claims) bool { asked = append(asked, c.Subject); return false })
-		if len(asked) != 1 || asked[0] != "alice" {
-			t.Errorf("asked of %q", asked)
-		}
-		conn.CloseNow()
-	})
-}
-
-// The renewal is through while match still looks at its claims.
-func TestDisconnectEndsAConnectionThatIsRenewedBeforeItsEyes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
-		var renewing atomic.Bool
-		require := wsauth.Require(func(context.Context, *wsauth.Claims) error {
-			if renewing.Load() {
-				time.Sleep(time.Second)
-			}
-			return nil
-		})
-		srv := newMemoryServer(t, auth.Middleware(require(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
-			renewing.Store(true)
-			if _, err := wsauth.Renew(ctx, tokenWith(map[string]any{"jti": "next"}, 2*time.Hour)); err != nil {
-				t.Errorf("Renew: %v", err)
-			}
-			conn.Read(ctx)
-		}, nil))))
-		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
-		time.Sleep(time.Second / 2)
-		n := disconnect(auth, func(c *wsauth.Claims) bool {
-			if c.ID != "next" {
-				return false
-			}
-			time.Sleep(time.Second)
-			return true
-		})
-		_, _, err := conn.Read(t.Context())
-		if wantDisconnected(t, err); n != 1 {
-			t.Errorf("%d connections", n)
-		}
-	})
-}
-
 func TestDisconnectSaysWhatAnEndpointMaySay(t *testing.T) {
 	auth := newUpgradeAuth(t)
 	for _, code := range []websocket.StatusCode{0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000} {
