@@ -23,15 +23,15 @@ func TestDisconnectEndsTheConnectionsThatMatch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				causes := make(chan error, 3)
-				auth := newUpgradeAuth(t)
+				auth := newAuth(t, untilExp)
 				srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 					echo(ctx, conn)
 					<-ctx.Done()
 					causes <- context.Cause(ctx)
 				}, opts))
 				dial := func(subject string) *websocket.Conn {
-					token := tokenWith(map[string]any{"sub": subject}, time.Hour)
-					return srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(token)})
+					token := testToken(lasting(time.Hour), map[string]any{"sub": subject})
+					return srv.dial(t, withToken(token))
 				}
 				alice, again, bob := dial("alice"), dial("alice"), dial("bob")
 				synctest.Wait()
@@ -64,7 +64,7 @@ func TestDisconnectLetsNoMoreMessagesThrough(t *testing.T) {
 		var revoked atomic.Bool
 		var messages atomic.Int32
 		ended := make(chan error, 1)
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			for {
 				if _, _, err := conn.Read(ctx); err != nil {
@@ -78,7 +78,7 @@ func TestDisconnectLetsNoMoreMessagesThrough(t *testing.T) {
 			}
 		}, nil))
 		start := time.Now()
-		conn, r := srv.handshake(t, tokenFor(time.Hour)) // a peer that goes on sending, and answers nothing
+		conn, r := srv.handshake(t, testToken(lasting(time.Hour))) // a peer that goes on sending, and answers nothing
 		go func() {
 			for range 10_000 {
 				if _, err := conn.Write(clientFrame(1, []byte("hello"))); err != nil {
@@ -103,11 +103,11 @@ func TestDisconnectLetsNoMoreMessagesThrough(t *testing.T) {
 // Disconnect and serve meet again and again: whichever closes first, the peer is told why.
 func TestServeThatReturnsAsItIsDisconnectedClosesWith3000(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		returns := make(chan struct{})
 		srv := newMemoryServer(t, auth.Upgrade(func(context.Context, *websocket.Conn) { <-returns }, nil))
 		for range 50 {
-			conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+			conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 			synctest.Wait()
 			if n := disconnect(auth, func(*wsauth.Claims) bool { return true }); n != 1 {
 				t.Errorf("%d connections", n)
@@ -121,14 +121,14 @@ func TestServeThatReturnsAsItIsDisconnectedClosesWith3000(t *testing.T) {
 
 func TestAConnectionThatIsDisconnectedIsNotRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		renewed := make(chan error, 1)
 		srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			disconnect(auth, func(*wsauth.Claims) bool { return true })
-			_, err := wsauth.Renew(ctx, tokenWith(nil, 2*time.Hour))
+			_, err := wsauth.Renew(ctx, testToken(lasting(2*time.Hour)))
 			renewed <- err
 		}, nil))
-		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+		conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 		_, _, err := conn.Read(t.Context())
 		wantDisconnected(t, err)
 		wantKind(t, <-renewed, wsauth.ErrExpired)
@@ -138,7 +138,7 @@ func TestAConnectionThatIsDisconnectedIsNotRenewed(t *testing.T) {
 // A renewal is under way, with a token that is put on the list before the renewal is through and after it was looked up.
 func TestARenewalThatMeetsDisconnectIsCheckedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		var listed atomic.Bool
 		asked := make(chan struct{}, 10)
 		require := wsauth.Require(func(_ context.Context, c *wsauth.Claims) error {
@@ -152,10 +152,10 @@ func TestARenewalThatMeetsDisconnectIsCheckedAgain(t *testing.T) {
 		})
 		renewed := make(chan error, 1)
 		srv := newMemoryServer(t, auth.Middleware(require(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
-			_, err := wsauth.Renew(ctx, tokenWith(map[string]any{"jti": "next"}, 2*time.Hour))
+			_, err := wsauth.Renew(ctx, testToken(lasting(2*time.Hour), map[string]any{"jti": "next"}))
 			renewed <- err
 		}, nil))))
-		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+		conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 		<-asked // at the handshake
 		<-asked
 		listed.Store(true)
@@ -180,7 +180,7 @@ func TestAConnectionThatIsMadeWhileItIsDisconnectedIsCheckedAgain(t *testing.T) 
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var listed atomic.Bool
-				auth := newUpgradeAuth(t)
+				auth := newAuth(t, untilExp)
 				require := wsauth.Require(func(context.Context, *wsauth.Claims) error {
 					if listed.Load() {
 						return wsauth.ErrRevoked
@@ -199,7 +199,7 @@ func TestAConnectionThatIsMadeWhileItIsDisconnectedIsCheckedAgain(t *testing.T) 
 						t.Errorf("%d connections", n)
 					}
 				})
-				conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+				conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 				_, _, err := conn.Read(t.Context())
 				var closed websocket.CloseError
 				if !errors.As(err, &closed) || closed.Reason != row.want {
@@ -211,7 +211,7 @@ func TestAConnectionThatIsMadeWhileItIsDisconnectedIsCheckedAgain(t *testing.T) 
 }
 
 func TestDisconnectWithoutConnectionsFindsNone(t *testing.T) {
-	for _, auth := range []*wsauth.Authenticator{newUpgradeAuth(t), new(wsauth.Authenticator), nil} {
+	for _, auth := range []*wsauth.Authenticator{newAuth(t, untilExp), new(wsauth.Authenticator), nil} {
 		if n := disconnect(auth, func(*wsauth.Claims) bool { t.Error("asked"); return true }); n != 0 {
 			t.Errorf("%d connections", n)
 		}
@@ -220,14 +220,14 @@ func TestDisconnectWithoutConnectionsFindsNone(t *testing.T) {
 
 func TestAConnectionThatWaitsForItsFirstMessageIsNotAskedAbout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		srv := newMemoryServer(t, auth.Upgrade(echo, &wsauth.UpgradeOptions{FirstMessage: time.Minute}))
 		conn := srv.dial(t, &websocket.DialOptions{})
 		synctest.Wait()
 		if n := disconnect(auth, func(*wsauth.Claims) bool { return true }); n != 0 {
 			t.Errorf("%d connections", n)
 		}
-		conn.Write(t.Context(), websocket.MessageText, []byte(tokenFor(time.Hour)))
+		conn.Write(t.Context(), websocket.MessageText, []byte(testToken(lasting(time.Hour))))
 		if got := exchange(t, conn, "hello"); got != "hello" {
 			t.Errorf("%q", got)
 		}
@@ -242,7 +242,7 @@ func TestAConnectionThatWaitsForItsFirstMessageIsNotAskedAbout(t *testing.T) {
 // Others log out all the time, and the check takes longer than from one to the next.
 func TestRevokingOthersDoesNotHoldUpARenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		var asked atomic.Int32
 		slow := wsauth.Require(func(context.Context, *wsauth.Claims) error {
 			asked.Add(1)
@@ -252,10 +252,10 @@ func TestRevokingOthersDoesNotHoldUpARenewal(t *testing.T) {
 		renewed := make(chan error)
 		srv := newMemoryServer(t, auth.Middleware(slow(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			asked.Store(0)
-			_, err := wsauth.Renew(ctx, tokenFor(2*time.Hour))
+			_, err := wsauth.Renew(ctx, testToken(lasting(2*time.Hour)))
 			renewed <- err
 		}, nil))))
-		conn, r := srv.handshake(t, tokenFor(time.Minute))
+		conn, r := srv.handshake(t, testToken(lasting(time.Minute)))
 		defer conn.Close()
 		go io.Copy(io.Discard, r)
 		others := time.NewTicker(20 * time.Millisecond)
@@ -277,14 +277,14 @@ func TestRevokingOthersDoesNotHoldUpARenewal(t *testing.T) {
 // One session for each user: a check may call Disconnect itself.
 func TestACheckMayDisconnectOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		var asked atomic.Int32
 		single := wsauth.Require(func(_ context.Context, c *wsauth.Claims) error {
 			asked.Add(1)
 			disconnect(auth, func(other *wsauth.Claims) bool { return other.Subject == c.Subject && other.ID != c.ID })
 			return nil
 		})
-		session := func(id string, d time.Duration) string { return tokenWith(map[string]any{"jti": id}, d) }
+		session := func(id string, d time.Duration) string { return testToken(lasting(d), map[string]any{"jti": id}) }
 		srv := newMemoryServer(t, auth.Middleware(single(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			for {
 				_, token, err := conn.Read(ctx)
@@ -296,11 +296,11 @@ func TestACheckMayDisconnectOthers(t *testing.T) {
 				conn.Write(ctx, websocket.MessageText, fmt.Append(nil, err, " after ", asked.Load()))
 			}
 		}, nil))))
-		first := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(session("1", time.Hour))})
+		first := srv.dial(t, withToken(session("1", time.Hour)))
 		if got := exchange(t, first, session("1", 2*time.Hour)); got != "<nil> after 1" {
 			t.Errorf("the renewal: %s", got)
 		}
-		second := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(session("2", time.Hour))})
+		second := srv.dial(t, withToken(session("2", time.Hour)))
 		_, _, err := first.Read(t.Context())
 		wantDisconnected(t, err)
 		if got := exchange(t, second, session("2", 2*time.Hour)); got != "<nil> after 1" {
@@ -326,14 +326,9 @@ func TestARenewalWithWhatIsDisconnectedMeanwhileFails(t *testing.T) {
 						}
 						return nil
 					}
-					auth := newUpgradeAuth(t, func(o *wsauth.Options) {
-						keys := wsauth.KeyFunc(func(context.Context, string, string) (any, error) {
-							return upgradeKey.Private, ask("key")
-						})
-						o.Issuers = []wsauth.Issuer{{Name: testIssuer, Keys: keys, AnyAudience: true}}
-					})
+					auth := newAuth(t, untilExp, askedBy(func() error { return ask("key") }))
 					token := func(id string, d time.Duration) string {
-						return tokenWith(map[string]any{"iss": testIssuer, "jti": id}, d)
+						return testToken(lasting(d), map[string]any{"jti": id})
 					}
 					require := wsauth.Require(func(context.Context, *wsauth.Claims) error { return ask("check") })
 					renewed := make(chan error, 1)
@@ -343,7 +338,7 @@ func TestARenewalWithWhatIsDisconnectedMeanwhileFails(t *testing.T) {
 						renewed <- err
 						echo(ctx, conn)
 					}, nil))))
-					conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(token("first", time.Hour))})
+					conn := srv.dial(t, withToken(token("first", time.Hour)))
 					time.Sleep(moment)
 					listed.Store(true)
 					if n := disconnect(auth, func(c *wsauth.Claims) bool { return c.ID == "next" }); n != 0 {
@@ -369,7 +364,7 @@ func TestARenewalThatIsNotJudgedToItsEndLeavesTheConnectionAsItWas(t *testing.T)
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				auth := newUpgradeAuth(t)
+				auth := newAuth(t, untilExp)
 				var renewing atomic.Bool
 				require := wsauth.Require(func(context.Context, *wsauth.Claims) error {
 					if renewing.Load() {
@@ -382,12 +377,12 @@ func TestARenewalThatIsNotJudgedToItsEndLeavesTheConnectionAsItWas(t *testing.T)
 					renewing.Store(true)
 					go func() {
 						defer func() { recover() }()
-						wsauth.Renew(ctx, tokenFor(3*time.Hour))
+						wsauth.Renew(ctx, testToken(lasting(3*time.Hour)))
 					}()
 					conn.Read(ctx)
 				}, nil))))
 				start := time.Now()
-				conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+				conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 				_, _, err := conn.Read(t.Context())
 				if websocket.CloseStatus(err) != wsauth.StatusUnauthorized || time.Since(start) != time.Hour {
 					t.Errorf("after %v the client sees %v", time.Since(start), err)
@@ -399,7 +394,7 @@ func TestARenewalThatIsNotJudgedToItsEndLeavesTheConnectionAsItWas(t *testing.T)
 }
 
 func TestDisconnectSaysWhatAnEndpointMaySay(t *testing.T) {
-	auth := newUpgradeAuth(t)
+	auth := newAuth(t, untilExp)
 	for _, code := range []websocket.StatusCode{0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000} {
 		func() {
 			defer func() {
@@ -411,9 +406,9 @@ func TestDisconnectSaysWhatAnEndpointMaySay(t *testing.T) {
 		}()
 	}
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		srv := newMemoryServer(t, auth.Upgrade(echo, nil))
-		conn := srv.dial(t, withToken(tokenFor(time.Hour)))
+		conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 		synctest.Wait()
 		auth.Disconnect(isOf("alice"), 4000, strings.Repeat("ä", 100))
 		_, _, err := conn.Read(t.Context())

@@ -22,7 +22,7 @@ func TestAConnectionEndsWith3000WhenItsTokenDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var readErr, cause error
 		served := make(chan struct{})
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			defer close(served)
 			for readErr == nil {
 				_, _, readErr = conn.Read(ctx)
@@ -31,7 +31,7 @@ func TestAConnectionEndsWith3000WhenItsTokenDoes(t *testing.T) {
 			cause = context.Cause(ctx)
 		}, nil))
 		start := time.Now()
-		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+		conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 		_, _, err := conn.Read(t.Context())
 		var closed websocket.CloseError
 		if !errors.As(err, &closed) || closed.Code != wsauth.StatusUnauthorized || closed.Reason != "token expired" {
@@ -66,9 +66,9 @@ func TestTheEndOfAConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				auth := newUpgradeAuth(t, func(o *wsauth.Options) { o.Leeway = row.leeway })
+				auth := newAuth(t, func(o *wsauth.Options) { o.Leeway = row.leeway })
 				srv := newMemoryServer(t, auth.Upgrade(echo, &wsauth.UpgradeOptions{MaxLifetime: row.maxLifetime}))
-				conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(row.ttl))})
+				conn := srv.dial(t, withToken(testToken(lasting(row.ttl))))
 				start := time.Now()
 				_, _, err := conn.Read(t.Context())
 				if got := time.Since(start); got != row.want || websocket.CloseStatus(err) != wsauth.StatusUnauthorized {
@@ -163,11 +163,11 @@ func TestNoPeerOutlivesItsTokenByMoreThanTheGrace(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				ended := make(chan time.Duration, 1)
-				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+				srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 					context.AfterFunc(ctx, func() { ended <- time.Since(start) })
 					row.serve(ctx, conn)
 				}, &wsauth.UpgradeOptions{Grace: grace}))
-				conn, r := srv.handshake(t, tokenFor(ttl))
+				conn, r := srv.handshake(t, testToken(lasting(ttl)))
 				gone := make(chan struct{})
 				go func() { defer close(gone); row.peer(conn, r) }()
 				if lived := <-ended; lived > ttl+grace {
@@ -193,7 +193,7 @@ func TestNoMessagePassesAfterTheEnd(t *testing.T) {
 		const ttl = time.Minute
 		var lastRead time.Time
 		start := time.Now()
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			go func() { // writes on, as fast as the peer takes it
 				for ctx.Err() == nil && conn.Write(ctx, websocket.MessageText, []byte("from the server")) == nil {
 					time.Sleep(time.Millisecond)
@@ -206,7 +206,7 @@ func TestNoMessagePassesAfterTheEnd(t *testing.T) {
 				lastRead = time.Now()
 			}
 		}, nil))
-		conn, r := srv.handshake(t, tokenFor(ttl))
+		conn, r := srv.handshake(t, testToken(lasting(ttl)))
 		written := make(chan struct{})
 		go func() {
 			defer close(written)
@@ -261,14 +261,14 @@ func TestNothingPassesAfterTheEndThoughTheTimerIsLate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+				srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 					wsauth.DelayTimer(ctx, time.Minute+time.Second/2)
 					time.Sleep(time.Minute)
 					if err := late(ctx, conn); !errors.Is(err, wsauth.ErrExpired) {
 						t.Error(err)
 					}
 				}, nil))
-				conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Minute))})
+				conn := srv.dial(t, withToken(testToken(lasting(time.Minute))))
 				go conn.Write(t.Context(), websocket.MessageText, []byte("late"))
 				_, message, err := conn.Read(t.Context())
 				if code := websocket.CloseStatus(err); code != wsauth.StatusUnauthorized {
@@ -286,13 +286,13 @@ func TestAConnectionEndsWithItsTokenAlsoWithinAFrame(t *testing.T) {
 			for range 50 { // it was a matter of chance
 				synctest.Test(t, func(t *testing.T) {
 					failed, cause := make(chan error, 1), make(chan error, 1)
-					srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+					srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 						_, _, err := conn.Read(ctx)
 						failed <- err
 						<-ctx.Done()
 						cause <- context.Cause(ctx)
 					}, nil))
-					conn, r := srv.handshake(t, tokenFor(time.Minute))
+					conn, r := srv.handshake(t, testToken(lasting(time.Minute)))
 					conn.Write(clientFrame(2, make([]byte, 10_000))[:100])
 					if leaves {
 						io.ReadFull(r, make([]byte, 4)) // the close frame
@@ -317,12 +317,12 @@ func TestAConnectionWhoseTokenEndsDuringTheHandshakeIsNotServed(t *testing.T) {
 	for name, detach := range map[string]bool{"in the handler": false, "detached": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newUpgradeAuth(t).Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") },
+				h := newAuth(t, untilExp).Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") },
 					&wsauth.UpgradeOptions{Detach: detach})
 				srv := newMemoryServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					h.ServeHTTP(slowHijacker{w, time.Minute}, r)
 				}))
-				conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Minute))})
+				conn := srv.dial(t, withToken(testToken(lasting(time.Minute))))
 				_, _, err := conn.Read(t.Context())
 				if websocket.CloseStatus(err) != wsauth.StatusUnauthorized {
 					t.Errorf("the client sees %v", err)
@@ -335,12 +335,12 @@ func TestAConnectionWhoseTokenEndsDuringTheHandshakeIsNotServed(t *testing.T) {
 // The timer and serve meet again and again: whichever comes first, the peer is told that the token has ended.
 func TestServeThatReturnsAsTheTokenEndsClosesWith3000(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			claims, _ := wsauth.ClaimsFromContext(ctx)
 			time.Sleep(time.Until(claims.Expiry))
 		}, nil))
 		for range 50 {
-			conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Minute))})
+			conn := srv.dial(t, withToken(testToken(lasting(time.Minute))))
 			if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != wsauth.StatusUnauthorized {
 				t.Fatalf("the client sees %v", err)
 			}
@@ -350,8 +350,8 @@ func TestServeThatReturnsAsTheTokenEndsClosesWith3000(t *testing.T) {
 
 func TestAGraceWithoutEndOverflowsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(echo, &wsauth.UpgradeOptions{Grace: math.MaxInt64}))
-		conn := srv.dial(t, withToken(tokenFor(time.Minute)))
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(echo, &wsauth.UpgradeOptions{Grace: math.MaxInt64}))
+		conn := srv.dial(t, withToken(testToken(lasting(time.Minute))))
 		_, _, err := conn.Read(t.Context())
 		wantClosed(t, err, wsauth.StatusUnauthorized, "token expired")
 	})

@@ -21,7 +21,7 @@ import (
 func TestAClientMayBringItsTokenAsTheFirstMessage(t *testing.T) {
 	const within = 10 * time.Second
 	text, binary := websocket.MessageText, websocket.MessageBinary
-	good := func() string { return tokenWith(nil, time.Hour) }
+	good := func() string { return testToken(lasting(time.Hour)) }
 	for name, row := range map[string]struct {
 		after   time.Duration
 		kind    websocket.MessageType
@@ -39,7 +39,7 @@ func TestAClientMayBringItsTokenAsTheFirstMessage(t *testing.T) {
 		"empty":                      {0, text, func() string { return "" }, 3000, "invalid_token"},
 		"rubbish":                    {0, text, func() string { return "hello" }, 3000, "invalid_token"},
 		"forged":                     {0, text, func() string { return mint.New("HS256", "").Token(nil) }, 3000, "invalid_token"},
-		"expired":                    {0, text, func() string { return tokenWith(nil, -time.Hour) }, 3000, "invalid_token"},
+		"expired":                    {0, text, func() string { return testToken(lasting(-time.Hour)) }, 3000, "invalid_token"},
 		"JSON without it":            {0, text, func() string { return `{"token":"x"}` }, 3000, "invalid_request"},
 		"JSON with it twice":         {0, text, func() string { return `{"access_token":"x","access_token":"` + good() + `"}` }, 3000, "invalid_request"},
 		"JSON with a number":         {0, text, func() string { return `{"access_token":1}` }, 3000, "invalid_request"},
@@ -49,7 +49,7 @@ func TestAClientMayBringItsTokenAsTheFirstMessage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var served atomic.Bool
-				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+				srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 					served.Store(true)
 					claims, ok := wsauth.ClaimsFromContext(ctx)
 					if !ok || claims.Subject != "alice" {
@@ -103,10 +103,10 @@ func TestAFirstMessageMayHaveAFormOfTheApplicationsOwn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(echo,
+				srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(echo,
 					&wsauth.UpgradeOptions{FirstMessage: time.Minute, FirstToken: firstToken}))
 				conn := srv.dial(t, &websocket.DialOptions{})
-				conn.Write(t.Context(), row.kind, []byte(strings.Replace(row.message, "TOKEN", tokenFor(time.Hour), 1)))
+				conn.Write(t.Context(), row.kind, []byte(strings.Replace(row.message, "TOKEN", testToken(lasting(time.Hour)), 1)))
 				if row.code == 0 {
 					if got := exchange(t, conn, "hello"); got != "hello" {
 						t.Errorf("got %q", got)
@@ -123,7 +123,7 @@ func TestAFirstMessageMayHaveAFormOfTheApplicationsOwn(t *testing.T) {
 
 func TestWithFirstMessageABadTokenAndAForeignOriginAreRefusedAsEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(echo, &wsauth.UpgradeOptions{FirstMessage: time.Second}))
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(echo, &wsauth.UpgradeOptions{FirstMessage: time.Second}))
 		for name, row := range map[string]struct {
 			header http.Header
 			status int
@@ -148,7 +148,7 @@ func TestWithFirstMessageABadTokenAndAForeignOriginAreRefusedAsEver(t *testing.T
 
 func TestAnAnnouncedGigabyteIsNoFirstMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		srv := newMemoryServer(t, auth.Upgrade(echo, &wsauth.UpgradeOptions{FirstMessage: 5 * time.Second}))
 		conn := srv.dialRaw()
 		io.WriteString(conn, "GET /ws HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
@@ -175,7 +175,7 @@ func TestAnAnnouncedGigabyteIsNoFirstMessage(t *testing.T) {
 
 func TestClientsThatWaitForTheirFirstMessageAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(echo, &wsauth.UpgradeOptions{FirstMessage: time.Minute}))
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(echo, &wsauth.UpgradeOptions{FirstMessage: time.Minute}))
 		dial := func(header http.Header) (*websocket.Conn, int) {
 			conn, resp, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: header})
 			if err == nil {
@@ -190,10 +190,10 @@ func TestClientsThatWaitForTheirFirstMessageAreBounded(t *testing.T) {
 		if _, status := dial(nil); status != 503 {
 			t.Errorf("the 1025th gets %d", status)
 		}
-		if _, status := dial(bearerHeader(tokenFor(time.Hour))); status != 101 {
+		if _, status := dial(bearerHeader(testToken(lasting(time.Hour)))); status != 101 {
 			t.Errorf("one with a token gets %d", status)
 		}
-		if err := first.Write(t.Context(), websocket.MessageText, []byte(tokenFor(time.Hour))); err != nil {
+		if err := first.Write(t.Context(), websocket.MessageText, []byte(testToken(lasting(time.Hour)))); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
@@ -205,7 +205,7 @@ func TestClientsThatWaitForTheirFirstMessageAreBounded(t *testing.T) {
 
 func TestMaxLifetimeCountsWhileAFirstMessageIsAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") },
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") },
 			&wsauth.UpgradeOptions{MaxLifetime: 5 * time.Second, FirstMessage: 20 * time.Second}))
 		start := time.Now()
 		conn := srv.dial(t, &websocket.DialOptions{})

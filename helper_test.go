@@ -47,20 +47,51 @@ func newAuth(t testing.TB, change ...func(*wsauth.Options)) *wsauth.Authenticato
 	return auth
 }
 
-// newAuthOf has one issuer.
+// newAuthOf is newAuth that trusts one other issuer.
 func newAuthOf(t testing.TB, issuer wsauth.Issuer) *wsauth.Authenticator {
 	t.Helper()
 	return newAuth(t, func(o *wsauth.Options) { o.Issuers = []wsauth.Issuer{issuer} })
 }
 
+// untilExp leaves no leeway, so that a token's end is its exp.
+func untilExp(o *wsauth.Options) { o.Leeway = -1 }
+
+// anyIssuer takes the issuer's name away, so that it accepts any iss, and none.
+func anyIssuer(o *wsauth.Options) { o.Issuers[0].Name = "" }
+
+// bySubprotocol finds tokens among the subprotocols as well as in the default places.
+func bySubprotocol(o *wsauth.Options) {
+	o.Extractors = []wsauth.Extractor{
+		wsauth.FromHeader(), wsauth.FromQuery("access_token"), wsauth.FromCookie("access_token"),
+		wsauth.FromSubprotocol("bearer."),
+	}
+}
+
+// askedBy asks ask for the key of each token, and refuses it for ask's reason; nil: it gets testKey.
+func askedBy(ask func() error) func(*wsauth.Options) {
+	return func(o *wsauth.Options) {
+		o.Issuers[0].Keys = wsauth.KeyFunc(func(context.Context, string, string) (any, error) {
+			if err := ask(); err != nil {
+				return nil, err
+			}
+			return secretOf(testKey), nil
+		})
+	}
+}
+
 // testClaims are what newAuth accepts, overlaid with what changes; nil leaves a claim out.
-func testClaims(changes map[string]any) map[string]any {
+func testClaims(changes ...map[string]any) map[string]any {
 	claims := map[string]any{"iss": testIssuer, "aud": "chat", "sub": "alice"}
-	maps.Copy(claims, changes)
+	for _, c := range changes {
+		maps.Copy(claims, c)
+	}
 	return claims
 }
 
-func testToken(changes map[string]any) string { return testKey.Token(testClaims(changes)) }
+func testToken(changes ...map[string]any) string { return testKey.Token(testClaims(changes...)) }
+
+// lasting is a change to a token: its end is in d.
+func lasting(d time.Duration) map[string]any { return map[string]any{"exp": time.Now().Add(d).Unix()} }
 
 // readRequest reads a request as a server does, from a request line and header lines. HANDSHAKE stands for the lines
 // that open a WebSocket.
@@ -367,38 +398,14 @@ func (w slowHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return http.NewResponseController(w.ResponseWriter).Hijack()
 }
 
-var upgradeKey = mint.New("HS256", "")
-
-// newUpgradeAuth has one HMAC issuer and no leeway, so that a token's end is its exp.
-func newUpgradeAuth(t *testing.T, change ...func(*wsauth.Options)) *wsauth.Authenticator {
+// newUpgradeAuth is for guard_test.go.
+func newUpgradeAuth(t testing.TB, change ...func(*wsauth.Options)) *wsauth.Authenticator {
 	t.Helper()
-	opts := wsauth.Options{
-		Issuers: []wsauth.Issuer{{Keys: wsauth.HMAC(upgradeKey.Private.([]byte))}},
-		Leeway:  -1,
-		Extractors: []wsauth.Extractor{wsauth.FromHeader(), wsauth.FromQuery("access_token"),
-			wsauth.FromCookie("access_token"), wsauth.FromSubprotocol("bearer.")},
-	}
-	for _, c := range change {
-		c(&opts)
-	}
-	auth, err := wsauth.New(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return auth
+	return newAuth(t, append([]func(*wsauth.Options){untilExp}, change...)...)
 }
 
-func tokenFor(ttl time.Duration) string {
-	return upgradeKey.Token(map[string]any{"sub": "alice", "exp": time.Now().Add(ttl).Unix()})
-}
-
-func tokenWith(claims map[string]any, ttl time.Duration) string {
-	all := map[string]any{"sub": "alice", "exp": time.Now().Add(ttl).Unix()}
-	for name, v := range claims {
-		all[name] = v
-	}
-	return upgradeKey.Token(all)
-}
+// tokenFor is for guard_test.go.
+func tokenFor(ttl time.Duration) string { return testToken(lasting(ttl)) }
 
 func headerText(h http.Header) string {
 	var b strings.Builder

@@ -7,30 +7,22 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/wsauth/wsauth"
 	"github.com/wsauth/wsauth/internal/mint"
+	"github.com/wsauth/wsauth/wsauthtest"
 )
 
 func TestATokenOfEachAlgorithmIsAccepted(t *testing.T) {
 	for _, alg := range mint.Algorithms {
 		t.Run(alg, func(t *testing.T) {
 			key := mint.New(alg, "k1")
-			auth, err := wsauth.New(wsauth.Options{Issuers: []wsauth.Issuer{{
-				Name: "https://id.example.com/", Audience: []string{"chat"}, Keys: wsauth.KeySet(mint.SetOf(key)),
-			}}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			claims, err := auth.Verify(t.Context(), key.Token(map[string]any{
-				"iss": "https://id.example.com/", "aud": "chat", "sub": "alice",
-			}))
+			auth := newAuth(t, func(o *wsauth.Options) { o.Issuers[0].Keys = wsauth.KeySet(mint.SetOf(key)) })
+			claims, err := auth.Verify(t.Context(), key.Token(testClaims()))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -211,12 +203,7 @@ func TestAKeyFuncIsNotAskedForATokenThatIsRefusedAnyway(t *testing.T) {
 func TestAKeyFuncIsAskedForEachTokenAgain(t *testing.T) {
 	asked := 0
 	var answer error
-	auth := newAuth(t, remembering, func(o *wsauth.Options) {
-		o.Issuers[0].Keys = wsauth.KeyFunc(func(context.Context, string, string) (any, error) {
-			asked++
-			return secretOf(testKey), answer
-		})
-	})
+	auth := newAuth(t, remembering, askedBy(func() error { asked++; return answer }))
 	token := testToken(nil)
 	for range 3 {
 		verify(t, auth, token, nil)
@@ -229,20 +216,18 @@ func TestAKeyFuncIsAskedForEachTokenAgain(t *testing.T) {
 }
 
 func TestKeysAreFoundByDiscovery(t *testing.T) {
-	up := new(atomic.Bool)
-	up.Store(true)
-	name := provider(t, es256, up)
-	auth := newAuthOf(t, wsauth.Issuer{Name: name, Audience: []string{"chat"}, Keys: wsauth.JWKS{}})
-	verify(t, auth, es256.Token(testClaims(map[string]any{"iss": name})), nil)
-	up.Store(false)
-	verify(t, auth, es256.Token(testClaims(map[string]any{"iss": name})), nil)
-	verify(t, auth, mint.New("ES256", "es").Token(testClaims(map[string]any{"iss": name})), invalid)
+	id := wsauthtest.NewIssuer(t)
+	auth := newAuthOf(t, id.Config())
+	verify(t, auth, id.Token(), nil)
+	id.Fail(http.StatusInternalServerError)
+	verify(t, auth, id.Token(), nil)
+	verify(t, auth, id.Forged(), invalid)
 }
 
 func TestAnOutageIsNotABadToken(t *testing.T) {
-	name := provider(t, es256, new(atomic.Bool))
-	auth := newAuthOf(t, wsauth.Issuer{Name: name, Audience: []string{"chat"}, Keys: wsauth.JWKS{}})
-	token := es256.Token(testClaims(map[string]any{"iss": name}))
+	id := wsauthtest.NewIssuer(t)
+	id.Fail(http.StatusInternalServerError)
+	auth, token := newAuthOf(t, id.Config()), id.Token()
 	rec := new(recorder)
 	for how, h := range map[string]http.Handler{"Middleware": auth.Middleware(rec), "Optional": auth.Optional(rec)} {
 		w := serve(h, readRequest(t, "GET /\nAuthorization: Bearer "+token))
@@ -256,43 +241,21 @@ func TestAnOutageIsNotABadToken(t *testing.T) {
 	verify(t, auth, "a.b.c", invalid)
 }
 
-// provider is an OpenID provider with one key, on loopback.
-func provider(t *testing.T, key *mint.Key, up *atomic.Bool) string {
-	var url string
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case !up.Load():
-			http.Error(w, "down", http.StatusInternalServerError)
-		case r.URL.Path == "/.well-known/openid-configuration":
-			fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, url, url+"/keys")
-		case r.URL.Path == "/keys":
-			w.Write(mint.SetOf(key))
-		default:
-			http.NotFound(w, r)
-		}
-	}))
-	t.Cleanup(srv.Close)
-	url = srv.URL
-	return url
-}
-
 func TestReadySaysWhichIssuersKeysAreNotToBeHad(t *testing.T) {
-	up, down := new(atomic.Bool), new(atomic.Bool)
-	up.Store(true)
-	good, bad := provider(t, es256, up), provider(t, es256, down)
-	remote := func(name string) wsauth.Issuer {
-		return wsauth.Issuer{Name: name, Audience: []string{"chat"}, Keys: wsauth.JWKS{}}
-	}
+	up, down, alsoDown := wsauthtest.NewIssuer(t), wsauthtest.NewIssuer(t), wsauthtest.NewIssuer(t)
+	down.Fail(http.StatusInternalServerError)
+	alsoDown.Fail(http.StatusInternalServerError)
+	good, bad, alsoBad := up.Config(), down.Config(), alsoDown.Config()
 	static := wsauth.Issuer{Name: "static", Audience: []string{"chat"}, Keys: wsauth.HMAC(secretOf(testKey))}
 	for name, row := range map[string]struct {
 		issuers []wsauth.Issuer
 		named   []string // in the error; none: ready
 	}{
 		"keys of its own":       {[]wsauth.Issuer{static}, nil},
-		"keys to be had":        {[]wsauth.Issuer{static, remote(good)}, nil},
-		"keys not to be had":    {[]wsauth.Issuer{remote(bad)}, []string{bad}},
-		"some of them":          {[]wsauth.Issuer{remote(good), remote(bad), static}, []string{bad}},
-		"none of them, of many": {[]wsauth.Issuer{remote(bad), remote(bad + "/b")}, []string{bad + ":", bad + "/b:"}},
+		"keys to be had":        {[]wsauth.Issuer{static, good}, nil},
+		"keys not to be had":    {[]wsauth.Issuer{bad}, []string{bad.Name}},
+		"some of them":          {[]wsauth.Issuer{good, bad, static}, []string{bad.Name}},
+		"none of them, of many": {[]wsauth.Issuer{bad, alsoBad}, []string{bad.Name + ":", alsoBad.Name + ":"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			auth := newAuth(t, func(o *wsauth.Options) { o.Issuers = row.issuers })
@@ -307,7 +270,7 @@ func TestReadySaysWhichIssuersKeysAreNotToBeHad(t *testing.T) {
 					t.Errorf("%q does not name %s", err, want)
 				}
 			}
-			if strings.Contains(err.Error(), good) {
+			if strings.Contains(err.Error(), good.Name) {
 				t.Errorf("%q names an issuer whose keys are to be had", err)
 			}
 		})
@@ -315,13 +278,11 @@ func TestReadySaysWhichIssuersKeysAreNotToBeHad(t *testing.T) {
 }
 
 func TestReadyFetchesTheKeysThatRequestsNeed(t *testing.T) {
-	up := new(atomic.Bool)
-	up.Store(true)
-	name := provider(t, es256, up)
-	auth := newAuthOf(t, wsauth.Issuer{Name: name, Audience: []string{"chat"}, Keys: wsauth.JWKS{}})
+	id := wsauthtest.NewIssuer(t)
+	auth := newAuthOf(t, id.Config())
 	wantKind(t, auth.Ready(t.Context()), nil)
-	up.Store(false)
-	verify(t, auth, es256.Token(testClaims(map[string]any{"iss": name})), nil)
+	id.Fail(http.StatusInternalServerError)
+	verify(t, auth, id.Token(), nil)
 	wantKind(t, auth.Ready(t.Context()), nil)
 }
 

@@ -22,25 +22,25 @@ import (
 	"github.com/wsauth/wsauth/internal/mint"
 )
 
-// logAuth logs everything as JSON. Its issuer has one key, with the kid "k1".
-func logAuth(t testing.TB, level slog.Level) (*wsauth.Authenticator, *mint.Key, *bytes.Buffer) {
-	t.Helper()
-	log := new(bytes.Buffer)
-	key := mint.New("HS256", "k1")
-	auth := extractAuth(t, func(o *wsauth.Options) {
+// logKey is the one key of the issuer of which a log tells.
+var logKey = mint.New("HS256", "k1")
+
+// loggedTo logs as JSON. The issuer has logKey, and an outage when it is asked for the kid "outage".
+func loggedTo(log *bytes.Buffer, level slog.Level) func(*wsauth.Options) {
+	return func(o *wsauth.Options) {
 		o.Issuers[0].Keys = wsauth.KeyFunc(func(_ context.Context, kid, _ string) (any, error) {
 			if kid == "outage" {
 				return nil, errors.New("no vault")
 			}
-			return secretOf(key), nil
+			return secretOf(logKey), nil
 		})
 		o.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: level}))
-	})
-	return auth, key, log
+	}
 }
 
 func TestEachRefusalIsOneLineInTheLog(t *testing.T) {
-	auth, key, log := logAuth(t, slog.LevelInfo)
+	log, key := new(bytes.Buffer), logKey
+	auth := extractAuth(t, loggedTo(log, slog.LevelInfo))
 	outage := &mint.Key{Alg: "HS256", ID: "outage", Private: key.Private}
 	good, expired := key.Token(testClaims(nil)), key.Token(testClaims(map[string]any{"exp": 1}))
 	require := wsauth.Require(func(context.Context, *wsauth.Claims) error { return errOwn })
@@ -125,7 +125,8 @@ func TestEachRefusalIsOneLineInTheLog(t *testing.T) {
 }
 
 func TestARefusalByVerifyIsOneLineInTheLog(t *testing.T) {
-	auth, key, log := logAuth(t, slog.LevelInfo)
+	log, key := new(bytes.Buffer), logKey
+	auth := extractAuth(t, loggedTo(log, slog.LevelInfo))
 	auth.Verify(t.Context(), key.Token(testClaims(map[string]any{"exp": 1})))
 	lines := logLines(t, log)
 	if len(lines) != 1 || lines[0]["reason"] != "wsauth: token expired" || lines[0]["kid"] != "k1" ||
@@ -136,7 +137,8 @@ func TestARefusalByVerifyIsOneLineInTheLog(t *testing.T) {
 
 // Who is refused must not choose how much of a disk that takes.
 func TestARefusalIsAShortLine(t *testing.T) {
-	auth, key, log := logAuth(t, slog.LevelInfo)
+	log, key := new(bytes.Buffer), logKey
+	auth := extractAuth(t, loggedTo(log, slog.LevelInfo))
 	good := key.Token(testClaims(nil))
 	many := func(line string) string { return "\n" + strings.Repeat(line+"\n", 1000) }
 	for name, request := range map[string]string{
@@ -161,11 +163,11 @@ func TestARefusalIsAShortLine(t *testing.T) {
 func TestRefusalsOnAConnectionAreLoggedWithoutTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := new(lockedBuffer)
-		auth := newUpgradeAuth(t, func(o *wsauth.Options) {
+		auth := newAuth(t, untilExp, func(o *wsauth.Options) {
 			o.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		})
 		srv := newMemoryServer(t, auth.Upgrade(renewing, &wsauth.UpgradeOptions{FirstMessage: time.Second}))
-		first, second := tokenWith(nil, time.Hour), tokenWith(map[string]any{"sub": "mallory"}, 2*time.Hour)
+		first, second := testToken(lasting(time.Hour)), testToken(lasting(2*time.Hour), map[string]any{"sub": "mallory"})
 		conn := srv.dial(t, &websocket.DialOptions{})
 		conn.Write(t.Context(), websocket.MessageText, []byte(first))
 		exchange(t, conn, second)
@@ -199,7 +201,8 @@ func TestSuccessIsLoggedAtDebugOnly(t *testing.T) {
 		lines int
 	}{{slog.LevelInfo, 0}, {slog.LevelDebug, 1}} {
 		t.Run(row.level.String(), func(t *testing.T) {
-			auth, key, log := logAuth(t, row.level)
+			log, key := new(bytes.Buffer), logKey
+			auth := extractAuth(t, loggedTo(log, row.level))
 			nested := auth.Middleware(auth.Optional(auth.Middleware(new(recorder))))
 			serve(nested, readRequest(t, "GET /\nAuthorization: Bearer "+key.Token(testClaims(nil))))
 			lines := logLines(t, log)
@@ -223,7 +226,8 @@ func TestSuccessIsLoggedAtDebugOnly(t *testing.T) {
 func TestTheTextOfAFailedRequireIsNotLogged(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
-			auth, key, log := logAuth(t, slog.LevelDebug)
+			log, key := new(bytes.Buffer), logKey
+			auth := extractAuth(t, loggedTo(log, slog.LevelDebug))
 			h := auth.Middleware(wsauth.Require(func(_ context.Context, c *wsauth.Claims) error {
 				return fmt.Errorf("%s may not: %w", c.Subject, k.err)
 			})(new(recorder)))
@@ -237,7 +241,8 @@ func TestTheTextOfAFailedRequireIsNotLogged(t *testing.T) {
 }
 
 func TestTheLogSaysWhatTheResponseDoes(t *testing.T) {
-	auth, key, log := logAuth(t, slog.LevelInfo)
+	log, key := new(bytes.Buffer), logKey
+	auth := extractAuth(t, loggedTo(log, slog.LevelInfo))
 	for _, a := range kinds {
 		for _, b := range kinds {
 			t.Run(a.name+" and "+b.name, func(t *testing.T) {
@@ -320,7 +325,8 @@ func faultyTokens(key *mint.Key) []string {
 }
 
 func TestNoPartOfATokenIsInALogAnErrorOrAResponse(t *testing.T) {
-	auth, key, log := logAuth(t, slog.LevelDebug)
+	log, key := new(bytes.Buffer), logKey
+	auth := extractAuth(t, loggedTo(log, slog.LevelDebug))
 	var said bytes.Buffer // errors and responses
 	var say func(err error)
 	say = func(err error) {

@@ -99,20 +99,10 @@ func TestAMistakeAtSetUpPanics(t *testing.T) {
 	}
 }
 
-// counting is an Authenticator that counts the tokens it verifies.
-func counting(t testing.TB) (*wsauth.Authenticator, *atomic.Int32) {
-	n := new(atomic.Int32)
-	return newAuth(t, func(o *wsauth.Options) {
-		o.Issuers[0].Keys = wsauth.KeyFunc(func(context.Context, string, string) (any, error) {
-			n.Add(1)
-			return secretOf(testKey), nil
-		})
-	}), n
-}
-
 func TestAnAuthenticatorVerifiesARequestOnce(t *testing.T) {
-	a, ofA := counting(t)
-	b, ofB := counting(t)
+	var ofA, ofB atomic.Int32 // tokens verified
+	a := newAuth(t, askedBy(func() error { ofA.Add(1); return nil }))
+	b := newAuth(t, askedBy(func() error { ofB.Add(1); return nil }))
 	authenticate := func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			r, err := a.Authenticate(r)

@@ -118,7 +118,7 @@ func TestTheLifeOfAConnectionIsObserved(t *testing.T) {
 			want: []string{"authenticated header", "opened", "renewed", "refused invalid_token ErrInvalidToken",
 				"closed 3000 2h0m0s ErrExpired"},
 			serve: func(ctx context.Context, conn *websocket.Conn) {
-				later := tokenWith(map[string]any{"iss": "https://anyone.example.com/"}, 2*time.Hour)
+				later := testToken(lasting(2*time.Hour), map[string]any{"iss": "https://anyone.example.com/"})
 				wsauth.Renew(ctx, later)
 				wsauth.Renew(ctx, later)
 				conn.Read(ctx)
@@ -132,12 +132,12 @@ func TestTheLifeOfAConnectionIsObserved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var d diary
-				auth := newUpgradeAuth(t, func(o *wsauth.Options) { o.Observe = d.observe })
+				auth := newAuth(t, untilExp, anyIssuer, func(o *wsauth.Options) { o.Observe = d.observe })
 				srv := newMemoryServer(t, auth.Upgrade(row.serve, &row.opts))
 				if row.token == "" { // the issuer has no name, so that what a token calls it is nobody's business
-					row.token = tokenWith(map[string]any{"iss": "https://anyone.example.com/"}, time.Hour)
+					row.token = testToken(lasting(time.Hour), map[string]any{"iss": "https://anyone.example.com/"})
 				}
-				conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(row.token)})
+				conn := srv.dial(t, withToken(row.token))
 				if row.leave != nil {
 					row.leave(conn)
 				} else {
@@ -181,7 +181,7 @@ func TestAnObserverMayRenewAndShutDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var auth *wsauth.Authenticator
 		down := make(chan error, 1)
-		auth = newUpgradeAuth(t, func(o *wsauth.Options) {
+		auth = newAuth(t, untilExp, func(o *wsauth.Options) {
 			o.Observe = func(ctx context.Context, e wsauth.Event) {
 				if e.Kind != wsauth.EventRefused { // which this would be again
 					wsauth.Renew(ctx, "no token")
@@ -193,7 +193,7 @@ func TestAnObserverMayRenewAndShutDown(t *testing.T) {
 		})
 		srv := newMemoryServer(t, auth.Upgrade(echo, &wsauth.UpgradeOptions{FirstMessage: time.Minute}))
 		conn := srv.dial(t, &websocket.DialOptions{})
-		conn.Write(t.Context(), websocket.MessageText, []byte(tokenFor(time.Hour)))
+		conn.Write(t.Context(), websocket.MessageText, []byte(testToken(lasting(time.Hour))))
 		if got := exchange(t, conn, "hello"); got != "hello" {
 			t.Errorf("got %q", got)
 		}

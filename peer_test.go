@@ -30,12 +30,12 @@ func TestTheContextEndsWhenThePeerGoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start, cause := time.Now(), make(chan error, 1)
-				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+				srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 					go conn.Read(ctx)
 					<-ctx.Done()
 					cause <- context.Cause(ctx)
 				}, nil))
-				conn, _ := srv.handshake(t, tokenFor(time.Hour))
+				conn, _ := srv.handshake(t, testToken(lasting(time.Hour)))
 				leave(conn)
 				conn.Close()
 				if err := <-cause; err != context.Canceled || time.Since(start) > 10*time.Millisecond {
@@ -49,13 +49,13 @@ func TestTheContextEndsWhenThePeerGoes(t *testing.T) {
 func TestTheContextEndsWhileTheConnectionIsStillClosing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := make(chan time.Time, 1)
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			conn.CloseRead(context.Background())
 			<-ctx.Done()
 			ended <- time.Now()
 		}, nil))
 		srv.closesIn = 5 * time.Second
-		conn, _ := srv.handshake(t, tokenFor(time.Hour))
+		conn, _ := srv.handshake(t, testToken(lasting(time.Hour)))
 		start := time.Now()
 		conn.Close()
 		if took := (<-ended).Sub(start); took >= time.Second {
@@ -69,13 +69,13 @@ func TestReadSaysThatThePeerHasGoneAndNotThatTheContextHasEnded(t *testing.T) {
 	for range 200 { // it was a matter of chance
 		synctest.Test(t, func(t *testing.T) {
 			failed, over := make(chan error, 1), make(chan struct{})
-			srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+			srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 				_, _, err := conn.Read(ctx)
 				failed <- err
 				<-ctx.Done()
 				close(over)
 			}, nil))
-			conn, _ := srv.handshake(t, tokenFor(time.Hour))
+			conn, _ := srv.handshake(t, testToken(lasting(time.Hour)))
 			conn.Close()
 			if err := <-failed; !errors.Is(err, io.EOF) {
 				t.Errorf("Read returns %v", err)
@@ -103,11 +103,11 @@ func TestNothingWaitsForAPeerThatHasGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				waited := make(chan error, 1)
-				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+				srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 					row.serve(ctx, conn, func() { waited <- conn.Ping(context.Background()) })
 				}, nil))
 				start := time.Now()
-				conn, r := srv.handshake(t, tokenFor(time.Hour))
+				conn, r := srv.handshake(t, testToken(lasting(time.Hour)))
 				io.ReadFull(r, make([]byte, 3)) // the ping
 				conn.Close()
 				if err := <-waited; err == nil || time.Since(start) > row.after {
@@ -144,11 +144,11 @@ func TestNothingIsWrittenToAPeerThatHasGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var writes atomic.Int32
-				h := newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) { conn.Read(ctx) }, nil)
+				h := newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) { conn.Read(ctx) }, nil)
 				srv := newMemoryServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					h.ServeHTTP(writeCounter{w, &writes}, r)
 				}))
-				conn, _ := srv.handshake(t, tokenFor(time.Hour))
+				conn, _ := srv.handshake(t, testToken(lasting(time.Hour)))
 				if before := writes.Load(); gone {
 					conn.Close()
 					synctest.Wait()
@@ -176,7 +176,7 @@ func TestACloseFrameWithinACompressedMessageIsTheEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(echo, &wsauth.UpgradeOptions{
+				srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(echo, &wsauth.UpgradeOptions{
 					FirstMessage: time.Minute, Accept: &websocket.AcceptOptions{CompressionMode: mode},
 				}))
 				var deflated bytes.Buffer
@@ -203,7 +203,7 @@ func TestACloseFrameWithinACompressedMessageIsTheEnd(t *testing.T) {
 func TestATimeoutOfAReadIsNotTheEnd(t *testing.T) {
 	type key struct{}
 	synctest.Test(t, func(t *testing.T) {
-		h := newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+		h := newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			raw := ctx.Value(key{}).(net.Conn)
 			raw.SetReadDeadline(time.Now().Add(time.Second))
 			if _, _, err := conn.Read(ctx); err == nil || ctx.Err() != nil {
@@ -220,7 +220,7 @@ func TestATimeoutOfAReadIsNotTheEnd(t *testing.T) {
 		client, server := net.Pipe()
 		go func() { srv.conns <- server; conns <- server }()
 		conn, _, err := websocket.Dial(t.Context(), "ws://server/ws", &websocket.DialOptions{
-			HTTPHeader: bearerHeader(tokenFor(time.Hour)),
+			HTTPHeader: bearerHeader(testToken(lasting(time.Hour))),
 			HTTPClient: &http.Client{Transport: &http.Transport{
 				DialContext: func(context.Context, string, string) (net.Conn, error) { return client, nil },
 			}},
@@ -246,12 +246,12 @@ func TestACloseByServeIsNotHeldUpBeyondTheGrace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				took := make(chan time.Duration, 1)
-				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+				srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 					start := time.Now()
 					conn.Close(websocket.StatusPolicyViolation, "enough")
 					took <- time.Since(start)
 				}, &wsauth.UpgradeOptions{Grace: 2 * time.Second}))
-				conn, r := srv.handshake(t, tokenFor(time.Hour))
+				conn, r := srv.handshake(t, testToken(lasting(time.Hour)))
 				defer conn.Close()
 				head := make([]byte, 2)
 				if _, err := r.Read(head); err != nil || head[0]&0xf != 8 {

@@ -27,7 +27,7 @@ func TestAPeerThatDoesNotAnswerAPingHasGone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				auth, lived := newUpgradeAuth(t), make(chan time.Duration, 1)
+				auth, lived := newAuth(t, untilExp), make(chan time.Duration, 1)
 				srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 					start := time.Now()
 					if row.reads {
@@ -36,7 +36,7 @@ func TestAPeerThatDoesNotAnswerAPingHasGone(t *testing.T) {
 					<-ctx.Done()
 					lived <- time.Since(start)
 				}, &wsauth.UpgradeOptions{Ping: 10 * time.Second, MaxPerSubject: 1}))
-				conn, r := srv.handshake(t, tokenFor(time.Hour))
+				conn, r := srv.handshake(t, testToken(lasting(time.Hour)))
 				go func() { // a peer that reads, and answers pings or not
 					for {
 						head := make([]byte, 2)
@@ -54,7 +54,7 @@ func TestAPeerThatDoesNotAnswerAPingHasGone(t *testing.T) {
 				}
 				conn.Close()
 				synctest.Wait()
-				srv.dial(t, withToken(tokenFor(time.Hour))).CloseNow() // the seat is free
+				srv.dial(t, withToken(testToken(lasting(time.Hour)))).CloseNow() // the seat is free
 				time.Sleep(time.Minute)
 			})
 		})
@@ -65,12 +65,12 @@ func TestAPeerThatDoesNotAnswerAPingHasGone(t *testing.T) {
 func TestPingTellsAServeThatNeverReadsThatItsPeerHasLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lived := make(chan time.Duration, 1)
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			start := time.Now()
 			<-ctx.Done()
 			lived <- time.Since(start)
 		}, &wsauth.UpgradeOptions{Ping: 10 * time.Second}))
-		conn, _ := srv.handshake(t, tokenFor(time.Hour))
+		conn, _ := srv.handshake(t, testToken(lasting(time.Hour)))
 		conn.Close()
 		if got := <-lived; got > 11*time.Second {
 			t.Errorf("lived %v, want at most 11s", got)
@@ -83,7 +83,7 @@ func TestCallbacksForPingsRunOnlyOnceThereIsAToken(t *testing.T) {
 		var mu sync.Mutex
 		var seen []string
 		saw := func(payload []byte) { mu.Lock(); seen = append(seen, string(payload)); mu.Unlock() }
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(echo, &wsauth.UpgradeOptions{
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(echo, &wsauth.UpgradeOptions{
 			FirstMessage: time.Minute,
 			Accept: &websocket.AcceptOptions{
 				OnPingReceived: func(_ context.Context, payload []byte) bool { saw(payload); return true },
@@ -101,7 +101,7 @@ func TestCallbacksForPingsRunOnlyOnceThereIsAToken(t *testing.T) {
 		}()
 		for _, frame := range [][]byte{
 			clientFrame(9, []byte("ping before")), clientFrame(10, []byte("pong before")),
-			clientFrame(1, []byte(tokenFor(time.Hour))),
+			clientFrame(1, []byte(testToken(lasting(time.Hour)))),
 			clientFrame(9, []byte("ping after")), clientFrame(10, []byte("pong after")),
 		} {
 			if _, err := conn.Write(frame); err != nil {
@@ -120,7 +120,7 @@ func TestCallbacksForPingsRunOnlyOnceThereIsAToken(t *testing.T) {
 func TestACallbackForPingsHasTheClaimsAlsoDuringClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		subjects := make(chan string, 1)
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(_ context.Context, conn *websocket.Conn) {
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(_ context.Context, conn *websocket.Conn) {
 			conn.Close(websocket.StatusNormalClosure, "") // it reads until the peer answers
 		}, &wsauth.UpgradeOptions{Accept: &websocket.AcceptOptions{
 			OnPingReceived: func(ctx context.Context, _ []byte) bool {
@@ -129,7 +129,7 @@ func TestACallbackForPingsHasTheClaimsAlsoDuringClose(t *testing.T) {
 				return true
 			},
 		}}))
-		conn, r := srv.handshake(t, tokenFor(time.Hour))
+		conn, r := srv.handshake(t, testToken(lasting(time.Hour)))
 		go io.Copy(io.Discard, r)
 		conn.Write(clientFrame(9, []byte("ping")))
 		if got := <-subjects; got != "alice" {
@@ -146,7 +146,7 @@ func TestACallbackForPingsDoesNotHoldUpTheEnd(t *testing.T) {
 		"it sleeps":                func(context.Context, *wsauth.Authenticator) { time.Sleep(20 * time.Second) },
 		"it renews too late": func(ctx context.Context, _ *wsauth.Authenticator) {
 			time.Sleep(2 * time.Second)
-			if _, err := wsauth.Renew(ctx, tokenFor(time.Hour)); !errors.Is(err, wsauth.ErrExpired) {
+			if _, err := wsauth.Renew(ctx, testToken(lasting(time.Hour))); !errors.Is(err, wsauth.ErrExpired) {
 				panic(err)
 			}
 		},
@@ -155,14 +155,14 @@ func TestACallbackForPingsDoesNotHoldUpTheEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start, ended := time.Now(), make(chan time.Duration, 1)
-				auth := newUpgradeAuth(t)
+				auth := newAuth(t, untilExp)
 				srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 					context.AfterFunc(ctx, func() { ended <- time.Since(start) })
 					conn.Read(ctx)
 				}, &wsauth.UpgradeOptions{Accept: &websocket.AcceptOptions{
 					OnPingReceived: func(ctx context.Context, _ []byte) bool { callback(ctx, auth); return true },
 				}}))
-				conn, r := srv.handshake(t, tokenFor(time.Minute))
+				conn, r := srv.handshake(t, testToken(lasting(time.Minute)))
 				time.Sleep(59 * time.Second)
 				conn.Write(clientFrame(9, []byte("ping")))
 				io.Copy(io.Discard, r)

@@ -21,12 +21,8 @@ import (
 )
 
 func TestARefusedHandshakeMayBeClosedReadably(t *testing.T) {
-	outage := func(context.Context, string, string) (any, error) { return nil, errors.New("the vault is down") }
-	auth := newUpgradeAuth(t)
-	down, err := wsauth.New(wsauth.Options{Issuers: []wsauth.Issuer{{Name: "x", AnyAudience: true, Keys: wsauth.KeyFunc(outage)}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	auth := newAuth(t, untilExp)
+	down := newAuth(t, askedBy(func() error { return errors.New("the vault is down") }))
 	never := func(context.Context, *websocket.Conn) { t.Error("served") }
 	opts := &wsauth.UpgradeOptions{CloseOnRefusal: true}
 	upgrade := auth.Upgrade(never, opts)
@@ -39,13 +35,13 @@ func TestARefusedHandshakeMayBeClosedReadably(t *testing.T) {
 	}{
 		"no token":         {upgrade, func() http.Header { return nil }, 3000, "token_required"},
 		"a bad one":        {upgrade, func() http.Header { return bearerHeader("bad") }, 3000, "invalid_token"},
-		"an expired one":   {upgrade, func() http.Header { return bearerHeader(tokenFor(-time.Hour)) }, 3000, "invalid_token"},
+		"an expired one":   {upgrade, func() http.Header { return bearerHeader(testToken(lasting(-time.Hour))) }, 3000, "invalid_token"},
 		"two":              {upgrade, func() http.Header { return http.Header{"Authorization": {"Bearer a", "Bearer b"}} }, 3000, "invalid_request"},
 		"a foreign origin": {upgrade, func() http.Header { return http.Header{"Origin": {"https://evil.example"}} }, 3003, "foreign_origin"},
 		"Middleware":       {auth.Middleware(upgrade), func() http.Header { return bearerHeader("bad") }, 3000, "invalid_token"},
-		"Require": {auth.Middleware(deny(upgrade)), func() http.Header { return bearerHeader(tokenFor(time.Hour)) },
+		"Require": {auth.Middleware(deny(upgrade)), func() http.Header { return bearerHeader(testToken(lasting(time.Hour))) },
 			3003, "insufficient_scope"},
-		"no keys": {down.Upgrade(never, opts), func() http.Header { return bearerHeader(tokenWith(map[string]any{"iss": "x"}, time.Hour)) },
+		"no keys": {down.Upgrade(never, opts), func() http.Header { return bearerHeader(testToken(lasting(time.Hour))) },
 			1013, "temporarily_unavailable"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -67,7 +63,7 @@ func TestARefusedHandshakeMayBeClosedReadably(t *testing.T) {
 
 func TestWithCloseOnRefusalOtherRequestsGetTheResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		upgrade := auth.Upgrade(echo, &wsauth.UpgradeOptions{CloseOnRefusal: true})
 		mux := http.NewServeMux()
 		mux.Handle("/", upgrade)
@@ -97,7 +93,7 @@ func TestWithCloseOnRefusalOtherRequestsGetTheResponse(t *testing.T) {
 
 func TestHandshakesBeingRefusedAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(echo, &wsauth.UpgradeOptions{CloseOnRefusal: true, Grace: time.Minute}))
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(echo, &wsauth.UpgradeOptions{CloseOnRefusal: true, Grace: time.Minute}))
 		start := time.Now()
 		statuses := map[int]int{}
 		var mu sync.Mutex
@@ -152,9 +148,9 @@ func TestAHandshakeThatCannotBeCompletedIsAnswered(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := new(lockedBuffer)
-			auth := newUpgradeAuth(t, func(o *wsauth.Options) { o.Logger = slog.New(slog.NewJSONHandler(log, nil)) })
+			auth := newAuth(t, untilExp, func(o *wsauth.Options) { o.Logger = slog.New(slog.NewJSONHandler(log, nil)) })
 			h := row.handler(auth.Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") }, nil))
-			w := serve(h, readRequest(t, row.request+"\nAuthorization: Bearer "+tokenFor(time.Hour)))
+			w := serve(h, readRequest(t, row.request+"\nAuthorization: Bearer "+testToken(lasting(time.Hour))))
 			if w.Code != row.status || w.Header().Get("Sec-WebSocket-Accept") != "" {
 				t.Errorf("got status %d and the header %v, want %d", w.Code, w.Header(), row.status)
 			}
@@ -173,12 +169,12 @@ func (failingHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // RFC 9113 section 8.2.2 forbids Connection and Upgrade, and clients drop an answer that has them.
 func TestOverHTTP2TheAnswerToWhatIsNoHandshakeArrives(t *testing.T) {
-	srv := httptest.NewUnstartedServer(newUpgradeAuth(t).Upgrade(echo, nil))
+	srv := httptest.NewUnstartedServer(newAuth(t, untilExp).Upgrade(echo, nil))
 	srv.EnableHTTP2 = true
 	srv.StartTLS()
 	defer srv.Close()
 	req, _ := http.NewRequest(http.MethodGet, srv.URL+"/ws", nil)
-	req.Header = bearerHeader(tokenFor(time.Hour))
+	req.Header = bearerHeader(testToken(lasting(time.Hour)))
 	resp, err := srv.Client().Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -190,10 +186,10 @@ func TestOverHTTP2TheAnswerToWhatIsNoHandshakeArrives(t *testing.T) {
 }
 
 func TestARequestThatIsNoHandshakeIsNotUpgraded(t *testing.T) {
-	srv := httptest.NewServer(newUpgradeAuth(t).Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") }, nil))
+	srv := httptest.NewServer(newAuth(t, untilExp).Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") }, nil))
 	defer srv.Close()
 	req, _ := http.NewRequest(http.MethodGet, srv.URL, nil)
-	req.Header = bearerHeader(tokenFor(time.Hour))
+	req.Header = bearerHeader(testToken(lasting(time.Hour)))
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)

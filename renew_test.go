@@ -23,17 +23,17 @@ type heldKey struct{}
 func TestARenewedConnectionLivesToTheEndOfItsNewToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var before, after *wsauth.Claims
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			held := context.WithValue(ctx, heldKey{}, "of the application")
 			before, _ = wsauth.ClaimsFromContext(held)
 			renewing(ctx, conn)
 			after, _ = wsauth.ClaimsFromContext(held)
 		}, nil))
 		start := time.Now()
-		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(nil, time.Hour))})
+		conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 		for n := range 3 {
 			time.Sleep(30 * time.Minute)
-			if got := exchange(t, conn, tokenWith(map[string]any{"jti": fmt.Sprint(n)}, time.Hour)); got != "renewed" {
+			if got := exchange(t, conn, testToken(lasting(time.Hour), map[string]any{"jti": fmt.Sprint(n)})); got != "renewed" {
 				t.Fatal(got)
 			}
 		}
@@ -65,27 +65,27 @@ func TestRenewRefuses(t *testing.T) {
 		token func() string
 		want  string
 	}{
-		"nothing that is wrong":     {func() string { return tokenWith(same(nil), 2*time.Hour) }, "renewed"},
-		"another subject":           {func() string { return tokenWith(same(map[string]any{"sub": "mallory"}), 2*time.Hour) }, "sub:"},
-		"another issuer":            {func() string { return tokenWith(same(map[string]any{"iss": "elsewhere"}), 2*time.Hour) }, "iss:"},
-		"another session":           {func() string { return tokenWith(same(map[string]any{"sid": "s2"}), 2*time.Hour) }, "sid:"},
-		"no session":                {func() string { return tokenWith(same(map[string]any{"sid": nil}), 2*time.Hour) }, "sid:"},
-		"another client":            {func() string { return tokenWith(same(map[string]any{"client_id": "other"}), 2*time.Hour) }, "client_id"},
-		"another authorized party":  {func() string { return tokenWith(same(map[string]any{"azp": "other"}), 2*time.Hour) }, "azp"},
-		"a client of another type":  {func() string { return tokenWith(same(map[string]any{"client_id": 1}), 2*time.Hour) }, "client_id"},
-		"the same expiry":           {func() string { return tokenWith(same(nil), time.Hour) }, "exp: not later"},
-		"an earlier expiry":         {func() string { return tokenWith(same(nil), time.Minute) }, "exp: not later"},
-		"an expired token":          {func() string { return tokenWith(same(nil), -time.Minute) }, "token expired"},
+		"nothing that is wrong":     {func() string { return testToken(lasting(2*time.Hour), same(nil)) }, "renewed"},
+		"another subject":           {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"sub": "mallory"})) }, "sub:"},
+		"another issuer":            {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"iss": "elsewhere"})) }, "iss:"},
+		"another session":           {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"sid": "s2"})) }, "sid:"},
+		"no session":                {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"sid": nil})) }, "sid:"},
+		"another client":            {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"client_id": "other"})) }, "client_id"},
+		"another authorized party":  {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"azp": "other"})) }, "azp"},
+		"a client of another type":  {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"client_id": 1})) }, "client_id"},
+		"the same expiry":           {func() string { return testToken(lasting(time.Hour), same(nil)) }, "exp: not later"},
+		"an earlier expiry":         {func() string { return testToken(lasting(time.Minute), same(nil)) }, "exp: not later"},
+		"an expired token":          {func() string { return testToken(lasting(-time.Minute), same(nil)) }, "token expired"},
 		"a forged token":            {func() string { return stranger.Token(map[string]any{"sub": "alice"}) }, "invalid token"},
 		"no token":                  {func() string { return "" }, "invalid token"},
-		"what Require does not let": {func() string { return tokenWith(same(map[string]any{"scope": "other"}), 2*time.Hour) }, "forbidden"},
+		"what Require does not let": {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"scope": "other"})) }, "forbidden"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				auth := newUpgradeAuth(t)
+				auth := newAuth(t, untilExp, anyIssuer)
 				srv := newMemoryServer(t, auth.Middleware(wsauth.RequireScopes("chat")(auth.Upgrade(renewing, nil))))
 				start := time.Now()
-				conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(first, time.Hour))})
+				conn := srv.dial(t, withToken(testToken(lasting(time.Hour), first)))
 				if got := exchange(t, conn, row.token()); !strings.Contains(got, row.want) {
 					t.Errorf("Renew said %q", got)
 				}
@@ -105,7 +105,7 @@ func TestRenewRefuses(t *testing.T) {
 // A check may look at its context, as handlers do.
 func TestARequireThatRenewAsksFindsTheNewClaimsInItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		admin := wsauth.Require(func(ctx context.Context, _ *wsauth.Claims) error {
 			if c, ok := wsauth.ClaimsFromContext(ctx); !ok || !c.HasScope("admin") {
 				return errors.New("no admin")
@@ -115,15 +115,15 @@ func TestARequireThatRenewAsksFindsTheNewClaimsInItsContext(t *testing.T) {
 		done := make(chan struct{})
 		srv := newMemoryServer(t, auth.Middleware(admin(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			defer close(done)
-			_, err := wsauth.Renew(ctx, tokenWith(map[string]any{"scope": "guest"}, 2*time.Hour))
+			_, err := wsauth.Renew(ctx, testToken(lasting(2*time.Hour), map[string]any{"scope": "guest"}))
 			wantKind(t, err, wsauth.ErrForbidden)
 			if c, _ := wsauth.ClaimsFromContext(ctx); !c.HasScope("admin") {
 				t.Error("the claims have changed")
 			}
-			_, err = wsauth.Renew(ctx, tokenWith(map[string]any{"scope": "admin guest"}, 2*time.Hour))
+			_, err = wsauth.Renew(ctx, testToken(lasting(2*time.Hour), map[string]any{"scope": "admin guest"}))
 			wantKind(t, err, nil)
 		}, nil))))
-		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(map[string]any{"scope": "admin"}, time.Hour))})
+		conn := srv.dial(t, withToken(testToken(lasting(time.Hour), map[string]any{"scope": "admin"})))
 		conn.Read(t.Context())
 		<-done
 	})
@@ -131,25 +131,25 @@ func TestARequireThatRenewAsksFindsTheNewClaimsInItsContext(t *testing.T) {
 
 func TestRenewAsksARequireThatIsOutsideOfAnotherAuthenticator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		users := newUpgradeAuth(t)
-		partners := newUpgradeAuth(t, func(o *wsauth.Options) {
+		users := newAuth(t, untilExp)
+		partners := newAuth(t, untilExp, func(o *wsauth.Options) {
 			o.Extractors = []wsauth.Extractor{wsauth.FromCookie("partner")}
 		})
 		done := make(chan struct{})
 		h := users.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			defer close(done)
-			_, err := wsauth.Renew(ctx, tokenWith(map[string]any{"scope": "guest"}, 2*time.Hour))
+			_, err := wsauth.Renew(ctx, testToken(lasting(2*time.Hour), map[string]any{"scope": "guest"}))
 			wantKind(t, err, wsauth.ErrForbidden)
 		}, nil)
 		srv := newMemoryServer(t, users.Middleware(wsauth.RequireScopes("admin")(partners.Optional(h))))
-		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(map[string]any{"scope": "admin"}, time.Hour))})
+		conn := srv.dial(t, withToken(testToken(lasting(time.Hour), map[string]any{"scope": "admin"})))
 		conn.Read(t.Context())
 		<-done
 	})
 }
 
 func TestRenewNeedsAConnection(t *testing.T) {
-	auth := newUpgradeAuth(t)
+	auth := newAuth(t, untilExp)
 	for name, ctx := range map[string]context.Context{
 		"a bare context":          t.Context(),
 		"claims nobody verified":  wsauth.ContextWithClaims(t.Context(), &wsauth.Claims{Subject: "alice"}),
@@ -158,14 +158,14 @@ func TestRenewNeedsAConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if ctx == nil {
 				r, _ := http.NewRequest(http.MethodGet, "/", nil)
-				r.Header = bearerHeader(tokenFor(time.Hour))
+				r.Header = bearerHeader(testToken(lasting(time.Hour)))
 				authenticated, err := auth.Authenticate(r)
 				if err != nil {
 					t.Fatal(err)
 				}
 				ctx = authenticated.Context()
 			}
-			if _, err := wsauth.Renew(ctx, tokenFor(2*time.Hour)); !errors.Is(err, wsauth.ErrForbidden) {
+			if _, err := wsauth.Renew(ctx, testToken(lasting(2*time.Hour))); !errors.Is(err, wsauth.ErrForbidden) {
 				t.Errorf("err = %v", err)
 			}
 		})
@@ -174,10 +174,10 @@ func TestRenewNeedsAConnection(t *testing.T) {
 
 func TestRenewalsAreNotBeyondMaxLifetime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(renewing, &wsauth.UpgradeOptions{MaxLifetime: 90 * time.Minute}))
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(renewing, &wsauth.UpgradeOptions{MaxLifetime: 90 * time.Minute}))
 		start := time.Now()
-		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(nil, time.Hour))})
-		if got := exchange(t, conn, tokenWith(nil, 5*time.Hour)); got != "renewed" {
+		conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
+		if got := exchange(t, conn, testToken(lasting(5*time.Hour))); got != "renewed" {
 			t.Fatal(got)
 		}
 		conn.Read(t.Context())
@@ -190,19 +190,10 @@ func TestRenewalsAreNotBeyondMaxLifetime(t *testing.T) {
 func TestAFloodOfRenewalsIsStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
-		auth, err := wsauth.New(wsauth.Options{Issuers: []wsauth.Issuer{{
-			Name: "https://id.example.com/", Algorithms: []string{"HS256"},
-			Keys: wsauth.KeyFunc(func(context.Context, string, string) (any, error) {
-				asked++
-				return upgradeKey.Private, nil
-			}),
-		}}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		auth := newAuth(t, askedBy(func() error { asked++; return nil }))
 		srv := newMemoryServer(t, auth.Upgrade(renewing, nil))
-		token := tokenWith(map[string]any{"iss": "https://id.example.com/"}, time.Hour)
-		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(token)})
+		token := testToken(lasting(time.Hour))
+		conn := srv.dial(t, withToken(token))
 		defer conn.Close(websocket.StatusNormalClosure, "")
 		for range 1000 { // in ten seconds
 			exchange(t, conn, token)
@@ -216,7 +207,7 @@ func TestAFloodOfRenewalsIsStopped(t *testing.T) {
 			t.Errorf("Renew said %q", got)
 		}
 		time.Sleep(10 * time.Second)
-		renewed := tokenWith(map[string]any{"iss": "https://id.example.com/"}, 2*time.Hour)
+		renewed := testToken(lasting(2 * time.Hour))
 		if got := exchange(t, conn, renewed); got != "renewed" {
 			t.Errorf("after the flood, Renew said %q", got)
 		}
@@ -227,7 +218,7 @@ func TestAFloodOfRenewalsIsStopped(t *testing.T) {
 func TestOfARenewalAndTheEndExactlyOneHappens(t *testing.T) {
 	renewAt := func(t *testing.T, ctx context.Context, offset time.Duration) bool {
 		claims, _ := wsauth.ClaimsFromContext(ctx)
-		token := tokenWith(nil, time.Hour)
+		token := testToken(lasting(time.Hour))
 		time.Sleep(time.Until(claims.Expiry) + offset)
 		_, err := wsauth.Renew(ctx, token)
 		if err != nil && !errors.Is(err, wsauth.ErrExpired) {
@@ -255,11 +246,11 @@ func TestOfARenewalAndTheEndExactlyOneHappens(t *testing.T) {
 			t.Run(name+"/"+offset.String(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var renewed atomic.Bool
-					srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+					srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 						renewed.Store(serve(t, ctx, conn, offset))
 					}, nil))
 					start := time.Now()
-					conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(nil, time.Minute))})
+					conn := srv.dial(t, withToken(testToken(lasting(time.Minute))))
 					_, _, err := conn.Read(t.Context())
 					lived := time.Since(start)
 					synctest.Wait()
@@ -278,7 +269,7 @@ func TestOfARenewalAndTheEndExactlyOneHappens(t *testing.T) {
 
 func TestOfTwoRenewalsTheLaterTokenStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		slow := wsauth.Require(func(_ context.Context, c *wsauth.Claims) error {
 			if c.ID == "slow" {
 				time.Sleep(time.Second)
@@ -286,8 +277,8 @@ func TestOfTwoRenewalsTheLaterTokenStays(t *testing.T) {
 			return nil
 		})
 		srv := newMemoryServer(t, auth.Middleware(slow(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
-			first := tokenWith(map[string]any{"jti": "slow"}, 2*time.Hour)
-			later := tokenWith(nil, 3*time.Hour)
+			first := testToken(lasting(2*time.Hour), map[string]any{"jti": "slow"})
+			later := testToken(lasting(3 * time.Hour))
 			var all sync.WaitGroup
 			all.Go(func() {
 				if _, err := wsauth.Renew(ctx, first); !errors.Is(err, wsauth.ErrInvalidToken) {
@@ -306,7 +297,7 @@ func TestOfTwoRenewalsTheLaterTokenStays(t *testing.T) {
 				t.Errorf("the connection ends in %v", time.Until(claims.Expiry))
 			}
 		}, nil))))
-		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(nil, time.Hour))})
+		conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 		conn.Read(t.Context())
 	})
 }
@@ -332,16 +323,16 @@ func TestAConnectionThatItsPeerOrServeHasClosedIsNotRenewed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				renewed := make(chan error, 1)
-				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+				srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 					before, _ := wsauth.ClaimsFromContext(ctx)
 					row.serve(ctx, conn)
-					_, err := wsauth.Renew(ctx, tokenFor(2*time.Hour))
+					_, err := wsauth.Renew(ctx, testToken(lasting(2*time.Hour)))
 					if after, _ := wsauth.ClaimsFromContext(ctx); after != before {
 						t.Error("the claims have changed")
 					}
 					renewed <- err
 				}, nil))
-				row.peer(srv.dial(t, withToken(tokenFor(time.Hour))))
+				row.peer(srv.dial(t, withToken(testToken(lasting(time.Hour)))))
 				wantKind(t, <-renewed, wsauth.ErrExpired)
 			})
 		})
@@ -351,13 +342,13 @@ func TestAConnectionThatItsPeerOrServeHasClosedIsNotRenewed(t *testing.T) {
 func TestAConnectionThatHasBrokenIsNotRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		renewed := make(chan error, 1)
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			go conn.Read(ctx)
 			<-ctx.Done()
-			_, err := wsauth.Renew(ctx, tokenFor(2*time.Hour))
+			_, err := wsauth.Renew(ctx, testToken(lasting(2*time.Hour)))
 			renewed <- err
 		}, nil))
-		conn, _ := srv.handshake(t, tokenFor(time.Hour))
+		conn, _ := srv.handshake(t, testToken(lasting(time.Hour)))
 		conn.Close()
 		wantKind(t, <-renewed, wsauth.ErrExpired)
 	})
@@ -365,16 +356,16 @@ func TestAConnectionThatHasBrokenIsNotRenewed(t *testing.T) {
 
 func TestAConnectionThatIsShutDownIsNotRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			<-ctx.Done()
 			for _, lives := range []time.Duration{2 * time.Hour, time.Minute} { // the latter is no later than the first token
-				if _, err := wsauth.Renew(ctx, tokenWith(nil, lives)); !errors.Is(err, wsauth.ErrExpired) {
+				if _, err := wsauth.Renew(ctx, testToken(lasting(lives))); !errors.Is(err, wsauth.ErrExpired) {
 					t.Errorf("Renew: %v", err)
 				}
 			}
 		}, nil))
-		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+		conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 		var reading sync.WaitGroup
 		reading.Go(func() { conn.Read(t.Context()) })
 		synctest.Wait() // serve runs

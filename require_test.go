@@ -224,11 +224,11 @@ func TestRequireOfAHandlerIsAskedAboutEachToken(t *testing.T) {
 		return errors.New("no")
 	}
 	opts := wsauth.UpgradeOptions{Require: []func(context.Context, *wsauth.Claims) error{onlyAdmins}, CloseOnRefusal: true}
-	admin := func(ttl time.Duration) string { return tokenWith(map[string]any{"scope": "admin"}, ttl) }
+	admin := func(ttl time.Duration) string { return testToken(lasting(ttl), map[string]any{"scope": "admin"}) }
 	t.Run("at the handshake", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(echo, &opts))
-			_, _, err := srv.dial(t, withToken(tokenFor(time.Hour))).Read(t.Context())
+			srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(echo, &opts))
+			_, _, err := srv.dial(t, withToken(testToken(lasting(time.Hour)))).Read(t.Context())
 			wantClosed(t, err, wsauth.StatusForbidden, "insufficient_scope")
 			conn := srv.dial(t, withToken(admin(time.Hour)))
 			if got := exchange(t, conn, "hello"); got != "hello" {
@@ -241,18 +241,18 @@ func TestRequireOfAHandlerIsAskedAboutEachToken(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			waits := opts
 			waits.FirstMessage = time.Minute
-			srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(echo, &waits))
+			srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(echo, &waits))
 			conn := srv.dial(t, &websocket.DialOptions{})
-			conn.Write(t.Context(), websocket.MessageText, []byte(tokenFor(time.Hour)))
+			conn.Write(t.Context(), websocket.MessageText, []byte(testToken(lasting(time.Hour))))
 			_, _, err := conn.Read(t.Context())
 			wantClosed(t, err, wsauth.StatusForbidden, "insufficient_scope")
 		})
 	})
 	t.Run("about a renewal", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(renewing, &opts))
+			srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(renewing, &opts))
 			conn := srv.dial(t, withToken(admin(time.Hour)))
-			if got := exchange(t, conn, tokenWith(nil, 2*time.Hour)); !strings.Contains(got, "forbidden") {
+			if got := exchange(t, conn, testToken(lasting(2*time.Hour))); !strings.Contains(got, "forbidden") {
 				t.Errorf("got %q, want a refusal", got)
 			}
 			if got := exchange(t, conn, admin(2*time.Hour)); strings.Contains(got, "forbidden") {

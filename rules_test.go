@@ -14,7 +14,7 @@ import (
 // What each rule accepts and refuses in detail is tested beside it. Here is one token on either side of each option.
 func TestEachOptionAboutTokensIsKept(t *testing.T) {
 	token := func(claims map[string]any) func() string { return func() string { return testToken(claims) } }
-	lasting := func(seconds float64) func() string {
+	endingIn := func(seconds float64) func() string {
 		return func() string { return testToken(map[string]any{"exp": at(seconds)}) }
 	}
 	typed := func(typ string) func() string {
@@ -53,15 +53,15 @@ func TestEachOptionAboutTokensIsKept(t *testing.T) {
 		"Type": {
 			issuer(func(i *wsauth.Issuer) { i.Type = "application/AT+JWT" }), typed("at+jwt"), typed("JWT"), invalid,
 		},
-		"MaxTTL": {issuer(func(i *wsauth.Issuer) { i.MaxTTL = time.Hour }), lasting(3600), lasting(3601), invalid},
+		"MaxTTL": {issuer(func(i *wsauth.Issuer) { i.MaxTTL = time.Hour }), endingIn(3600), endingIn(3601), invalid},
 		"Leeway by default": {
-			func(*wsauth.Options) {}, lasting(-29.999999999), lasting(-30), wsauth.ErrExpired,
+			func(*wsauth.Options) {}, endingIn(-29.999999999), endingIn(-30), wsauth.ErrExpired,
 		},
 		"Leeway": {
-			func(o *wsauth.Options) { o.Leeway = 2 * time.Second }, lasting(-1), lasting(-2), wsauth.ErrExpired,
+			func(o *wsauth.Options) { o.Leeway = 2 * time.Second }, endingIn(-1), endingIn(-2), wsauth.ErrExpired,
 		},
 		"a negative Leeway": {
-			func(o *wsauth.Options) { o.Leeway = -1 }, lasting(0.000000001), lasting(0), wsauth.ErrExpired,
+			func(o *wsauth.Options) { o.Leeway = -1 }, endingIn(0.000000001), endingIn(0), wsauth.ErrExpired,
 		},
 		"MaxTokenLength by default": {
 			func(*wsauth.Options) {}, token(map[string]any{"pad": strings.Repeat("a", 5000)}),

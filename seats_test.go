@@ -34,7 +34,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+				srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 					_, message, _ := conn.Read(ctx)
 					if string(message) == "panic" {
 						panic(http.ErrAbortHandler)
@@ -45,7 +45,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 					var mu sync.Mutex
 					var all sync.WaitGroup
 					for i := range 10 {
-						token := tokenWith(map[string]any{"sub": row.of(i)}, time.Hour)
+						token := testToken(lasting(time.Hour), map[string]any{"sub": row.of(i)})
 						all.Go(func() {
 							conn, resp, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: bearerHeader(token)})
 							if err != nil {
@@ -83,19 +83,19 @@ func TestConnectionsAreBounded(t *testing.T) {
 
 func TestASubjectIsThatOfItsIssuer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(echo, &wsauth.UpgradeOptions{MaxPerSubject: 1}))
+		srv := newMemoryServer(t, newAuth(t, untilExp, anyIssuer).Upgrade(echo, &wsauth.UpgradeOptions{MaxPerSubject: 1}))
 		for _, issuer := range []string{"https://a.example.com/", "https://b.example.com/"} {
-			conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenWith(map[string]any{"iss": issuer}, time.Hour))})
+			conn := srv.dial(t, withToken(testToken(lasting(time.Hour), map[string]any{"iss": issuer})))
 			defer conn.CloseNow()
 		}
 	})
 }
 
 func TestASeatIsGivenBackHoweverTheUpgradeFails(t *testing.T) {
-	upgrade := newUpgradeAuth(t).Upgrade(echo, &wsauth.UpgradeOptions{MaxConnections: 1, MaxPerSubject: 1})
+	upgrade := newAuth(t, untilExp).Upgrade(echo, &wsauth.UpgradeOptions{MaxConnections: 1, MaxPerSubject: 1})
 	request := func(change func(http.Header)) *http.Request {
 		r, _ := http.NewRequest(http.MethodGet, "http://server/", nil)
-		r.Header = bearerHeader(tokenFor(time.Hour))
+		r.Header = bearerHeader(testToken(lasting(time.Hour)))
 		for name, v := range map[string]string{"Connection": "Upgrade", "Upgrade": "websocket",
 			"Sec-Websocket-Version": "13", "Sec-Websocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="} {
 			r.Header.Set(name, v)
@@ -155,13 +155,13 @@ func (h *hijackFails) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // CloseRead closes by itself when a message comes, and coder/websocket's Close then waits for CloseRead.
 func TestCloseReadDoesNotHoldTheSeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			<-conn.CloseRead(ctx).Done()
 		}, &wsauth.UpgradeOptions{MaxPerSubject: 1}))
 		start := time.Now()
 		for range 3 {
-			conn, r := srv.handshake(t, tokenFor(time.Hour))
+			conn, r := srv.handshake(t, testToken(lasting(time.Hour)))
 			conn.Write(clientFrame(1, []byte("unexpected")))
 			io.ReadFull(r, make([]byte, 4))
 			conn.Close()
@@ -180,11 +180,11 @@ func TestTheNewestConnectionReplacesTheOldest(t *testing.T) {
 		first func(conn *websocket.Conn) // what makes a connection alice's
 		dial  *websocket.DialOptions
 	}{
-		"by its handshake": {dial: withToken(tokenFor(time.Hour))},
+		"by its handshake": {dial: withToken(testToken(lasting(time.Hour)))},
 		"by its first message": {
 			opts: wsauth.UpgradeOptions{FirstMessage: time.Minute}, dial: &websocket.DialOptions{},
 			first: func(conn *websocket.Conn) {
-				conn.Write(context.Background(), websocket.MessageText, []byte(tokenFor(time.Hour)))
+				conn.Write(context.Background(), websocket.MessageText, []byte(testToken(lasting(time.Hour))))
 			},
 		},
 	} {
@@ -192,13 +192,13 @@ func TestTheNewestConnectionReplacesTheOldest(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				causes := make(chan error, 3)
 				row.opts.MaxPerSubject, row.opts.ReplaceOldest = 2, true
-				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+				srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 					echo(ctx, conn)
 					<-ctx.Done()
 					causes <- context.Cause(ctx)
 				}, &row.opts))
 				if row.dial.HTTPHeader != nil {
-					row.dial = withToken(tokenFor(time.Hour)) // of this bubble's time
+					row.dial = withToken(testToken(lasting(time.Hour))) // of this bubble's time
 				}
 				var conns []*websocket.Conn
 				for range 3 {
@@ -229,11 +229,11 @@ func TestTheNewestConnectionReplacesTheOldest(t *testing.T) {
 
 func TestAHandshakeThatComesToNothingReplacesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newUpgradeAuth(t).Upgrade(echo, &wsauth.UpgradeOptions{MaxPerSubject: 1, ReplaceOldest: true})
+		h := newAuth(t, untilExp).Upgrade(echo, &wsauth.UpgradeOptions{MaxPerSubject: 1, ReplaceOldest: true})
 		srv := newMemoryServer(t, h)
-		conn := srv.dial(t, withToken(tokenFor(time.Hour)))
+		conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 		bad := "GET /ws\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 12\nAuthorization: Bearer "
-		if w := serve(h, readRequest(t, bad+tokenFor(time.Hour))); w.Code == http.StatusSwitchingProtocols {
+		if w := serve(h, readRequest(t, bad+testToken(lasting(time.Hour)))); w.Code == http.StatusSwitchingProtocols {
 			t.Errorf("status %d", w.Code)
 		}
 		if got := exchange(t, conn, "still here"); got != "still here" {

@@ -19,7 +19,7 @@ import (
 
 func TestShutdownClosesEveryConnectionAndWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		var ended atomic.Int32
 		srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			conn.Read(ctx)
@@ -33,7 +33,7 @@ func TestShutdownClosesEveryConnectionAndWaits(t *testing.T) {
 		const n = 20
 		var all sync.WaitGroup
 		for range n {
-			conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+			conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 			all.Go(func() {
 				if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
 					t.Errorf("the client sees %v", err)
@@ -54,7 +54,7 @@ func TestShutdownClosesEveryConnectionAndWaits(t *testing.T) {
 		if err := auth.Shutdown(t.Context()); err != nil {
 			t.Errorf("Shutdown again: %v", err)
 		}
-		_, resp, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+		_, resp, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: bearerHeader(testToken(lasting(time.Hour)))})
 		if err == nil || resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
 			t.Errorf("after Shutdown: %v", resp)
 		}
@@ -72,7 +72,7 @@ func TestShutdownWaitsForAConnectionThatIsBeingMade(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				auth := newUpgradeAuth(t)
+				auth := newAuth(t, untilExp)
 				h := auth.Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") }, nil)
 				srv := newMemoryServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					r.Header["Sec-Websocket-Version"] = row.header["Sec-Websocket-Version"]
@@ -81,7 +81,7 @@ func TestShutdownWaitsForAConnectionThatIsBeingMade(t *testing.T) {
 				told := make(chan error, 1)
 				go func() {
 					conn, resp, err := websocket.Dial(context.Background(), "ws://server/",
-						&websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+						&websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: bearerHeader(testToken(lasting(time.Hour)))})
 					if resp == nil || resp.StatusCode != row.status {
 						t.Errorf("the answer is %v, %v", resp, err)
 					}
@@ -122,7 +122,7 @@ func (w slowWriter) WriteHeader(status int) {
 }
 
 func TestShutdownWithoutConnectionsReturnsAtOnce(t *testing.T) {
-	if err := newUpgradeAuth(t).Shutdown(t.Context()); err != nil {
+	if err := newAuth(t, untilExp).Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if err := new(wsauth.Authenticator).Shutdown(t.Context()); err != nil {
@@ -133,7 +133,7 @@ func TestShutdownWithoutConnectionsReturnsAtOnce(t *testing.T) {
 // A CloseRead that has met a message waits for itself, for 15 s, once it has closed the connection.
 func TestACloseReadThatClosesDoesNotHoldUpShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth, returned := newUpgradeAuth(t), make(chan time.Time, 1)
+		auth, returned := newAuth(t, untilExp), make(chan time.Time, 1)
 		srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			conn.CloseRead(ctx)
 			time.AfterFunc(time.Second, func() { conn.Close(websocket.StatusNoStatusRcvd, "") })
@@ -141,7 +141,7 @@ func TestACloseReadThatClosesDoesNotHoldUpShutdown(t *testing.T) {
 			returned <- time.Now()
 		}, nil))
 		srv.closesIn = 100 * time.Millisecond
-		conn, r := srv.handshake(t, tokenFor(time.Hour))
+		conn, r := srv.handshake(t, testToken(lasting(time.Hour)))
 		io.ReadFull(r, make([]byte, 3+2)) // the ping, and the close frame
 		conn.Write(clientFrame(1, []byte("data")))
 		conn.Close()
@@ -156,11 +156,11 @@ func TestACloseReadThatClosesDoesNotHoldUpShutdown(t *testing.T) {
 
 func TestNothingIsLeftOfConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // fails if a goroutine of the bubble is left
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		srv := newMemoryServer(t, auth.Upgrade(echo, &wsauth.UpgradeOptions{MaxPerSubject: 1000}))
 		var all sync.WaitGroup
 		for i := range 200 {
-			conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Minute))})
+			conn := srv.dial(t, withToken(testToken(lasting(time.Minute))))
 			all.Go(func() {
 				if i%2 == 0 {
 					conn.Close(websocket.StatusNormalClosure, "")

@@ -16,7 +16,7 @@ import (
 )
 
 func TestAClientConnectsWithATokenFromEachSource(t *testing.T) {
-	auth := newUpgradeAuth(t)
+	auth := newAuth(t, untilExp, bySubprotocol)
 	srv := httptest.NewServer(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 		claims, ok := wsauth.ClaimsFromContext(ctx)
 		if !ok {
@@ -27,7 +27,7 @@ func TestAClientConnectsWithATokenFromEachSource(t *testing.T) {
 		echo(ctx, conn)
 	}, nil))
 	defer srv.Close()
-	token := tokenFor(time.Hour)
+	token := testToken(lasting(time.Hour))
 	for name, set := range map[string]func(*url.URL, *websocket.DialOptions){
 		"header": func(_ *url.URL, o *websocket.DialOptions) { o.HTTPHeader = bearerHeader(token) },
 		"query":  func(u *url.URL, _ *websocket.DialOptions) { u.RawQuery = "access_token=" + token },
@@ -60,7 +60,7 @@ func TestAClientConnectsWithATokenFromEachSource(t *testing.T) {
 
 func TestTheContextOutlivesTheTimeoutsOfOuterMiddleware(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		inner := newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+		inner := newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			if _, ok := ctx.Deadline(); ok {
 				t.Error("the context has a deadline")
 			}
@@ -71,7 +71,7 @@ func TestTheContextOutlivesTheTimeoutsOfOuterMiddleware(t *testing.T) {
 			defer cancel()
 			inner.ServeHTTP(w, r.WithContext(ctx))
 		}))
-		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+		conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 		time.Sleep(time.Minute)
 		if err := conn.Write(t.Context(), websocket.MessageText, []byte("still here")); err != nil {
 			t.Error(err)
@@ -97,8 +97,8 @@ func TestWhenServeEndsTheConnectionEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := newMemoryServer(t, newUpgradeAuth(t).Upgrade(row.serve, nil))
-				conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+				srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(row.serve, nil))
+				conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 				if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != row.code {
 					t.Errorf("the client sees %v", err)
 				}
@@ -112,7 +112,7 @@ func TestWhenServeEndsTheConnectionEnds(t *testing.T) {
 }
 
 func TestUpgradeSelectsASubprotocol(t *testing.T) {
-	token := tokenFor(time.Hour)
+	token := testToken(lasting(time.Hour))
 	for name, row := range map[string]struct {
 		server, client []string
 		want           string
@@ -127,7 +127,7 @@ func TestUpgradeSelectsASubprotocol(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			accept := &websocket.AcceptOptions{Subprotocols: row.server}
-			srv := httptest.NewServer(newUpgradeAuth(t).Upgrade(echo, &wsauth.UpgradeOptions{Accept: accept}))
+			srv := httptest.NewServer(newAuth(t, untilExp, bySubprotocol).Upgrade(echo, &wsauth.UpgradeOptions{Accept: accept}))
 			defer srv.Close()
 			opts := &websocket.DialOptions{Subprotocols: row.client}
 			if !strings.Contains(strings.Join(row.client, ","), "bearer.") {
@@ -152,7 +152,7 @@ func TestUpgradeSelectsASubprotocol(t *testing.T) {
 }
 
 func TestUpgradeChecksTheOriginWhateverCarriesTheToken(t *testing.T) {
-	auth := newUpgradeAuth(t, func(o *wsauth.Options) { o.Origins = []string{"https://app.example.com", "https://*.example.org"} })
+	auth := newAuth(t, untilExp, bySubprotocol, func(o *wsauth.Options) { o.Origins = []string{"https://app.example.com", "https://*.example.org"} })
 	srv := httptest.NewServer(auth.Upgrade(echo, nil))
 	defer srv.Close()
 	for origin, want := range map[string]int{
@@ -167,7 +167,7 @@ func TestUpgradeChecksTheOriginWhateverCarriesTheToken(t *testing.T) {
 	} {
 		for _, source := range []string{"header", "query", "subprotocol"} {
 			t.Run(source+" from "+origin, func(t *testing.T) {
-				token := tokenFor(time.Hour)
+				token := testToken(lasting(time.Hour))
 				u, opts := srv.URL, &websocket.DialOptions{HTTPHeader: http.Header{}}
 				switch source {
 				case "header":
@@ -193,7 +193,7 @@ func TestUpgradeChecksTheOriginWhateverCarriesTheToken(t *testing.T) {
 }
 
 func TestUpgradeAuthenticatesByItselfUnlessItsOwnMiddlewareHas(t *testing.T) {
-	auth, other := newUpgradeAuth(t), newUpgradeAuth(t)
+	auth, other := newAuth(t, untilExp), newAuth(t, untilExp)
 	upgrade := auth.Upgrade(echo, nil)
 	forge := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -201,7 +201,7 @@ func TestUpgradeAuthenticatesByItselfUnlessItsOwnMiddlewareHas(t *testing.T) {
 		})
 	}
 	pass := wsauth.Require(func(context.Context, *wsauth.Claims) error { return nil })
-	token := tokenFor(time.Hour)
+	token := testToken(lasting(time.Hour))
 	for name, row := range map[string]struct {
 		handler http.Handler
 		query   string
@@ -263,13 +263,13 @@ func TestUpgradeWorksBehindWrappedResponseWriters(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			upgrade := newUpgradeAuth(t).Upgrade(echo, nil)
+			upgrade := newAuth(t, untilExp).Upgrade(echo, nil)
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				upgrade.ServeHTTP(row.wrap(w), r)
 			}))
 			defer srv.Close()
 			conn, resp, err := websocket.Dial(t.Context(), srv.URL,
-				&websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+				withToken(testToken(lasting(time.Hour))))
 			if resp == nil || resp.StatusCode != row.want {
 				t.Fatalf("got %v, %v", resp, err)
 			}
@@ -285,7 +285,7 @@ func TestUpgradeWorksBehindWrappedResponseWriters(t *testing.T) {
 }
 
 func TestUpgradePanicsOnAMistakeAtSetUp(t *testing.T) {
-	auth := newUpgradeAuth(t)
+	auth := newAuth(t, untilExp, bySubprotocol)
 	for name, setUp := range map[string]func(){
 		"a nil serve": func() { auth.Upgrade(nil, nil) },
 		"origins of Accept": func() {
@@ -330,10 +330,10 @@ func TestTheEntryThatAnnouncesATokenIsSelectedWhereNothingElseIs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := newMemoryServer(t, newUpgradeAuth(t, pair).Upgrade(echo, &wsauth.UpgradeOptions{
+				srv := newMemoryServer(t, newAuth(t, untilExp, pair).Upgrade(echo, &wsauth.UpgradeOptions{
 					CloseOnRefusal: true, Accept: &websocket.AcceptOptions{Subprotocols: row.own},
 				}))
-				offer := strings.NewReplacer("TOKEN", tokenFor(time.Hour), "BAD", "eyJh.eyJi.c2ln").Replace(strings.Join(row.offered, ", "))
+				offer := strings.NewReplacer("TOKEN", testToken(lasting(time.Hour)), "BAD", "eyJh.eyJi.c2ln").Replace(strings.Join(row.offered, ", "))
 				conn := srv.dial(t, &websocket.DialOptions{Subprotocols: strings.Split(offer, ", ")})
 				if got := conn.Subprotocol(); got != row.want {
 					t.Errorf("selected %q, want %q", got, row.want)
@@ -354,7 +354,7 @@ func TestTheEntryThatAnnouncesATokenIsSelectedWhereNothingElseIs(t *testing.T) {
 
 func TestADetachedHandlerReturnsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		upgrade := newUpgradeAuth(t).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+		upgrade := newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			if _, ok := wsauth.ClaimsFromContext(ctx); !ok {
 				t.Error("no claims")
 			}
@@ -367,7 +367,7 @@ func TestADetachedHandlerReturnsAtOnce(t *testing.T) {
 			close(returned)
 		}))
 		start := time.Now()
-		conn := srv.dial(t, &websocket.DialOptions{HTTPHeader: bearerHeader(tokenFor(time.Hour))})
+		conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 		<-returned
 		if got := exchange(t, conn, "hi"); got != "hi" {
 			t.Errorf("echoed %q", got)
