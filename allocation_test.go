@@ -32,7 +32,7 @@ func TestTheWayOfARequestAllocatesLittle(t *testing.T) {
 				}
 			})
 			if got > row.most && !raceEnabled {
-				t.Errorf("%v allocations, want at most %v", got, row.most)
+				t.Errorf("got %v allocations, want at most %v", got, row.most)
 			}
 		})
 	}
@@ -43,7 +43,7 @@ func TestTheWayOfARequestAllocatesLittle(t *testing.T) {
 				t.Fatal(err)
 			}
 		}); got > 0 && !raceEnabled {
-			t.Errorf("%v allocations", got)
+			t.Errorf("got %v allocations, want none", got)
 		}
 	})
 }
@@ -70,7 +70,7 @@ func TestARefusalWithNothingToHideTakesNoMemoryForIt(t *testing.T) {
 			h.ServeHTTP(nil, r)
 			runtime.ReadMemStats(&after)
 			if got := after.TotalAlloc - before.TotalAlloc; refused != 1 || got > most {
-				t.Errorf("%d refusals, %d bytes; want 1, at most %d", refused, got, most)
+				t.Errorf("got %d refusals and %d bytes, want 1, and at most %d", refused, got, most)
 			}
 		})
 	}

@@ -33,7 +33,7 @@ func TestTheClaimsOfATokenAreRead(t *testing.T) {
 		"IssuedAt":  {claims.IssuedAt.UTC(), time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)},
 	} {
 		if !reflect.DeepEqual(row.got, row.want) {
-			t.Errorf("%s = %v, want %v", name, row.got, row.want)
+			t.Errorf("%s: got %v, want %v", name, row.got, row.want)
 		}
 	}
 }
@@ -45,7 +45,7 @@ func TestWhatATokenDoesNotSayIsZero(t *testing.T) {
 		return
 	}
 	if c.Issuer+c.Subject+c.ID+c.Scope != "" || c.Audience != nil || !c.NotBefore.IsZero() || !c.IssuedAt.IsZero() {
-		t.Errorf("%+v", c)
+		t.Errorf("got %+v, want no claims", c)
 	}
 }
 
@@ -73,7 +73,7 @@ func TestDecodeReadsTheWholeClaimSet(t *testing.T) {
 		}
 		if v.Sub != "alice" || v.Exp != 4102444800 || v.ID != 1<<53+1 || v.Address.Zip != 1<<53+1 ||
 			!slices.Equal(v.Rooms, []string{"tea", "go"}) || v.Admin == nil || *v.Admin || v.Missing != nil {
-			t.Errorf("%+v", v)
+			t.Errorf("got %+v, want what the token says", v)
 		}
 	})
 	t.Run("into a map", func(t *testing.T) {
@@ -87,7 +87,7 @@ func TestDecodeReadsTheWholeClaimSet(t *testing.T) {
 			"address": map[string]any{"zip": json.Number(big)},
 		}
 		if !reflect.DeepEqual(v, want) {
-			t.Errorf("%v, want %v", v, want)
+			t.Errorf("got %v, want %v", v, want)
 		}
 	})
 	t.Run("into any", func(t *testing.T) {
@@ -96,30 +96,30 @@ func TestDecodeReadsTheWholeClaimSet(t *testing.T) {
 			t.Fatal(err)
 		}
 		if m, _ := v.(map[string]any); m["id"] != json.Number(big) {
-			t.Errorf("%v", v)
+			t.Errorf("got %v, want the id %s", v, big)
 		}
 	})
 	t.Run("into a map of texts", func(t *testing.T) {
 		var v map[string]json.RawMessage
 		if err := c.Decode(&v); err != nil || string(v["id"]) != big {
-			t.Errorf("%s, %v", v, err)
+			t.Errorf("got %s, %v, want the id %s", v, err, big)
 		}
 	})
 	t.Run("into a text", func(t *testing.T) {
 		var v json.RawMessage
 		if err := c.Decode(&v); err != nil || !json.Valid(v) || !strings.Contains(string(v), `"id":`+big) {
-			t.Errorf("%s, %v", v, err)
+			t.Errorf("got %s, %v, want JSON with the id %s", v, err, big)
 		}
 		clear(v)
 		var again struct{ Sub string }
 		if err := c.Decode(&again); err != nil || again.Sub != "alice" {
-			t.Errorf("after the text was changed: %+v, %v", again, err)
+			t.Errorf("after the text was changed: got %+v, %v, want alice", again, err)
 		}
 	})
 	t.Run("and leaves defaults alone", func(t *testing.T) {
 		v := struct{ Sub, Missing string }{"x", "default"}
 		if err := c.Decode(&v); err != nil || v.Sub != "alice" || v.Missing != "default" {
-			t.Errorf("%+v, %v", v, err)
+			t.Errorf("got %+v, %v, want alice and the default", v, err)
 		}
 	})
 }
@@ -164,14 +164,14 @@ func TestAnErrorOfDecodeNamesTheFieldAndNotTheValue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			err := c.Decode(row.into)
 			if err == nil {
-				t.Fatal("no error")
+				t.Fatal("got no error, want one")
 			}
 			for _, text := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%q", err)} {
 				if strings.Contains(text, private) || strings.Contains(text, "4711") {
-					t.Errorf("the value is in %s", text)
+					t.Errorf("got the value in %s, want it to be left out", text)
 				}
 				if !strings.HasPrefix(err.Error(), "wsauth: ") || !strings.Contains(strings.ToLower(text), row.field) {
-					t.Errorf("%q is not in %s", row.field, text)
+					t.Errorf("got %s, want it to name %q", text, row.field)
 				}
 			}
 		})
@@ -206,7 +206,7 @@ func TestDecodeReadsClaimsThatATestHasMade(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !maps.EqualFunc(got, row.want, func(a, b any) bool { return reflect.DeepEqual(a, b) }) {
-				t.Errorf("%v, want %v", got, row.want)
+				t.Errorf("got %v, want %v", got, row.want)
 			}
 		})
 	}
@@ -242,19 +242,19 @@ func TestHasScopeFindsWholeScopes(t *testing.T) {
 			}
 			for _, s := range row.has {
 				if !c.HasScope(s) {
-					t.Errorf("no scope %q in %q", s, c.Scope)
+					t.Errorf("got no scope %q in %q, want it", s, c.Scope)
 				}
 			}
 			for _, s := range row.hasNot {
 				if c.HasScope(s) {
-					t.Errorf("a scope %q in %q", s, c.Scope)
+					t.Errorf("got a scope %q in %q, want none", s, c.Scope)
 				}
 			}
 		})
 	}
 	t.Run("claims that a test has made", func(t *testing.T) {
 		if c := (&wsauth.Claims{Scope: "a b"}); !c.HasScope("b") || c.HasScope("") {
-			t.Error("HasScope")
+			t.Errorf("got scopes %v and %v, want that of b alone", c.HasScope("b"), c.HasScope(""))
 		}
 	})
 }
@@ -285,8 +285,8 @@ func TestTheClaimsAreThoseOfTheInnermostAuthenticator(t *testing.T) {
 	serve(a.Middleware(b.Middleware(rec)), readRequest(t, "GET /\nAuthorization: Bearer "+testToken(nil)+
 		"\nCookie: b="+other.Token(testClaims(map[string]any{"sub": "bob"}))))
 	if r := rec.only(t); r == nil {
-		t.Error("refused")
+		t.Error("got a refusal, want the request to be handed on")
 	} else if c, _ := wsauth.ClaimsFromContext(r.Context()); c.Subject != "bob" {
-		t.Errorf("the claims of %s", c.Subject)
+		t.Errorf("got the claims of %s, want those of bob", c.Subject)
 	}
 }

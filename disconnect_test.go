@@ -36,21 +36,21 @@ func TestDisconnectEndsTheConnectionsThatMatch(t *testing.T) {
 				alice, again, bob := dial("alice"), dial("alice"), dial("bob")
 				synctest.Wait()
 				if n := disconnect(auth, isOf("alice")); n != 2 {
-					t.Errorf("%d connections", n)
+					t.Errorf("got %d connections, want 2", n)
 				}
 				for _, conn := range []*websocket.Conn{alice, again} {
 					_, _, err := conn.Read(t.Context())
 					wantDisconnected(t, err)
 					if cause := <-causes; websocket.CloseStatus(cause) != wsauth.StatusUnauthorized || errors.Is(cause, wsauth.ErrRevoked) {
-						t.Errorf("cause %v", cause)
+						t.Errorf("got the cause %v, want 3000, and not ErrRevoked", cause)
 					}
 				}
 				if got := exchange(t, bob, "still here"); got != "still here" {
-					t.Errorf("the other one gets %q", got)
+					t.Errorf("got %q from the other one, want its echo", got)
 				}
 				synctest.Wait()
 				if n := disconnect(auth, isOf("alice")); n != 0 {
-					t.Errorf("%d connections are left", n)
+					t.Errorf("got %d connections the second time, want none", n)
 				}
 				bob.Close(websocket.StatusNormalClosure, "")
 				<-causes
@@ -92,10 +92,10 @@ func TestDisconnectLetsNoMoreMessagesThrough(t *testing.T) {
 		}
 		revoked.Store(true)
 		if cause := <-ended; websocket.CloseStatus(cause) != wsauth.StatusUnauthorized || time.Since(start) > time.Second {
-			t.Errorf("cause %v, after %v", cause, time.Since(start))
+			t.Errorf("got the cause %v after %v, want 3000 within a second", cause, time.Since(start))
 		}
 		if n := messages.Load(); n > 1 { // one may have been on its way from the gate
-			t.Errorf("%d messages", n)
+			t.Errorf("got %d messages, want at most 1", n)
 		}
 	})
 }
@@ -110,7 +110,7 @@ func TestServeThatReturnsAsItIsDisconnectedClosesWith3000(t *testing.T) {
 			conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 			synctest.Wait()
 			if n := disconnect(auth, func(*wsauth.Claims) bool { return true }); n != 1 {
-				t.Errorf("%d connections", n)
+				t.Errorf("got %d connections, want 1", n)
 			}
 			returns <- struct{}{}
 			_, _, err := conn.Read(t.Context())
@@ -160,7 +160,7 @@ func TestARenewalThatMeetsDisconnectIsCheckedAgain(t *testing.T) {
 		<-asked
 		listed.Store(true)
 		if n := disconnect(auth, func(c *wsauth.Claims) bool { return c.ID == "next" }); n != 0 {
-			t.Errorf("%d connections", n)
+			t.Errorf("got %d connections, want none", n)
 		}
 		conn.Read(t.Context())
 		wantKind(t, <-renewed, wsauth.ErrRevoked)
@@ -196,14 +196,14 @@ func TestAConnectionThatIsMadeWhileItIsDisconnectedIsCheckedAgain(t *testing.T) 
 				time.AfterFunc(30*time.Second, func() {
 					listed.Store(row.list)
 					if n := disconnect(auth, isOf("alice")); n != 0 {
-						t.Errorf("%d connections", n)
+						t.Errorf("got %d connections, want none", n)
 					}
 				})
 				conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 				_, _, err := conn.Read(t.Context())
 				var closed websocket.CloseError
 				if !errors.As(err, &closed) || closed.Reason != row.want {
-					t.Errorf("the client sees %v, want %s", err, row.want)
+					t.Errorf("got %v at the client, want %s", err, row.want)
 				}
 			})
 		})
@@ -212,8 +212,8 @@ func TestAConnectionThatIsMadeWhileItIsDisconnectedIsCheckedAgain(t *testing.T) 
 
 func TestDisconnectWithoutConnectionsFindsNone(t *testing.T) {
 	for _, auth := range []*wsauth.Authenticator{newAuth(t, untilExp), new(wsauth.Authenticator), nil} {
-		if n := disconnect(auth, func(*wsauth.Claims) bool { t.Error("asked"); return true }); n != 0 {
-			t.Errorf("%d connections", n)
+		if n := disconnect(auth, func(*wsauth.Claims) bool { t.Error("got asked, want no question"); return true }); n != 0 {
+			t.Errorf("got %d connections, want none", n)
 		}
 	}
 }
@@ -225,14 +225,14 @@ func TestAConnectionThatWaitsForItsFirstMessageIsNotAskedAbout(t *testing.T) {
 		conn := srv.dial(t, &websocket.DialOptions{})
 		synctest.Wait()
 		if n := disconnect(auth, func(*wsauth.Claims) bool { return true }); n != 0 {
-			t.Errorf("%d connections", n)
+			t.Errorf("got %d connections, want none", n)
 		}
 		conn.Write(t.Context(), websocket.MessageText, []byte(testToken(lasting(time.Hour))))
 		if got := exchange(t, conn, "hello"); got != "hello" {
-			t.Errorf("%q", got)
+			t.Errorf("got %q, want the echo", got)
 		}
 		if n := disconnect(auth, isOf("alice")); n != 1 {
-			t.Errorf("then %d connections", n)
+			t.Errorf("then got %d connections, want 1", n)
 		}
 		_, _, err := conn.Read(t.Context())
 		wantDisconnected(t, err)
@@ -266,7 +266,7 @@ func TestRevokingOthersDoesNotHoldUpARenewal(t *testing.T) {
 				continue
 			case err := <-renewed:
 				if n := asked.Load(); err != nil || n != 1 {
-					t.Errorf("%v, the check was asked %d times", err, n)
+					t.Errorf("got %v, and the check asked %d times, want no error, and once", err, n)
 				}
 			}
 			break
@@ -298,13 +298,13 @@ func TestACheckMayDisconnectOthers(t *testing.T) {
 		}, nil))))
 		first := srv.dial(t, withToken(session("1", time.Hour)))
 		if got := exchange(t, first, session("1", 2*time.Hour)); got != "<nil> after 1" {
-			t.Errorf("the renewal: %s", got)
+			t.Errorf("got %s of the renewal, want it to be asked about once", got)
 		}
 		second := srv.dial(t, withToken(session("2", time.Hour)))
 		_, _, err := first.Read(t.Context())
 		wantDisconnected(t, err)
 		if got := exchange(t, second, session("2", 2*time.Hour)); got != "<nil> after 1" {
-			t.Errorf("the renewal: %s", got)
+			t.Errorf("got %s of the renewal, want it to be asked about once", got)
 		}
 		second.CloseNow()
 	})
@@ -342,12 +342,12 @@ func TestARenewalWithWhatIsDisconnectedMeanwhileFails(t *testing.T) {
 					time.Sleep(moment)
 					listed.Store(true)
 					if n := disconnect(auth, func(c *wsauth.Claims) bool { return c.ID == "next" }); n != 0 {
-						t.Errorf("%d connections have it already", n)
+						t.Errorf("got %d connections, want none that has it already", n)
 					}
 					err := <-renewed
 					wantKind(t, err, wsauth.ErrRevoked)
 					if got := exchange(t, conn, "as it was"); got != "as it was" {
-						t.Errorf("the connection: %q", got)
+						t.Errorf("got %q from the connection, want it as it was", got)
 					}
 					conn.CloseNow()
 				})
@@ -385,7 +385,7 @@ func TestARenewalThatIsNotJudgedToItsEndLeavesTheConnectionAsItWas(t *testing.T)
 				conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 				_, _, err := conn.Read(t.Context())
 				if websocket.CloseStatus(err) != wsauth.StatusUnauthorized || time.Since(start) != time.Hour {
-					t.Errorf("after %v the client sees %v", time.Since(start), err)
+					t.Errorf("got %v at the client after %v, want 3000 after an hour", err, time.Since(start))
 				}
 				time.Sleep(2 * time.Hour)
 			})
@@ -399,7 +399,7 @@ func TestDisconnectSaysWhatAnEndpointMaySay(t *testing.T) {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Errorf("%d: no panic", code)
+					t.Errorf("%d: got no panic, want one", code)
 				}
 			}()
 			auth.Disconnect(isOf("alice"), code, "")

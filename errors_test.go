@@ -76,13 +76,13 @@ func TestRefuseWritesTheResponseOfRFC6750(t *testing.T) {
 					want["Retry-After"] = []string{row.retryAfter}
 				}
 				if got, want := headerText(w.Header()), headerText(want); got != want {
-					t.Errorf("header\n%swant\n%s", got, want)
+					t.Errorf("got the header\n%swant\n%s", got, want)
 				}
 				if w.Code != row.status {
-					t.Errorf("status %d, want %d", w.Code, row.status)
+					t.Errorf("got status %d, want %d", w.Code, row.status)
 				}
 				if got, want := w.Body.String(), row.body+"\n"; got != want {
-					t.Errorf("body %q, want %q", got, want)
+					t.Errorf("got the body %q, want %q", got, want)
 				}
 			})
 		}
@@ -136,7 +136,7 @@ func TestTheRealmIsQuoted(t *testing.T) {
 			auth := newAuth(t, func(o *wsauth.Options) { o.Realm = row.realm })
 			w := serve(auth.Middleware(new(recorder)), readRequest(t, noTokenAt))
 			if got, want := w.Header().Get("WWW-Authenticate"), "Bearer realm="+row.want; got != want {
-				t.Errorf("%q, want %q", got, want)
+				t.Errorf("got %q, want %q", got, want)
 			}
 		})
 	}
@@ -148,7 +148,7 @@ func TestTheErrorsAreRelatedAsTheyAreDocumented(t *testing.T) {
 			want := a.err == b.err ||
 				b.err == wsauth.ErrInvalidToken && (a.err == wsauth.ErrExpired || a.err == wsauth.ErrRevoked)
 			if got := errors.Is(a.err, b.err); got != want {
-				t.Errorf("errors.Is(%s, %s) = %t", a.name, b.name, got)
+				t.Errorf("got errors.Is(%s, %s) = %t, want %t", a.name, b.name, got, want)
 			}
 		}
 	}
@@ -162,7 +162,7 @@ func TestAnAuthenticatorThatNewDidNotMakeRefusesEverything(t *testing.T) {
 	for name, auth := range noAuthenticators {
 		t.Run(name, func(t *testing.T) {
 			rec := new(recorder)
-			serveConn := func(context.Context, *websocket.Conn) { t.Error("served") }
+			serveConn := func(context.Context, *websocket.Conn) { t.Error("got served, want a refusal") }
 			closing := &wsauth.UpgradeOptions{CloseOnRefusal: true}
 			waiting := &wsauth.UpgradeOptions{FirstMessage: time.Second}
 			for how, h := range map[string]http.Handler{
@@ -183,25 +183,25 @@ func TestAnAuthenticatorThatNewDidNotMakeRefusesEverything(t *testing.T) {
 					w := serve(h, extraction{request: request}.read(t, tok))
 					header := w.Header()
 					if w.Code != 503 || header.Get("Retry-After") == "" || header.Get("Cache-Control") != "no-store" {
-						t.Errorf("%s, %q: %d %v", how, request, w.Code, header)
+						t.Errorf("%s, %q: got %d and the header %v, want 503 with Retry-After and no-store", how, request, w.Code, header)
 					}
 				}
 			}
 			if len(rec.requests) > 0 {
-				t.Errorf("%d requests were handed on", len(rec.requests))
+				t.Errorf("got %d requests handed on, want none", len(rec.requests))
 			}
 			r, err := auth.Authenticate(extraction{request: "GET /\nAuthorization: Bearer ALICE"}.read(t, tok))
 			if wantKind(t, err, wsauth.ErrUnavailable); r != nil {
-				t.Error("Authenticate returns a request")
+				t.Error("got a request from Authenticate, want none")
 			}
 			c, err := auth.Verify(t.Context(), tok.alice)
 			if wantKind(t, err, wsauth.ErrUnavailable); c != nil {
-				t.Error("Verify returns claims")
+				t.Error("got claims from Verify, want none")
 			}
 			w := httptest.NewRecorder()
 			auth.Refuse(w, readRequest(t, noTokenAt), wsauth.ErrNoToken)
 			if got := w.Header().Get("WWW-Authenticate"); w.Code != 401 || got != `Bearer realm="wsauth"` {
-				t.Errorf("Refuse: %d %q", w.Code, got)
+				t.Errorf("got %d %q from Refuse, want 401 and the default realm", w.Code, got)
 			}
 		})
 	}
@@ -247,13 +247,13 @@ func TestACauseIsKeptForTheApplicationAndNeverShown(t *testing.T) {
 			w := serve(h, readRequest(t, "GET /\nAuthorization: Bearer "+testToken(nil)))
 			wantKind(t, seen, row.kind)
 			if !errors.Is(seen, cause) {
-				t.Errorf("the cause is lost: %v", seen)
+				t.Errorf("got %v, want the cause in it", seen)
 			}
 			if w.Code != statusOf(row.kind) {
-				t.Errorf("status %d, want %d", w.Code, statusOf(row.kind))
+				t.Errorf("got status %d, want %d", w.Code, statusOf(row.kind))
 			}
 			if response := headerText(w.Header()) + w.Body.String(); strings.Contains(response, text) {
-				t.Errorf("the response shows the cause: %s", response)
+				t.Errorf("got the cause in the response, want it to be left out: %s", response)
 			}
 		})
 	}

@@ -35,17 +35,17 @@ func TestAConnectionEndsWith3000WhenItsTokenDoes(t *testing.T) {
 		_, _, err := conn.Read(t.Context())
 		var closed websocket.CloseError
 		if !errors.As(err, &closed) || closed.Code != wsauth.StatusUnauthorized || closed.Reason != "token expired" {
-			t.Errorf("the client sees %v", err)
+			t.Errorf("got %v at the client, want 3000 and token expired", err)
 		}
 		if lived := time.Since(start); lived != time.Hour {
-			t.Errorf("the connection lived %v", lived)
+			t.Errorf("got a life of %v, want 1h0m0s", lived)
 		}
 		<-served
 		if !errors.Is(readErr, wsauth.ErrExpired) || websocket.CloseStatus(readErr) != wsauth.StatusUnauthorized {
-			t.Errorf("serve's Read returned %v", readErr)
+			t.Errorf("got %v from serve's Read, want ErrExpired with 3000", readErr)
 		}
 		if cause != wsauth.ErrExpired {
-			t.Errorf("the context's cause is %v", cause)
+			t.Errorf("got the cause %v, want ErrExpired", cause)
 		}
 	})
 }
@@ -72,7 +72,7 @@ func TestTheEndOfAConnection(t *testing.T) {
 				start := time.Now()
 				_, _, err := conn.Read(t.Context())
 				if got := time.Since(start); got != row.want || websocket.CloseStatus(err) != wsauth.StatusUnauthorized {
-					t.Errorf("ended after %v (want %v) with %v", got, row.want, err)
+					t.Errorf("got ended after %v, with %v, want after %v, with 3000", got, err, row.want)
 				}
 			})
 		})
@@ -171,12 +171,12 @@ func TestNoPeerOutlivesItsTokenByMoreThanTheGrace(t *testing.T) {
 				gone := make(chan struct{})
 				go func() { defer close(gone); row.peer(conn, r) }()
 				if lived := <-ended; lived > ttl+grace {
-					t.Errorf("the connection lived %v", lived)
+					t.Errorf("got a life of %v, want at most %v", lived, ttl+grace)
 				}
 				synctest.Wait()
 				conn.SetReadDeadline(time.Now().Add(time.Second))
 				if _, err := io.Copy(io.Discard, conn); err != nil && !errors.Is(err, io.ErrClosedPipe) {
-					t.Errorf("the connection is still open: %v", err)
+					t.Errorf("got %v, want the connection to be closed", err)
 				}
 				conn.Close()
 				<-gone
@@ -236,10 +236,10 @@ func TestNoMessagePassesAfterTheEnd(t *testing.T) {
 		<-written
 		synctest.Wait()
 		if got := closedAt.Sub(start); got != ttl {
-			t.Errorf("closed after %v", got)
+			t.Errorf("got the close frame after %v, want after %v", got, ttl)
 		}
 		if afterClose > 0 || lastRead.After(start.Add(ttl)) {
-			t.Errorf("%d frames after the close frame, last message read at %v", afterClose, lastRead.Sub(start))
+			t.Errorf("got %d frames after the close frame, and the last message after %v, want none after %v", afterClose, lastRead.Sub(start), ttl)
 		}
 	})
 }
@@ -272,7 +272,7 @@ func TestNothingPassesAfterTheEndThoughTheTimerIsLate(t *testing.T) {
 				go conn.Write(t.Context(), websocket.MessageText, []byte("late"))
 				_, message, err := conn.Read(t.Context())
 				if code := websocket.CloseStatus(err); code != wsauth.StatusUnauthorized {
-					t.Errorf("the client reads %q and sees %v", message, err)
+					t.Errorf("got %q and %v at the client, want no message, and 3000", message, err)
 				}
 			})
 		})
@@ -301,10 +301,10 @@ func TestAConnectionEndsWithItsTokenAlsoWithinAFrame(t *testing.T) {
 						go io.Copy(io.Discard, r)
 					}
 					if err := <-failed; !errors.Is(err, wsauth.ErrExpired) {
-						t.Errorf("Read returns %v", err)
+						t.Errorf("got %v from Read, want ErrExpired", err)
 					}
 					if err := <-cause; err != wsauth.ErrExpired {
-						t.Errorf("cause %v", err)
+						t.Errorf("got the cause %v, want ErrExpired", err)
 					}
 					conn.Close()
 				})
@@ -317,7 +317,7 @@ func TestAConnectionWhoseTokenEndsDuringTheHandshakeIsNotServed(t *testing.T) {
 	for name, detach := range map[string]bool{"in the handler": false, "detached": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newAuth(t, untilExp).Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") },
+				h := newAuth(t, untilExp).Upgrade(func(context.Context, *websocket.Conn) { t.Error("got served, want a refusal") },
 					&wsauth.UpgradeOptions{Detach: detach})
 				srv := newMemoryServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					h.ServeHTTP(slowHijacker{w, time.Minute}, r)
@@ -325,7 +325,7 @@ func TestAConnectionWhoseTokenEndsDuringTheHandshakeIsNotServed(t *testing.T) {
 				conn := srv.dial(t, withToken(testToken(lasting(time.Minute))))
 				_, _, err := conn.Read(t.Context())
 				if websocket.CloseStatus(err) != wsauth.StatusUnauthorized {
-					t.Errorf("the client sees %v", err)
+					t.Errorf("got %v at the client, want 3000", err)
 				}
 			})
 		})
@@ -342,7 +342,7 @@ func TestServeThatReturnsAsTheTokenEndsClosesWith3000(t *testing.T) {
 		for range 50 {
 			conn := srv.dial(t, withToken(testToken(lasting(time.Minute))))
 			if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != wsauth.StatusUnauthorized {
-				t.Fatalf("the client sees %v", err)
+				t.Fatalf("got %v at the client, want 3000", err)
 			}
 		}
 	})

@@ -53,7 +53,7 @@ func TestAClientMayBringItsTokenAsTheFirstMessage(t *testing.T) {
 					served.Store(true)
 					claims, ok := wsauth.ClaimsFromContext(ctx)
 					if !ok || claims.Subject != "alice" {
-						t.Errorf("claims %v", claims)
+						t.Errorf("got the claims %v, want alice's", claims)
 					}
 					echo(ctx, conn)
 				}, &wsauth.UpgradeOptions{FirstMessage: within}))
@@ -64,7 +64,7 @@ func TestAClientMayBringItsTokenAsTheFirstMessage(t *testing.T) {
 				if row.code == 0 {
 					synctest.Wait()
 					if got := exchange(t, conn, "hi"); got != "hi" {
-						t.Errorf("echoed %q", got)
+						t.Errorf("got %q, want the echo", got)
 					}
 				}
 				_, _, err := conn.Read(t.Context())
@@ -73,10 +73,10 @@ func TestAClientMayBringItsTokenAsTheFirstMessage(t *testing.T) {
 				switch lived := time.Since(start); {
 				case row.code == 0:
 					if end := row.after.Truncate(time.Second) + time.Hour; lived != end || closed.Code != wsauth.StatusUnauthorized {
-						t.Errorf("lived %v, ended with %v", lived, err)
+						t.Errorf("got a life of %v, ended with %v, want %v and 3000", lived, err, end)
 					}
 				case closed.Code != row.code || closed.Reason != row.reason || served.Load() || lived != row.after:
-					t.Errorf("served: %v, lived %v, ended with %v", served.Load(), lived, err)
+					t.Errorf("got served: %v, ended after %v with %v, want %v and %s after %v", served.Load(), lived, err, row.code, row.reason, row.after)
 				}
 			})
 		})
@@ -109,7 +109,7 @@ func TestAFirstMessageMayHaveAFormOfTheApplicationsOwn(t *testing.T) {
 				conn.Write(t.Context(), row.kind, []byte(strings.Replace(row.message, "TOKEN", testToken(lasting(time.Hour)), 1)))
 				if row.code == 0 {
 					if got := exchange(t, conn, "hello"); got != "hello" {
-						t.Errorf("got %q", got)
+						t.Errorf("got %q, want the echo", got)
 					}
 					conn.Close(websocket.StatusNormalClosure, "")
 					return
@@ -134,13 +134,13 @@ func TestWithFirstMessageABadTokenAndAForeignOriginAreRefusedAsEver(t *testing.T
 		} {
 			_, resp, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: row.header})
 			if err == nil || resp.StatusCode != row.status {
-				t.Errorf("%s: %v", name, resp)
+				t.Errorf("%s: got %v, want %d", name, resp, row.status)
 			}
 		}
 		req, _ := http.NewRequest(http.MethodGet, "http://server/", nil)
 		resp, err := srv.client().Do(req)
 		if err != nil || resp.StatusCode != 401 {
-			t.Fatalf("a plain request: %v, %v", resp, err)
+			t.Fatalf("got %v, %v of a plain request, want 401", resp, err)
 		}
 		resp.Body.Close()
 	})
@@ -167,7 +167,7 @@ func TestAnAnnouncedGigabyteIsNoFirstMessage(t *testing.T) {
 			}
 		}
 		if took := time.Since(start); took > time.Second {
-			t.Errorf("took %v and %d bytes", took, sent)
+			t.Errorf("got closed after %v and %d bytes, want within a second", took, sent)
 		}
 		conn.Close()
 	})
@@ -188,31 +188,31 @@ func TestClientsThatWaitForTheirFirstMessageAreBounded(t *testing.T) {
 			dial(nil)
 		}
 		if _, status := dial(nil); status != 503 {
-			t.Errorf("the 1025th gets %d", status)
+			t.Errorf("got %d for the 1025th, want 503", status)
 		}
 		if _, status := dial(bearerHeader(testToken(lasting(time.Hour)))); status != 101 {
-			t.Errorf("one with a token gets %d", status)
+			t.Errorf("got %d for one with a token, want 101", status)
 		}
 		if err := first.Write(t.Context(), websocket.MessageText, []byte(testToken(lasting(time.Hour)))); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		if _, status := dial(nil); status != 101 {
-			t.Errorf("after one has shown its token, the next gets %d", status)
+			t.Errorf("got %d after one has shown its token, want 101", status)
 		}
 	})
 }
 
 func TestMaxLifetimeCountsWhileAFirstMessageIsAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") },
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(context.Context, *websocket.Conn) { t.Error("got served, want a refusal") },
 			&wsauth.UpgradeOptions{MaxLifetime: 5 * time.Second, FirstMessage: 20 * time.Second}))
 		start := time.Now()
 		conn := srv.dial(t, &websocket.DialOptions{})
 		_, _, err := conn.Read(t.Context())
 		wantClosed(t, err, wsauth.StatusTimeout, "token_required")
 		if took := time.Since(start); took != 5*time.Second {
-			t.Errorf("closed after %v, want 5s", took)
+			t.Errorf("got closed after %v, want 5s", took)
 		}
 	})
 }

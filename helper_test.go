@@ -132,7 +132,7 @@ func (rec *recorder) only(t testing.TB) *http.Request {
 	case 1:
 		return rec.requests[0]
 	}
-	t.Fatalf("the handler was called %d times", len(rec.requests))
+	t.Fatalf("got %d calls of the handler, want 1 at most", len(rec.requests))
 	return nil
 }
 
@@ -176,7 +176,7 @@ func kindName(err error) string {
 func wantKind(t testing.TB, err, want error) {
 	t.Helper()
 	if kindName(err) != kindName(want) {
-		t.Errorf("%s (%v), want %s", kindName(err), err, kindName(want))
+		t.Errorf("got %s (%v), want %s", kindName(err), err, kindName(want))
 	}
 }
 
@@ -196,7 +196,7 @@ func verify(t testing.TB, auth *wsauth.Authenticator, token string, want error) 
 	claims, err := auth.Verify(t.Context(), token)
 	wantKind(t, err, want)
 	if (claims != nil) != (err == nil) {
-		t.Errorf("claims %v beside the error %v", claims, err)
+		t.Errorf("got the claims %v beside the error %v, want one of them", claims, err)
 	}
 	return claims
 }
@@ -274,7 +274,7 @@ func (s *memoryServer) handshakeWith(t *testing.T, header string) (net.Conn, *bu
 		t.Fatal(err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("status %d", resp.StatusCode)
+		t.Fatalf("got status %d, want 101", resp.StatusCode)
 	}
 	return conn, r
 }
@@ -383,7 +383,7 @@ func wantDisconnected(t *testing.T, err error) {
 	t.Helper()
 	var closed websocket.CloseError
 	if !errors.As(err, &closed) || closed.Code != wsauth.StatusUnauthorized || closed.Reason != "token revoked" {
-		t.Errorf("the client sees %v", err)
+		t.Errorf("got %v at the client, want 3000 and token revoked", err)
 	}
 }
 

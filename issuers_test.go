@@ -78,7 +78,7 @@ func TestIssuersAreFoundWhileTheServerRuns(t *testing.T) {
 			}
 		}
 		if !wsauth.Remembers(auth, first) {
-			t.Error("a tenant's token is not remembered")
+			t.Error("got a tenant's token forgotten, want it remembered")
 		}
 
 		tenants.Store(&map[string]*mint.Key{})

@@ -27,7 +27,7 @@ func TestATokenOfEachAlgorithmIsAccepted(t *testing.T) {
 				t.Fatal(err)
 			}
 			if claims.Subject != "alice" {
-				t.Errorf("Subject = %q", claims.Subject)
+				t.Errorf("got the subject %q, want alice", claims.Subject)
 			}
 		})
 	}
@@ -115,7 +115,7 @@ func TestAnAlgorithmOfNoneIsRefused(t *testing.T) {
 		for _, signature := range []string{"", mint.Base64([]byte("x"))} {
 			token := mint.Base64([]byte(header)) + "." + payload + "." + signature
 			if c, err := newAuth(t).Verify(t.Context(), token); c != nil || kindName(err) != "ErrInvalidToken" {
-				t.Errorf("%s: %v, %v", header, c, err)
+				t.Errorf("%s: got %v, %v, want ErrInvalidToken", header, c, err)
 			}
 		}
 	}
@@ -174,7 +174,7 @@ func TestAKeyFuncIsAskedForTheKey(t *testing.T) {
 			_, err := auth.Authenticate(r.WithContext(context.WithValue(r.Context(), ctxKey{}, "v")))
 			wantKind(t, err, row.want)
 			if !slices.Equal(see, []asked{row.see}) {
-				t.Errorf("asked for %+v, want %+v", see, row.see)
+				t.Errorf("got asked for %+v, want %+v", see, row.see)
 			}
 		})
 	}
@@ -184,7 +184,7 @@ func TestAKeyFuncIsNotAskedForATokenThatIsRefusedAnyway(t *testing.T) {
 	auth := newAuth(t, func(o *wsauth.Options) {
 		o.Issuers[0].Algorithms = []string{"ES256"}
 		o.Issuers[0].Keys = wsauth.KeyFunc(func(_ context.Context, kid, alg string) (any, error) {
-			t.Errorf("asked for %q, %q", kid, alg)
+			t.Errorf("got asked for %q, %q, want not to be asked", kid, alg)
 			return nil, nil
 		})
 	})
@@ -211,7 +211,7 @@ func TestAKeyFuncIsAskedForEachTokenAgain(t *testing.T) {
 	answer = wsauth.ErrRevoked
 	verify(t, auth, token, wsauth.ErrRevoked)
 	if asked != 4 {
-		t.Errorf("asked %d times", asked)
+		t.Errorf("got asked %d times, want 4", asked)
 	}
 }
 
@@ -232,11 +232,11 @@ func TestAnOutageIsNotABadToken(t *testing.T) {
 	for how, h := range map[string]http.Handler{"Middleware": auth.Middleware(rec), "Optional": auth.Optional(rec)} {
 		w := serve(h, readRequest(t, "GET /\nAuthorization: Bearer "+token))
 		if w.Code != 503 || w.Header().Get("Retry-After") == "" || w.Header().Get("WWW-Authenticate") != "" {
-			t.Errorf("%s: %d %v", how, w.Code, w.Header())
+			t.Errorf("%s: got %d and the header %v, want 503 with Retry-After and no challenge", how, w.Code, w.Header())
 		}
 	}
 	if len(rec.requests) > 0 {
-		t.Error("a request was handed on")
+		t.Error("got a request handed on, want none")
 	}
 	verify(t, auth, "a.b.c", invalid)
 }
@@ -267,11 +267,11 @@ func TestReadySaysWhichIssuersKeysAreNotToBeHad(t *testing.T) {
 			wantKind(t, err, wsauth.ErrUnavailable)
 			for _, want := range row.named {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%q does not name %s", err, want)
+					t.Errorf("got %q, want it to name %s", err, want)
 				}
 			}
 			if strings.Contains(err.Error(), good.Name) {
-				t.Errorf("%q names an issuer whose keys are to be had", err)
+				t.Errorf("got %q, want no issuer named whose keys are to be had", err)
 			}
 		})
 	}

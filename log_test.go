@@ -99,15 +99,15 @@ func TestEachRefusalIsOneLineInTheLog(t *testing.T) {
 			for how, h := range handlers {
 				log.Reset()
 				if w := serve(h, readRequest(t, row.request)); w.Code < 400 {
-					t.Fatalf("%s: status %d", how, w.Code)
+					t.Fatalf("%s: got status %d, want a refusal", how, w.Code)
 				}
 				lines := logLines(t, log)
 				if len(lines) != 1 {
-					t.Fatalf("%s: %d lines: %v", how, len(lines), lines)
+					t.Fatalf("%s: got %d lines, want 1: %v", how, len(lines), lines)
 				}
 				reason, _ := lines[0]["reason"].(string)
 				if !strings.HasPrefix(reason, row.reason) {
-					t.Errorf("%s: reason %q, want %q", how, reason, row.reason)
+					t.Errorf("%s: got the reason %q, want %q", how, reason, row.reason)
 				}
 				delete(lines[0], "reason")
 				delete(lines[0], "time")
@@ -117,7 +117,7 @@ func TestEachRefusalIsOneLineInTheLog(t *testing.T) {
 				}
 				maps.DeleteFunc(want, func(_ string, v any) bool { return v == "" })
 				if got := fmt.Sprint(lines[0]); got != fmt.Sprint(want) {
-					t.Errorf("%s: %s, want %s", how, got, fmt.Sprint(want))
+					t.Errorf("%s: got %s, want %s", how, got, fmt.Sprint(want))
 				}
 			}
 		})
@@ -154,7 +154,7 @@ func TestARefusalIsAShortLine(t *testing.T) {
 			log.Reset()
 			serve(auth.Middleware(new(recorder)), readRequest(t, request))
 			if log.Len() == 0 || log.Len() > 2500 {
-				t.Errorf("%d bytes", log.Len())
+				t.Errorf("got %d bytes, want some, and at most 2500", log.Len())
 			}
 		})
 	}
@@ -185,11 +185,11 @@ func TestRefusalsOnAConnectionAreLoggedWithoutTheToken(t *testing.T) {
 		}
 		want := "DEBUG wsauth: verified, INFO wsauth: refused, INFO wsauth: closed, INFO wsauth: refused"
 		if got := strings.Join(messages, ", "); got != want {
-			t.Errorf("logged %s, want %s", got, want)
+			t.Errorf("got logged %s, want %s", got, want)
 		}
 		for _, secret := range []string{first, second, "mallory", "alice"} {
 			if strings.Contains(log.String(), secret) {
-				t.Errorf("the log has a token or a claim in it: %s", log)
+				t.Errorf("got a token or a claim in the log, want none: %s", log)
 			}
 		}
 	})
@@ -207,7 +207,7 @@ func TestSuccessIsLoggedAtDebugOnly(t *testing.T) {
 			serve(nested, readRequest(t, "GET /\nAuthorization: Bearer "+key.Token(testClaims(nil))))
 			lines := logLines(t, log)
 			if len(lines) != row.lines {
-				t.Fatalf("%d lines, want %d: %v", len(lines), row.lines, lines)
+				t.Fatalf("got %d lines, want %d: %v", len(lines), row.lines, lines)
 			}
 			if row.lines == 0 {
 				return
@@ -217,7 +217,7 @@ func TestSuccessIsLoggedAtDebugOnly(t *testing.T) {
 				"level": "DEBUG", "msg": "wsauth: verified", "source": "header", "issuer": testIssuer, "kid": "k1",
 			}
 			if fmt.Sprint(lines[0]) != fmt.Sprint(want) {
-				t.Errorf("%v, want %v", lines[0], want)
+				t.Errorf("got %v, want %v", lines[0], want)
 			}
 		})
 	}
@@ -234,7 +234,7 @@ func TestTheTextOfAFailedRequireIsNotLogged(t *testing.T) {
 			token := key.Token(testClaims(map[string]any{"sub": "carol-4711"}))
 			serve(h, readRequest(t, "GET /\nAuthorization: Bearer "+token))
 			if strings.Contains(log.String(), "carol-4711") || !strings.Contains(log.String(), "wsauth: refused") {
-				t.Errorf("the log: %s", log)
+				t.Errorf("got the log %s, want a refusal in it and no claim", log)
 			}
 		})
 	}
@@ -253,12 +253,12 @@ func TestTheLogSaysWhatTheResponseDoes(t *testing.T) {
 				w := serve(h, readRequest(t, "GET /\nAuthorization: Bearer "+key.Token(testClaims(nil))))
 				lines := logLines(t, log)
 				if len(lines) != 1 {
-					t.Fatalf("%d lines", len(lines))
+					t.Fatalf("got %d lines, want 1", len(lines))
 				}
 				for _, k := range kinds {
 					reason, _ := lines[0]["reason"].(string)
 					if strings.HasPrefix(reason, k.err.Error()) && w.Code != k.status {
-						t.Errorf("logged: %q, status %d", reason, w.Code)
+						t.Errorf("got logged %q beside status %d, want %d", reason, w.Code, k.status)
 					}
 				}
 			})
@@ -371,21 +371,21 @@ func TestNoPartOfATokenIsInALogAnErrorOrAResponse(t *testing.T) {
 	secret := mint.Base64(secretOf(key))
 	for where, text := range map[string]string{"the log": log.String(), "errors and responses": said.String()} {
 		if len(text) < 10_000 {
-			t.Fatalf("%s: only %d bytes", where, len(text))
+			t.Fatalf("%s: got only %d bytes, want more to look through", where, len(text))
 		}
 		for _, private := range append([]string{secret}, privateValues...) {
 			if strings.Contains(text, private) {
-				t.Errorf("%s: %q, near %q", where, private, near(text, private))
+				t.Errorf("%s: got %q, near %q, want it nowhere", where, private, near(text, private))
 			}
 		}
 		for _, token := range all {
 			for part := range strings.SplitSeq(token, ".") {
 				if len(part) >= 8 && strings.Contains(text, part) {
-					t.Errorf("%s: %q, near %q", where, part, near(text, part))
+					t.Errorf("%s: got %q, near %q, want it nowhere", where, part, near(text, part))
 				}
 			}
 			if encoded := mint.Base64([]byte(token)); strings.Contains(text, encoded) {
-				t.Errorf("%s: %q", where, encoded)
+				t.Errorf("%s: got %q, want it nowhere", where, encoded)
 			}
 		}
 	}

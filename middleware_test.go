@@ -39,13 +39,13 @@ func TestOptionalLetsOnlyRequestsWithoutATokenThrough(t *testing.T) {
 			w := serve(auth.Optional(rec), readRequest(t, row.request))
 			r := rec.only(t)
 			if w.Code != row.status || (r != nil) != (row.status == 204) {
-				t.Fatalf("status %d, handed on: %t", w.Code, r != nil)
+				t.Fatalf("got status %d, handed on: %t, want status %d", w.Code, r != nil, row.status)
 			}
 			if r == nil {
 				return
 			}
 			if c, ok := wsauth.ClaimsFromContext(r.Context()); ok != row.claims || (c != nil) != ok {
-				t.Errorf("claims %v, %t", c, ok)
+				t.Errorf("got the claims %v, %t, want claims: %t", c, ok, row.claims)
 			}
 		})
 	}
@@ -66,7 +66,7 @@ func TestOptionalLetsNoOutageThroughWhateverItsCause(t *testing.T) {
 				want = 401
 			}
 			if w.Code != want || len(rec.requests) > 0 {
-				t.Errorf("status %d, want %d; handed on: %t", w.Code, want, len(rec.requests) > 0)
+				t.Errorf("got status %d, handed on: %t, want %d, and not", w.Code, len(rec.requests) > 0, want)
 			}
 		})
 	}
@@ -91,7 +91,7 @@ func TestAMistakeAtSetUpPanics(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
 				if text, ok := recover().(string); !ok || !strings.HasPrefix(text, "wsauth: ") {
-					t.Errorf("no panic with a reason: %q", text)
+					t.Errorf("got no panic, or %q, want one with a reason", text)
 				}
 			}()
 			f()
@@ -143,7 +143,7 @@ func TestAnAuthenticatorVerifiesARequestOnce(t *testing.T) {
 			}
 			w := serve(h, readRequest(t, row.request))
 			if w.Code != row.status || ofA.Load() != row.inA || ofB.Load() != row.inB {
-				t.Errorf("status %d, verified %d and %d times", w.Code, ofA.Load(), ofB.Load())
+				t.Errorf("got status %d, verified %d and %d times, want %d, %d and %d", w.Code, ofA.Load(), ofB.Load(), row.status, row.inA, row.inB)
 			}
 		})
 	}
@@ -164,7 +164,7 @@ func TestWhatTheOuterMiddlewareVerifiedCanExpireBeforeTheInner(t *testing.T) {
 		}))
 		serve(h, readRequest(t, "GET /\nAuthorization: Bearer "+testToken(map[string]any{"exp": at(60)})))
 		if rec.only(t) == nil {
-			t.Error("refused before its end")
+			t.Error("got a refusal before the end, want the request to be handed on")
 		}
 	})
 }
@@ -185,7 +185,7 @@ func TestAnAuthenticatorIsSafeForConcurrentUse(t *testing.T) {
 			for range 50 {
 				w := serve(h, readRequest(t, "GET /ws?access_token="+token+"\nHANDSHAKE"))
 				if w.Code != 200 || w.Body.String() != subject {
-					t.Errorf("%d %q, want %q", w.Code, w.Body, subject)
+					t.Errorf("got %d %q, want 200 %q", w.Code, w.Body, subject)
 				}
 			}
 		})

@@ -56,7 +56,7 @@ func (d *diary) want(t *testing.T, lines ...string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !slices.Equal(d.lines, lines) {
-		t.Errorf("observed\n%s\nwant\n%s", strings.Join(d.lines, "\n"), strings.Join(lines, "\n"))
+		t.Errorf("got observed\n%s\nwant\n%s", strings.Join(d.lines, "\n"), strings.Join(lines, "\n"))
 	}
 }
 
@@ -195,7 +195,7 @@ func TestAnObserverMayRenewAndShutDown(t *testing.T) {
 		conn := srv.dial(t, &websocket.DialOptions{})
 		conn.Write(t.Context(), websocket.MessageText, []byte(testToken(lasting(time.Hour))))
 		if got := exchange(t, conn, "hello"); got != "hello" {
-			t.Errorf("got %q", got)
+			t.Errorf("got %q, want the echo", got)
 		}
 		conn.Close(websocket.StatusNormalClosure, "")
 		if err := <-down; err != nil {

@@ -39,7 +39,7 @@ func TestTheContextEndsWhenThePeerGoes(t *testing.T) {
 				leave(conn)
 				conn.Close()
 				if err := <-cause; err != context.Canceled || time.Since(start) > 10*time.Millisecond {
-					t.Errorf("cause %v, after %v", err, time.Since(start))
+					t.Errorf("got the cause %v after %v, want context.Canceled at once", err, time.Since(start))
 				}
 			})
 		})
@@ -59,7 +59,7 @@ func TestTheContextEndsWhileTheConnectionIsStillClosing(t *testing.T) {
 		start := time.Now()
 		conn.Close()
 		if took := (<-ended).Sub(start); took >= time.Second {
-			t.Errorf("after %v", took)
+			t.Errorf("got the end of the context after %v, want within a second", took)
 		}
 		time.Sleep(time.Minute)
 	})
@@ -78,7 +78,7 @@ func TestReadSaysThatThePeerHasGoneAndNotThatTheContextHasEnded(t *testing.T) {
 			conn, _ := srv.handshake(t, testToken(lasting(time.Hour)))
 			conn.Close()
 			if err := <-failed; !errors.Is(err, io.EOF) {
-				t.Errorf("Read returns %v", err)
+				t.Errorf("got %v from Read, want io.EOF", err)
 			}
 			<-over
 		})
@@ -111,7 +111,7 @@ func TestNothingWaitsForAPeerThatHasGone(t *testing.T) {
 				io.ReadFull(r, make([]byte, 3)) // the ping
 				conn.Close()
 				if err := <-waited; err == nil || time.Since(start) > row.after {
-					t.Errorf("%v, after %v", err, time.Since(start))
+					t.Errorf("got %v after %v, want an error after %v at most", err, time.Since(start), row.after)
 				}
 			})
 		})
@@ -153,14 +153,14 @@ func TestNothingIsWrittenToAPeerThatHasGone(t *testing.T) {
 					conn.Close()
 					synctest.Wait()
 					if n := writes.Load() - before; n != 0 {
-						t.Errorf("%d writes", n)
+						t.Errorf("got %d writes, want none", n)
 					}
 					return
 				}
 				conn.Write(clientFrame(1, []byte("bye")))
 				io.Copy(io.Discard, conn) // the close frame, and the end
 				if writes.Load() == 0 {
-					t.Error("no close frame")
+					t.Error("got no close frame, want one")
 				}
 			})
 		})
@@ -192,7 +192,7 @@ func TestACloseFrameWithinACompressedMessageIsTheEnd(t *testing.T) {
 				conn.Close()
 				synctest.Wait()
 				if text := srv.log.String(); text != "" || time.Since(start) > 2*time.Second {
-					t.Errorf("after %v, the log: %s", time.Since(start), text)
+					t.Errorf("got closed after %v, with the log %q, want within 2s, with none", time.Since(start), text)
 				}
 			})
 		})
@@ -207,7 +207,7 @@ func TestATimeoutOfAReadIsNotTheEnd(t *testing.T) {
 			raw := ctx.Value(key{}).(net.Conn)
 			raw.SetReadDeadline(time.Now().Add(time.Second))
 			if _, _, err := conn.Read(ctx); err == nil || ctx.Err() != nil {
-				t.Errorf("Read returns %v; the context: %v", err, ctx.Err())
+				t.Errorf("got %v from Read and %v from the context, want an error of Read alone", err, ctx.Err())
 			}
 			synctest.Wait()
 			raw.SetReadDeadline(time.Time{})
@@ -230,7 +230,7 @@ func TestATimeoutOfAReadIsNotTheEnd(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		if got := exchange(t, conn, "still here"); got != "still here" {
-			t.Errorf("%q", got)
+			t.Errorf("got %q, want the echo", got)
 		}
 		conn.Close(websocket.StatusNormalClosure, "")
 	})
@@ -255,7 +255,7 @@ func TestACloseByServeIsNotHeldUpBeyondTheGrace(t *testing.T) {
 				defer conn.Close()
 				head := make([]byte, 2)
 				if _, err := r.Read(head); err != nil || head[0]&0xf != 8 {
-					t.Fatalf("no close frame, but %x, %v", head, err)
+					t.Fatalf("got %x, %v, want a close frame", head, err)
 				}
 				for len(peer) > 0 {
 					n, err := conn.Write(peer[:min(len(peer), 20)])
@@ -265,7 +265,7 @@ func TestACloseByServeIsNotHeldUpBeyondTheGrace(t *testing.T) {
 					peer = peer[n:]
 				}
 				if took := <-took; took > 2*time.Second {
-					t.Errorf("Close took %v", took)
+					t.Errorf("got Close to take %v, want at most 2s", took)
 				}
 			})
 		})

@@ -50,7 +50,7 @@ func TestAPeerThatDoesNotAnswerAPingHasGone(t *testing.T) {
 					}
 				}()
 				if got := <-lived; got < row.lives || got > row.lives+2*time.Second {
-					t.Errorf("lived %v, want %v", got, row.lives)
+					t.Errorf("got a life of %v, want %v", got, row.lives)
 				}
 				conn.Close()
 				synctest.Wait()
@@ -73,7 +73,7 @@ func TestPingTellsAServeThatNeverReadsThatItsPeerHasLeft(t *testing.T) {
 		conn, _ := srv.handshake(t, testToken(lasting(time.Hour)))
 		conn.Close()
 		if got := <-lived; got > 11*time.Second {
-			t.Errorf("lived %v, want at most 11s", got)
+			t.Errorf("got a life of %v, want at most 11s", got)
 		}
 	})
 }
@@ -112,7 +112,7 @@ func TestCallbacksForPingsRunOnlyOnceThereIsAToken(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if !slices.Equal(seen, []string{"ping after", "pong after"}) {
-			t.Errorf("the callbacks saw %q", seen)
+			t.Errorf("got %q at the callbacks, want the two that came after the token", seen)
 		}
 	})
 }
@@ -167,7 +167,7 @@ func TestACallbackForPingsDoesNotHoldUpTheEnd(t *testing.T) {
 				conn.Write(clientFrame(9, []byte("ping")))
 				io.Copy(io.Discard, r)
 				if took := max(<-ended, time.Since(start)); took > time.Minute+1500*time.Millisecond {
-					t.Errorf("the end came after %v", took)
+					t.Errorf("got the end after %v, want after 1m1.5s at most", took)
 				}
 				conn.Close()
 				time.Sleep(time.Minute)

@@ -23,7 +23,7 @@ import (
 func TestARefusedHandshakeMayBeClosedReadably(t *testing.T) {
 	auth := newAuth(t, untilExp)
 	down := newAuth(t, askedBy(func() error { return errors.New("the vault is down") }))
-	never := func(context.Context, *websocket.Conn) { t.Error("served") }
+	never := func(context.Context, *websocket.Conn) { t.Error("got served, want a refusal") }
 	opts := &wsauth.UpgradeOptions{CloseOnRefusal: true}
 	upgrade := auth.Upgrade(never, opts)
 	deny := wsauth.Require(func(context.Context, *wsauth.Claims) error { return errors.New("no") })
@@ -54,7 +54,7 @@ func TestARefusedHandshakeMayBeClosedReadably(t *testing.T) {
 				_, _, err = conn.Read(t.Context())
 				var closed websocket.CloseError
 				if errors.As(err, &closed); closed.Code != row.code || closed.Reason != row.reason {
-					t.Errorf("the client sees %v", err)
+					t.Errorf("got %v at the client, want %d and %s", err, row.code, row.reason)
 				}
 			})
 		})
@@ -84,7 +84,7 @@ func TestWithCloseOnRefusalOtherRequestsGetTheResponse(t *testing.T) {
 			}
 			resp, err := srv.client().Do(req)
 			if err != nil || resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") == "" {
-				t.Fatalf("%s: %v, %v", name, resp, err)
+				t.Fatalf("%s: got %v, %v, want 401 with a challenge", name, resp, err)
 			}
 			resp.Body.Close()
 		}
@@ -120,10 +120,10 @@ func TestHandshakesBeingRefusedAreBounded(t *testing.T) {
 		}
 		all.Wait()
 		if statuses[101] != 256 || statuses[401] != 144 {
-			t.Errorf("statuses %v", statuses)
+			t.Errorf("got the statuses %v, want 256 of 101 and 144 of 401", statuses)
 		}
 		if took := time.Since(start); took != time.Second {
-			t.Errorf("they were gone after %v", took)
+			t.Errorf("got rid of them after %v, want after 1s", took)
 		}
 	})
 }
@@ -149,13 +149,13 @@ func TestAHandshakeThatCannotBeCompletedIsAnswered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			log := new(lockedBuffer)
 			auth := newAuth(t, untilExp, func(o *wsauth.Options) { o.Logger = slog.New(slog.NewJSONHandler(log, nil)) })
-			h := row.handler(auth.Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") }, nil))
+			h := row.handler(auth.Upgrade(func(context.Context, *websocket.Conn) { t.Error("got served, want a refusal") }, nil))
 			w := serve(h, readRequest(t, row.request+"\nAuthorization: Bearer "+testToken(lasting(time.Hour))))
 			if w.Code != row.status || w.Header().Get("Sec-WebSocket-Accept") != "" {
 				t.Errorf("got status %d and the header %v, want %d", w.Code, w.Header(), row.status)
 			}
 			if got := log.String(); strings.Count(got, "wsauth: refused") != 1 || !strings.Contains(got, row.level) {
-				t.Errorf("logged %s, want one refusal at %s", got, row.level)
+				t.Errorf("got logged %s, want one refusal at %s", got, row.level)
 			}
 		})
 	}
@@ -181,12 +181,12 @@ func TestOverHTTP2TheAnswerToWhatIsNoHandshakeArrives(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	if resp.ProtoMajor != 2 || resp.StatusCode != http.StatusUpgradeRequired || resp.Header.Get("Connection")+resp.Header.Get("Upgrade") != "" {
-		t.Errorf("got %s over %s with the header %v", resp.Status, resp.Proto, resp.Header)
+		t.Errorf("got %s over %s with the header %v, want 426 over HTTP/2 without Connection and Upgrade", resp.Status, resp.Proto, resp.Header)
 	}
 }
 
 func TestARequestThatIsNoHandshakeIsNotUpgraded(t *testing.T) {
-	srv := httptest.NewServer(newAuth(t, untilExp).Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") }, nil))
+	srv := httptest.NewServer(newAuth(t, untilExp).Upgrade(func(context.Context, *websocket.Conn) { t.Error("got served, want a refusal") }, nil))
 	defer srv.Close()
 	req, _ := http.NewRequest(http.MethodGet, srv.URL, nil)
 	req.Header = bearerHeader(testToken(lasting(time.Hour)))
@@ -196,6 +196,6 @@ func TestARequestThatIsNoHandshakeIsNotUpgraded(t *testing.T) {
 	}
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusUpgradeRequired {
-		t.Errorf("status %d", resp.StatusCode)
+		t.Errorf("got status %d, want 426", resp.StatusCode)
 	}
 }

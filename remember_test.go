@@ -20,7 +20,7 @@ func TestWhatOneCallerDoesToItsClaimsNoOtherSees(t *testing.T) {
 	for range 3 {
 		claims, err := auth.Verify(t.Context(), token)
 		if err != nil || claims.Subject != "alice" || strings.Join(claims.Audience, " ") != "chat mail" {
-			t.Fatalf("%+v, %v", claims, err)
+			t.Fatalf("got %+v, %v, want alice's claims as they were", claims, err)
 		}
 		claims.Subject, claims.Audience[0], claims.Audience = "mallory", "bank", append(claims.Audience, "bank")
 	}
@@ -56,7 +56,7 @@ func testForgottenWithItsKey(t *testing.T, old, next *mint.Key) {
 		time.Sleep(5 * time.Second) // a miss may fetch again
 		verify(t, auth, token, wsauth.ErrInvalidToken)
 		if wsauth.Remembers(auth, token) {
-			t.Error("a token is remembered whose key was withdrawn")
+			t.Error("got a token remembered whose key was withdrawn, want it forgotten")
 		}
 		synctest.Wait()
 	})

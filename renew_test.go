@@ -39,11 +39,11 @@ func TestARenewedConnectionLivesToTheEndOfItsNewToken(t *testing.T) {
 		}
 		_, _, err := conn.Read(t.Context())
 		if lived := time.Since(start); lived != 150*time.Minute || websocket.CloseStatus(err) != wsauth.StatusUnauthorized {
-			t.Errorf("lived %v, ended with %v", lived, err)
+			t.Errorf("got a life of %v, ended with %v, want 2h30m0s and 3000", lived, err)
 		}
 		synctest.Wait()
 		if before.ID != "" || after.ID != "2" {
-			t.Errorf("claims before %q, after %q", before.ID, after.ID)
+			t.Errorf("got the ID %q before and %q after, want none and 2", before.ID, after.ID)
 		}
 	})
 }
@@ -87,7 +87,7 @@ func TestRenewRefuses(t *testing.T) {
 				start := time.Now()
 				conn := srv.dial(t, withToken(testToken(lasting(time.Hour), first)))
 				if got := exchange(t, conn, row.token()); !strings.Contains(got, row.want) {
-					t.Errorf("Renew said %q", got)
+					t.Errorf("got %q from Renew, want %s", got, row.want)
 				}
 				conn.Read(t.Context())
 				want := time.Hour
@@ -95,7 +95,7 @@ func TestRenewRefuses(t *testing.T) {
 					want = 2 * time.Hour
 				}
 				if lived := time.Since(start); lived != want {
-					t.Errorf("the connection lived %v", lived)
+					t.Errorf("got a life of %v, want %v", lived, want)
 				}
 			})
 		})
@@ -118,7 +118,7 @@ func TestARequireThatRenewAsksFindsTheNewClaimsInItsContext(t *testing.T) {
 			_, err := wsauth.Renew(ctx, testToken(lasting(2*time.Hour), map[string]any{"scope": "guest"}))
 			wantKind(t, err, wsauth.ErrForbidden)
 			if c, _ := wsauth.ClaimsFromContext(ctx); !c.HasScope("admin") {
-				t.Error("the claims have changed")
+				t.Errorf("got the scope %q, want the claims from before", c.Scope)
 			}
 			_, err = wsauth.Renew(ctx, testToken(lasting(2*time.Hour), map[string]any{"scope": "admin guest"}))
 			wantKind(t, err, nil)
@@ -166,7 +166,7 @@ func TestRenewNeedsAConnection(t *testing.T) {
 				ctx = authenticated.Context()
 			}
 			if _, err := wsauth.Renew(ctx, testToken(lasting(2*time.Hour))); !errors.Is(err, wsauth.ErrForbidden) {
-				t.Errorf("err = %v", err)
+				t.Errorf("got %v, want ErrForbidden", err)
 			}
 		})
 	}
@@ -182,7 +182,7 @@ func TestRenewalsAreNotBeyondMaxLifetime(t *testing.T) {
 		}
 		conn.Read(t.Context())
 		if lived := time.Since(start); lived != 90*time.Minute {
-			t.Errorf("lived %v", lived)
+			t.Errorf("got a life of %v, want 1h30m0s", lived)
 		}
 	})
 }
@@ -200,16 +200,16 @@ func TestAFloodOfRenewalsIsStopped(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		if asked > 1+5+10 {
-			t.Errorf("%d tokens were verified", asked)
+			t.Errorf("got %d tokens verified, want at most 16", asked)
 		}
 		exchange(t, conn, token)
 		if got := exchange(t, conn, token); !strings.Contains(got, wsauth.ErrTooMany.Error()) {
-			t.Errorf("Renew said %q", got)
+			t.Errorf("got %q from Renew, want %v", got, wsauth.ErrTooMany)
 		}
 		time.Sleep(10 * time.Second)
 		renewed := testToken(lasting(2 * time.Hour))
 		if got := exchange(t, conn, renewed); got != "renewed" {
-			t.Errorf("after the flood, Renew said %q", got)
+			t.Errorf("got %q from Renew after the flood, want renewed", got)
 		}
 	})
 }
@@ -255,10 +255,10 @@ func TestOfARenewalAndTheEndExactlyOneHappens(t *testing.T) {
 					lived := time.Since(start)
 					synctest.Wait()
 					if want := map[bool]time.Duration{true: time.Hour, false: time.Minute}[renewed.Load()]; lived != want {
-						t.Errorf("renewed: %v, lived %v", renewed.Load(), lived)
+						t.Errorf("got renewed: %v, and a life of %v, want %v", renewed.Load(), lived, want)
 					}
 					if websocket.CloseStatus(err) != wsauth.StatusUnauthorized {
-						t.Errorf("the client sees %v", err)
+						t.Errorf("got %v at the client, want 3000", err)
 					}
 					time.Sleep(time.Second)
 				})
@@ -282,19 +282,19 @@ func TestOfTwoRenewalsTheLaterTokenStays(t *testing.T) {
 			var all sync.WaitGroup
 			all.Go(func() {
 				if _, err := wsauth.Renew(ctx, first); !errors.Is(err, wsauth.ErrInvalidToken) {
-					t.Errorf("the first, which was overtaken: %v", err)
+					t.Errorf("got %v for the first, which was overtaken, want ErrInvalidToken", err)
 				}
 			})
 			time.Sleep(time.Millisecond)
 			if _, err := wsauth.Renew(ctx, later); err != nil {
-				t.Errorf("the later: %v", err)
+				t.Errorf("got %v for the later, want no error", err)
 			}
 			all.Wait()
 			if _, err := wsauth.Renew(ctx, first); !errors.Is(err, wsauth.ErrInvalidToken) {
-				t.Errorf("the first again: %v", err)
+				t.Errorf("got %v for the first again, want ErrInvalidToken", err)
 			}
 			if claims, _ := wsauth.ClaimsFromContext(ctx); time.Until(claims.Expiry) < 2*time.Hour+time.Minute {
-				t.Errorf("the connection ends in %v", time.Until(claims.Expiry))
+				t.Errorf("got an end in %v, want that of the later token", time.Until(claims.Expiry))
 			}
 		}, nil))))
 		conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
@@ -328,7 +328,7 @@ func TestAConnectionThatItsPeerOrServeHasClosedIsNotRenewed(t *testing.T) {
 					row.serve(ctx, conn)
 					_, err := wsauth.Renew(ctx, testToken(lasting(2*time.Hour)))
 					if after, _ := wsauth.ClaimsFromContext(ctx); after != before {
-						t.Error("the claims have changed")
+						t.Error("got other claims, want those from before")
 					}
 					renewed <- err
 				}, nil))
@@ -361,7 +361,7 @@ func TestAConnectionThatIsShutDownIsNotRenewed(t *testing.T) {
 			<-ctx.Done()
 			for _, lives := range []time.Duration{2 * time.Hour, time.Minute} { // the latter is no later than the first token
 				if _, err := wsauth.Renew(ctx, testToken(lasting(lives))); !errors.Is(err, wsauth.ErrExpired) {
-					t.Errorf("Renew: %v", err)
+					t.Errorf("got %v from Renew, want ErrExpired", err)
 				}
 			}
 		}, nil))

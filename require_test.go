@@ -50,22 +50,22 @@ func TestRequireDecidesByTheErrorOfItsCheck(t *testing.T) {
 			rec := new(recorder)
 			h := auth.Middleware(wsauth.Require(func(ctx context.Context, c *wsauth.Claims) error {
 				if inContext, _ := wsauth.ClaimsFromContext(ctx); c.Subject != "alice" || inContext != c {
-					t.Errorf("the check sees %+v, and its context has %+v", c, inContext)
+					t.Errorf("got %+v at the check, and %+v in its context, want alice's claims in both", c, inContext)
 				}
 				return row.err
 			})(rec))
 			w := serve(h, readRequest(t, "GET /\nAuthorization: Bearer "+testToken(nil)))
 			if w.Code != statusOf(row.want) {
-				t.Errorf("status %d, want %d", w.Code, statusOf(row.want))
+				t.Errorf("got status %d, want %d", w.Code, statusOf(row.want))
 			}
 			if (rec.only(t) != nil) != (row.err == nil) {
-				t.Errorf("handed on: %t", row.err != nil)
+				t.Errorf("got handed on: %t, want %t", row.err != nil, row.err == nil)
 			}
 			if row.err != nil && (!errors.Is(seen, row.want) || !errors.Is(seen, row.err)) {
-				t.Errorf("OnRefuse sees %v, want %v and %v", seen, row.want, row.err)
+				t.Errorf("got %v at OnRefuse, want %v and %v", seen, row.want, row.err)
 			}
 			if row.err == nil && seen != nil {
-				t.Errorf("OnRefuse sees %v", seen)
+				t.Errorf("got %v at OnRefuse, want it not to be called", seen)
 			}
 		})
 	}
@@ -80,7 +80,7 @@ func TestRequireRefusesWhereThereAreNoClaims(t *testing.T) {
 		}
 	})
 	require := wsauth.Require(func(context.Context, *wsauth.Claims) error {
-		t.Error("the check is called")
+		t.Error("got the check called, want a refusal without it")
 		return nil
 	})
 	for name, row := range map[string]struct {
@@ -115,10 +115,10 @@ func TestRequireRefusesWhereThereAreNoClaims(t *testing.T) {
 			}
 			w := serve(row.handler(rec), r)
 			if w.Code != 401 || len(rec.requests) > 0 || refusedBy != row.refusedBy {
-				t.Errorf("status %d, handed on: %t, refused by %q", w.Code, len(rec.requests) > 0, refusedBy)
+				t.Errorf("got status %d, handed on: %t, refused by %q, want 401 by %q", w.Code, len(rec.requests) > 0, refusedBy, row.refusedBy)
 			}
 			if want := `Bearer realm="wsauth"`; row.refusedBy == "" && w.Header().Get("WWW-Authenticate") != want {
-				t.Errorf("WWW-Authenticate = %q, want %q", w.Header().Get("WWW-Authenticate"), want)
+				t.Errorf("got the challenge %q, want %q", w.Header().Get("WWW-Authenticate"), want)
 			}
 		})
 	}
@@ -151,7 +151,7 @@ func TestRequireScopesNeedsAllOfThem(t *testing.T) {
 			h := auth.Middleware(wsauth.RequireScopes(row.needed...)(new(recorder)))
 			w := serve(h, readRequest(t, "GET /\nAuthorization: Bearer "+testToken(row.claims)))
 			if w.Code != row.status {
-				t.Errorf("status %d, want %d", w.Code, row.status)
+				t.Errorf("got status %d, want %d", w.Code, row.status)
 			}
 		})
 	}
@@ -176,7 +176,7 @@ func TestAMissingScopeIsNamed(t *testing.T) {
 			want := `Bearer realm="wsauth", error="insufficient_scope", ` +
 				`error_description="the token does not allow this", scope="` + row.want + `"`
 			if got := w.Header().Get("WWW-Authenticate"); w.Code != 403 || got != want {
-				t.Errorf("status %d, %q, want %q", w.Code, got, want)
+				t.Errorf("got status %d and %q, want 403 and %q", w.Code, got, want)
 			}
 		})
 	}
@@ -206,7 +206,7 @@ func TestSeveralRequiresAllDecide(t *testing.T) {
 			h := auth.Middleware(named("outer", row.outer)(named("inner", row.inner)(new(recorder))))
 			w := serve(h, readRequest(t, "GET /\nAuthorization: Bearer "+testToken(nil)))
 			if w.Code != row.status || !slices.Equal(order, row.order) {
-				t.Errorf("status %d, checks %q", w.Code, order)
+				t.Errorf("got status %d and the checks %q, want %d and %q", w.Code, order, row.status, row.order)
 			}
 		})
 	}
@@ -232,7 +232,7 @@ func TestRequireOfAHandlerIsAskedAboutEachToken(t *testing.T) {
 			wantClosed(t, err, wsauth.StatusForbidden, "insufficient_scope")
 			conn := srv.dial(t, withToken(admin(time.Hour)))
 			if got := exchange(t, conn, "hello"); got != "hello" {
-				t.Errorf("got %q", got)
+				t.Errorf("got %q, want the echo", got)
 			}
 			conn.Close(websocket.StatusNormalClosure, "")
 		})
@@ -256,7 +256,7 @@ func TestRequireOfAHandlerIsAskedAboutEachToken(t *testing.T) {
 				t.Errorf("got %q, want a refusal", got)
 			}
 			if got := exchange(t, conn, admin(2*time.Hour)); strings.Contains(got, "forbidden") {
-				t.Errorf("got %q", got)
+				t.Errorf("got %q, want no refusal", got)
 			}
 			conn.Close(websocket.StatusNormalClosure, "")
 		})
@@ -267,32 +267,32 @@ func TestContextWithClaimsIsForHandlersAndRequire(t *testing.T) {
 	made := &wsauth.Claims{Subject: "mallory", Scope: "a"}
 	ctx := wsauth.ContextWithClaims(t.Context(), made)
 	if c, ok := wsauth.ClaimsFromContext(ctx); c != made || !ok {
-		t.Errorf("ClaimsFromContext = %v, %t", c, ok)
+		t.Errorf("got %v, %t, want the claims that were put in", c, ok)
 	}
 	if c, ok := wsauth.ClaimsFromContext(t.Context()); c != nil || ok {
-		t.Errorf("ClaimsFromContext of a bare context = %v, %t", c, ok)
+		t.Errorf("got %v, %t of a bare context, want none", c, ok)
 	}
 	if c, ok := wsauth.ClaimsFromContext(wsauth.ContextWithClaims(ctx, nil)); c != nil || ok {
-		t.Errorf("ClaimsFromContext of nil claims = %v, %t", c, ok)
+		t.Errorf("got %v, %t of nil claims, want none", c, ok)
 	}
 	request := func(text string) *http.Request { return readRequest(t, text).WithContext(ctx) }
 
 	if w := serve(wsauth.RequireScopes("a")(new(recorder)), request(noTokenAt)); w.Code != 204 {
-		t.Errorf("RequireScopes: status %d", w.Code)
+		t.Errorf("got status %d from RequireScopes, want 204", w.Code)
 	}
 	if w := serve(wsauth.RequireScopes("b")(new(recorder)), request(noTokenAt)); w.Code != 403 {
-		t.Errorf("RequireScopes of another: status %d", w.Code)
+		t.Errorf("got status %d from RequireScopes of another, want 403", w.Code)
 	}
 	auth := newAuth(t)
 	if w := serve(auth.Middleware(new(recorder)), request(noTokenAt)); w.Code != 401 {
-		t.Errorf("Middleware: status %d", w.Code)
+		t.Errorf("got status %d from Middleware, want 401", w.Code)
 	}
 	if _, err := auth.Authenticate(request(noTokenAt)); kindName(err) != "ErrNoToken" {
-		t.Errorf("Authenticate: %v", err)
+		t.Errorf("got %v from Authenticate, want ErrNoToken", err)
 	}
 	rec := new(recorder)
 	serve(auth.Middleware(rec), request("GET /\nAuthorization: Bearer "+testToken(nil)))
 	if c, _ := wsauth.ClaimsFromContext(rec.only(t).Context()); c == nil || c.Subject != "alice" {
-		t.Errorf("behind Middleware: %+v", c)
+		t.Errorf("got %+v behind Middleware, want alice's claims", c)
 	}
 }

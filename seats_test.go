@@ -50,7 +50,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 							conn, resp, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: bearerHeader(token)})
 							if err != nil {
 								if resp.StatusCode != row.status || resp.Header.Get("Retry-After") == "" {
-									t.Errorf("refused with %v", resp)
+									t.Errorf("got %v, want %d with Retry-After", resp, row.status)
 								}
 								return
 							}
@@ -61,7 +61,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 					}
 					all.Wait()
 					if len(conns) != row.opened {
-						t.Errorf("%d connections", len(conns))
+						t.Errorf("got %d connections, want %d", len(conns), row.opened)
 					}
 					for i, conn := range conns { // three ways out
 						switch (i + round) % 3 {
@@ -119,7 +119,7 @@ func TestASeatIsGivenBackHoweverTheUpgradeFails(t *testing.T) {
 				upgrade.ServeHTTP(row.w, row.r)
 			}()
 			if status := row.w.(interface{ code() int }).code(); status == 503 || status == 429 {
-				t.Errorf("%s: status %d", name, status)
+				t.Errorf("%s: got status %d, want the seat to be free", name, status)
 			}
 		}
 	}
@@ -168,7 +168,7 @@ func TestCloseReadDoesNotHoldTheSeat(t *testing.T) {
 			synctest.Wait()
 		}
 		if err := auth.Shutdown(t.Context()); err != nil || time.Since(start) > 2*time.Second {
-			t.Errorf("Shutdown: %v, after %v", err, time.Since(start))
+			t.Errorf("got %v from Shutdown after %v, want no error within 2s", err, time.Since(start))
 		}
 		time.Sleep(time.Minute) // for what coder/websocket does in its own time
 	})
@@ -207,18 +207,18 @@ func TestTheNewestConnectionReplacesTheOldest(t *testing.T) {
 						row.first(conn)
 					}
 					if got := exchange(t, conn, "hello"); got != "hello" {
-						t.Errorf("got %q", got)
+						t.Errorf("got %q, want the echo", got)
 					}
 					conns = append(conns, conn)
 				}
 				_, _, err := conns[0].Read(t.Context())
 				wantClosed(t, err, wsauth.StatusReplaced, "replaced")
 				if cause := <-causes; websocket.CloseStatus(cause) != wsauth.StatusReplaced || errors.Is(cause, wsauth.ErrRevoked) {
-					t.Errorf("got the cause %v", cause)
+					t.Errorf("got the cause %v, want %d alone", cause, wsauth.StatusReplaced)
 				}
 				for _, conn := range conns[1:] {
 					if got := exchange(t, conn, "still here"); got != "still here" {
-						t.Errorf("got %q", got)
+						t.Errorf("got %q, want the echo", got)
 					}
 					conn.Close(websocket.StatusNormalClosure, "")
 				}
@@ -234,10 +234,10 @@ func TestAHandshakeThatComesToNothingReplacesNobody(t *testing.T) {
 		conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 		bad := "GET /ws\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 12\nAuthorization: Bearer "
 		if w := serve(h, readRequest(t, bad+testToken(lasting(time.Hour)))); w.Code == http.StatusSwitchingProtocols {
-			t.Errorf("status %d", w.Code)
+			t.Errorf("got status %d, want another", w.Code)
 		}
 		if got := exchange(t, conn, "still here"); got != "still here" {
-			t.Errorf("got %q", got)
+			t.Errorf("got %q, want the echo", got)
 		}
 		conn.Close(websocket.StatusNormalClosure, "")
 	})

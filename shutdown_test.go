@@ -25,7 +25,7 @@ func TestShutdownClosesEveryConnectionAndWaits(t *testing.T) {
 			conn.Read(ctx)
 			<-ctx.Done()
 			if context.Cause(ctx) != http.ErrServerClosed {
-				t.Errorf("cause %v", context.Cause(ctx))
+				t.Errorf("got the cause %v, want http.ErrServerClosed", context.Cause(ctx))
 			}
 			time.Sleep(time.Second) // cleans up
 			ended.Add(1)
@@ -36,7 +36,7 @@ func TestShutdownClosesEveryConnectionAndWaits(t *testing.T) {
 			conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 			all.Go(func() {
 				if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
-					t.Errorf("the client sees %v", err)
+					t.Errorf("got %v at the client, want 1001", err)
 				}
 			})
 		}
@@ -45,18 +45,18 @@ func TestShutdownClosesEveryConnectionAndWaits(t *testing.T) {
 		defer cancel()
 		err := auth.Shutdown(short)
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "20 connections") {
-			t.Errorf("Shutdown with too little time: %v", err)
+			t.Errorf("got %v from Shutdown with too little time, want the deadline and 20 connections", err)
 		}
 		if err := auth.Shutdown(t.Context()); err != nil || ended.Load() != n {
-			t.Errorf("Shutdown: %v, %d ended", err, ended.Load())
+			t.Errorf("got %v from Shutdown with %d ended, want no error and %d", err, ended.Load(), n)
 		}
 		all.Wait()
 		if err := auth.Shutdown(t.Context()); err != nil {
-			t.Errorf("Shutdown again: %v", err)
+			t.Errorf("got %v from Shutdown again, want no error", err)
 		}
 		_, resp, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: bearerHeader(testToken(lasting(time.Hour)))})
 		if err == nil || resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
-			t.Errorf("after Shutdown: %v", resp)
+			t.Errorf("got %v after Shutdown, want 503 with Retry-After", resp)
 		}
 	})
 }
@@ -73,7 +73,7 @@ func TestShutdownWaitsForAConnectionThatIsBeingMade(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				auth := newAuth(t, untilExp)
-				h := auth.Upgrade(func(context.Context, *websocket.Conn) { t.Error("served") }, nil)
+				h := auth.Upgrade(func(context.Context, *websocket.Conn) { t.Error("got served, want a refusal") }, nil)
 				srv := newMemoryServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					r.Header["Sec-Websocket-Version"] = row.header["Sec-Websocket-Version"]
 					h.ServeHTTP(slowWriter{slowHijacker{w, time.Minute}}, r)
@@ -83,7 +83,7 @@ func TestShutdownWaitsForAConnectionThatIsBeingMade(t *testing.T) {
 					conn, resp, err := websocket.Dial(context.Background(), "ws://server/",
 						&websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: bearerHeader(testToken(lasting(time.Hour)))})
 					if resp == nil || resp.StatusCode != row.status {
-						t.Errorf("the answer is %v, %v", resp, err)
+						t.Errorf("got the answer %v, %v, want %d", resp, err, row.status)
 					}
 					if err == nil {
 						_, _, err = conn.Read(context.Background())
@@ -94,7 +94,7 @@ func TestShutdownWaitsForAConnectionThatIsBeingMade(t *testing.T) {
 				short, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				if err := auth.Shutdown(short); err == nil || !strings.Contains(err.Error(), "1 connections") {
-					t.Errorf("Shutdown with too little time: %v", err)
+					t.Errorf("got %v from Shutdown with too little time, want 1 connection", err)
 				}
 				if err := auth.Shutdown(t.Context()); err != nil {
 					t.Error(err)
@@ -103,10 +103,10 @@ func TestShutdownWaitsForAConnectionThatIsBeingMade(t *testing.T) {
 				select {
 				case err := <-told:
 					if code := websocket.CloseStatus(err); row.status == 101 && code != websocket.StatusGoingAway {
-						t.Errorf("the client sees %v", err)
+						t.Errorf("got %v at the client, want 1001", err)
 					}
 				default:
-					t.Error("Shutdown has returned, and the client knows nothing")
+					t.Error("got Shutdown back before the client was told, want it to wait")
 				}
 			})
 		})
@@ -148,7 +148,7 @@ func TestACloseReadThatClosesDoesNotHoldUpShutdown(t *testing.T) {
 		since := <-returned
 		auth.Shutdown(t.Context())
 		if took := time.Since(since); took > 2*time.Second {
-			t.Errorf("%v after serve has returned", took)
+			t.Errorf("got Shutdown back %v after serve, want within 2s", took)
 		}
 		time.Sleep(time.Minute)
 	})

@@ -20,7 +20,7 @@ func TestAClientConnectsWithATokenFromEachSource(t *testing.T) {
 	srv := httptest.NewServer(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 		claims, ok := wsauth.ClaimsFromContext(ctx)
 		if !ok {
-			t.Error("no claims in the context")
+			t.Error("got no claims in the context, want alice's")
 			return
 		}
 		conn.Write(ctx, websocket.MessageText, []byte(claims.Subject))
@@ -46,10 +46,10 @@ func TestAClientConnectsWithATokenFromEachSource(t *testing.T) {
 			}
 			defer conn.CloseNow()
 			if _, message, err := conn.Read(t.Context()); err != nil || string(message) != "alice" {
-				t.Errorf("Read = %q, %v", message, err)
+				t.Errorf("got %q, %v from Read, want alice", message, err)
 			}
 			if len(opts.Subprotocols) > 0 && conn.Subprotocol() != "wsauth" {
-				t.Errorf("Subprotocol = %q", conn.Subprotocol())
+				t.Errorf("got the subprotocol %q, want wsauth", conn.Subprotocol())
 			}
 			if err := conn.Close(websocket.StatusNormalClosure, ""); err != nil {
 				t.Error(err)
@@ -62,7 +62,7 @@ func TestTheContextOutlivesTheTimeoutsOfOuterMiddleware(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			if _, ok := ctx.Deadline(); ok {
-				t.Error("the context has a deadline")
+				t.Error("got a deadline in the context, want none")
 			}
 			echo(ctx, conn)
 		}, nil)
@@ -100,11 +100,11 @@ func TestWhenServeEndsTheConnectionEnds(t *testing.T) {
 				srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(row.serve, nil))
 				conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 				if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != row.code {
-					t.Errorf("the client sees %v", err)
+					t.Errorf("got %v at the client, want %d", err, row.code)
 				}
 				synctest.Wait()
 				if text := srv.log.String(); !strings.Contains(text, row.log) || row.log == "" && text != "" {
-					t.Errorf("the server's log: %s", text)
+					t.Errorf("got the server's log %q, want %q in it", text, row.log)
 				}
 			})
 		})
@@ -139,11 +139,11 @@ func TestUpgradeSelectsASubprotocol(t *testing.T) {
 			}
 			defer conn.CloseNow()
 			if conn.Subprotocol() != row.want {
-				t.Errorf("selected %q", conn.Subprotocol())
+				t.Errorf("got %q selected, want %q", conn.Subprotocol(), row.want)
 			}
 			for name, values := range resp.Header {
 				if strings.Contains(strings.Join(values, ","), token) {
-					t.Errorf("the token is in the response's %s", name)
+					t.Errorf("got the token in the response's %s, want it nowhere", name)
 				}
 			}
 			conn.Close(websocket.StatusNormalClosure, "")
@@ -182,7 +182,7 @@ func TestUpgradeChecksTheOriginWhateverCarriesTheToken(t *testing.T) {
 				}
 				conn, resp, err := websocket.Dial(t.Context(), u, opts)
 				if resp == nil || resp.StatusCode != want {
-					t.Errorf("got %v, %v", resp, err)
+					t.Errorf("got %v, %v, want %d", resp, err, want)
 				}
 				if err == nil {
 					conn.Close(websocket.StatusNormalClosure, "")
@@ -223,7 +223,7 @@ func TestUpgradeAuthenticatesByItselfUnlessItsOwnMiddlewareHas(t *testing.T) {
 			defer srv.Close()
 			conn, resp, err := websocket.Dial(t.Context(), srv.URL+row.query, nil)
 			if resp == nil || resp.StatusCode != row.want {
-				t.Errorf("got %v, %v", resp, err)
+				t.Errorf("got %v, %v, want %d", resp, err, row.want)
 			}
 			if err == nil {
 				conn.Close(websocket.StatusNormalClosure, "")
@@ -271,12 +271,12 @@ func TestUpgradeWorksBehindWrappedResponseWriters(t *testing.T) {
 			conn, resp, err := websocket.Dial(t.Context(), srv.URL,
 				withToken(testToken(lasting(time.Hour))))
 			if resp == nil || resp.StatusCode != row.want {
-				t.Fatalf("got %v, %v", resp, err)
+				t.Fatalf("got %v, %v, want %d", resp, err, row.want)
 			}
 			if err == nil {
 				conn.Write(t.Context(), websocket.MessageText, []byte("hi"))
 				if _, b, err := conn.Read(t.Context()); string(b) != "hi" {
-					t.Errorf("Read = %q, %v", b, err)
+					t.Errorf("got %q, %v from Read, want hi", b, err)
 				}
 				conn.Close(websocket.StatusNormalClosure, "")
 			}
@@ -307,7 +307,7 @@ func TestUpgradePanicsOnAMistakeAtSetUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
 				if recover() == nil {
-					t.Error("no panic")
+					t.Error("got no panic, want one")
 				}
 			}()
 			setUp()
@@ -336,7 +336,7 @@ func TestTheEntryThatAnnouncesATokenIsSelectedWhereNothingElseIs(t *testing.T) {
 				offer := strings.NewReplacer("TOKEN", testToken(lasting(time.Hour)), "BAD", "eyJh.eyJi.c2ln").Replace(strings.Join(row.offered, ", "))
 				conn := srv.dial(t, &websocket.DialOptions{Subprotocols: strings.Split(offer, ", ")})
 				if got := conn.Subprotocol(); got != row.want {
-					t.Errorf("selected %q, want %q", got, row.want)
+					t.Errorf("got %q selected, want %q", got, row.want)
 				}
 				if !row.token {
 					_, _, err := conn.Read(t.Context())
@@ -344,7 +344,7 @@ func TestTheEntryThatAnnouncesATokenIsSelectedWhereNothingElseIs(t *testing.T) {
 					return
 				}
 				if got := exchange(t, conn, "hello"); got != "hello" {
-					t.Errorf("got %q", got)
+					t.Errorf("got %q, want the echo", got)
 				}
 				conn.Close(websocket.StatusNormalClosure, "")
 			})
@@ -356,7 +356,7 @@ func TestADetachedHandlerReturnsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		upgrade := newAuth(t, untilExp).Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			if _, ok := wsauth.ClaimsFromContext(ctx); !ok {
-				t.Error("no claims")
+				t.Error("got no claims, want some")
 			}
 			echo(ctx, conn)
 			panic("after the echo")
@@ -370,15 +370,15 @@ func TestADetachedHandlerReturnsAtOnce(t *testing.T) {
 		conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 		<-returned
 		if got := exchange(t, conn, "hi"); got != "hi" {
-			t.Errorf("echoed %q", got)
+			t.Errorf("got %q, want the echo", got)
 		}
 		_, _, err := conn.Read(t.Context())
 		if lived := time.Since(start); lived != time.Hour || websocket.CloseStatus(err) != wsauth.StatusUnauthorized {
-			t.Errorf("lived %v, ended with %v", lived, err)
+			t.Errorf("got a life of %v, ended with %v, want 1h0m0s and 3000", lived, err)
 		}
 		synctest.Wait()
 		if text := srv.log.String(); !strings.Contains(text, "panic serving") || !strings.Contains(text, "after the echo") {
-			t.Errorf("the server's log: %s", text)
+			t.Errorf("got the server's log %q, want the panic in it", text)
 		}
 	})
 }

@@ -19,7 +19,7 @@ func TestADeadlineIsTheEarlierOnEitherClock(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := deadline{monotonic: now.Add(row.monotonic), wall: now.Round(0).Add(row.wall)}
 			if got := d.left(now); got != row.want {
-				t.Errorf("left = %v, want %v", got, row.want)
+				t.Errorf("got %v, want %v", got, row.want)
 			}
 		})
 	}

@@ -47,11 +47,11 @@ func TestAnIssuerIsLookedUpOnceAndAgainAfterATime(t *testing.T) {
 		ask := func(want int32) {
 			t.Helper()
 			if iss, err := d.issuer(t.Context(), "tenant 1"); err != nil || iss.Name != "tenant 1" {
-				t.Errorf("got %v, %v", iss, err)
+				t.Errorf("got %v, %v, want tenant 1", iss, err)
 			}
 			synctest.Wait()
 			if got := list.asked.Load(); got != want {
-				t.Errorf("asked %d times, want %d", got, want)
+				t.Errorf("got asked %d times, want %d", got, want)
 			}
 		}
 		for range 10 {
@@ -88,7 +88,7 @@ func TestAnOutageOfTheLookupIsNoVerdict(t *testing.T) {
 		for range 11 {
 			time.Sleep(askAgain)
 			if _, err := d.issuer(t.Context(), "tenant 1"); err != nil {
-				t.Errorf("one who was found: %v", err)
+				t.Errorf("got %v for one who was found, want no error", err)
 			}
 			synctest.Wait()
 		}
@@ -99,7 +99,7 @@ func TestAnOutageOfTheLookupIsNoVerdict(t *testing.T) {
 		time.Sleep(keepFailed)
 		for _, iss := range []string{"tenant 1", "tenant 2"} {
 			if _, err := d.issuer(t.Context(), iss); err != nil {
-				t.Errorf("%s: %v", iss, err)
+				t.Errorf("%s: got %v, want no error", iss, err)
 			}
 		}
 	})
@@ -121,7 +121,7 @@ func TestNoRequestWaitsForTheLookupOfAnotherIssuer(t *testing.T) {
 		_, err := d.issuer(t.Context(), "tenant 2") // there is no room for one more
 		wantKind(t, err, refusal.ErrUnavailable)
 		if took := time.Since(start); took != 0 {
-			t.Errorf("waited %v", took)
+			t.Errorf("got to wait %v, want not at all", took)
 		}
 		time.Sleep(time.Minute)
 	})
@@ -138,19 +138,19 @@ func TestAFloodOfForeignIssuersIsBounded(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		if got, most := list.asked.Load(), int32(lookupBurst+seconds*20+2); got > most {
-			t.Errorf("asked %d times, want at most %d", got, most)
+			t.Errorf("got asked %d times, want at most %d", got, most)
 		}
 		if got := len(d.unknown) + len(d.lookups); got > maxUnknown {
-			t.Errorf("%d are kept, want at most %d", got, maxUnknown)
+			t.Errorf("got %d kept, want at most %d", got, maxUnknown)
 		}
 		if _, err := d.issuer(t.Context(), "tenant 1"); err != nil {
-			t.Errorf("one who was found: %v", err)
+			t.Errorf("got %v for one who was found, want no error", err)
 		}
 		asked := list.asked.Load()
 		d.issuer(t.Context(), string(make([]byte, maxName+1)))
 		d.issuer(t.Context(), "")
 		if got := list.asked.Load(); got != asked {
-			t.Error("asked for what is no name")
+			t.Error("got asked for what is no name, want a refusal without it")
 		}
 	})
 }
@@ -167,10 +167,10 @@ func TestTheTableOfThoseFoundIsBounded(t *testing.T) {
 			time.Sleep(lookupInterval)
 		}
 		if got := len(d.found); got > maxFound {
-			t.Errorf("%d are kept, want at most %d", got, maxFound)
+			t.Errorf("got %d kept, want at most %d", got, maxFound)
 		}
 		if d.found["tenant 0"] == nil {
-			t.Error("the one that is used all the time was dropped")
+			t.Error("got the one dropped that is used all the time, want it kept")
 		}
 	})
 }
@@ -180,7 +180,7 @@ func TestALookupThatPanicsIsAnOutage(t *testing.T) {
 	_, err := d.issuer(t.Context(), "tenant 1")
 	wantKind(t, err, refusal.ErrUnavailable)
 	if strings.Contains(err.Error(), "secret") {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want no text of the panic", err)
 	}
 }
 
@@ -192,7 +192,7 @@ func TestAWaiterLeavesWithItsContext(t *testing.T) {
 		_, err := d.issuer(ctx, "tenant 1")
 		wantKind(t, err, refusal.ErrUnavailable)
 		if iss, err := d.issuer(t.Context(), "tenant 1"); err != nil || iss == nil {
-			t.Errorf("for whoever waits on: %v", err)
+			t.Errorf("got %v for whoever waits on, want no error", err)
 		}
 	})
 }
