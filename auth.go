@@ -75,18 +75,19 @@ import (
 	"github.com/wsauth/wsauth/internal/verify"
 )
 
-// An Authenticator verifies the tokens of requests. It is made by [New], immutable, and safe for concurrent use.
-// The zero value refuses everything.
+// An Authenticator verifies the tokens of requests. [New] creates it. It is
+// immutable and safe for concurrent use. The zero value refuses every request.
 type Authenticator struct {
 	policy   *policy
 	onRefuse func(http.ResponseWriter, *http.Request, error) // nil: Refuse
 	log      *slog.Logger
-	observe  func(context.Context, Event) // nil: nobody is told
+	observe  func(context.Context, Event) // may be nil
 	live     *life.Registry[Claims]
 }
 
-// New checks the options and makes an Authenticator of them. It returns all faults at once, joined, each an
-// [*OptionError]. It makes no requests: a server starts while its identity provider is down.
+// New checks the options and creates an Authenticator from them. It reports
+// every fault at once, as joined errors, each an [*OptionError]. It makes no
+// requests, so a server can start while its identity provider is down.
 func New(opts Options) (*Authenticator, error) {
 	p, err := opts.check()
 	if err != nil {
@@ -102,9 +103,10 @@ func New(opts Options) (*Authenticator, error) {
 	return a, nil
 }
 
-// Ready reports whether the keys of every issuer are at hand, for a readiness probe. It fetches those that were never
-// fetched, and waits for them no longer than ctx. The error is [ErrUnavailable] and says which issuers' keys are not to
-// be had, or that [Authenticator.Shutdown] was called.
+// Ready reports whether every issuer's keys are available, for a readiness
+// probe. It fetches keys that have never been fetched, and waits until ctx is
+// done at the latest. The error is [ErrUnavailable]; it names the issuers whose
+// keys are missing, or says that [Authenticator.Shutdown] was called.
 func (a *Authenticator) Ready(ctx context.Context) error {
 	if a.isZero() {
 		return refusal.New(ErrUnavailable, errZero)
@@ -118,15 +120,17 @@ func (a *Authenticator) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Middleware lets requests with a valid token through to next, with the token's claims in their context
-// ([ClaimsFromContext]) and the token taken out of URL, RequestURI and Sec-WebSocket-Protocol. It refuses all
-// others. It panics if next is nil.
+// Middleware passes requests with a valid token to next and refuses all other
+// requests. The request that next gets has the token's claims in its context
+// ([ClaimsFromContext]), and its URL, RequestURI and Sec-WebSocket-Protocol
+// header no longer contain the token. Middleware panics if next is nil.
 func (a *Authenticator) Middleware(next http.Handler) http.Handler {
 	return a.middleware(next, false)
 }
 
-// Optional is [Authenticator.Middleware], but lets requests without any token through, without claims. A request
-// with a token that is malformed or not valid is refused. [Authenticator.Upgrade] needs a token behind Optional, too.
+// Optional is like [Authenticator.Middleware], but passes requests without any
+// token to next, without claims. It refuses a request whose token is malformed
+// or not valid. [Authenticator.Upgrade] requires a token behind Optional, too.
 func (a *Authenticator) Optional(next http.Handler) http.Handler {
 	return a.middleware(next, true)
 }
@@ -148,7 +152,8 @@ func (a *Authenticator) middleware(next http.Handler, optional bool) http.Handle
 	}}
 }
 
-// wrapped is a middleware's handler that still knows what it wraps: an Upgrade may have a better way to refuse.
+// wrapped is a middleware's handler that still knows what it wraps: a handler of Upgrade or Guard may refuse with a close
+// frame.
 type wrapped struct {
 	next  http.Handler
 	serve http.HandlerFunc
@@ -156,8 +161,9 @@ type wrapped struct {
 
 func (m wrapped) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.serve(w, r) }
 
-// refuse logs a refusal and answers the request: with a close frame, if it was on its way to a handler of Upgrade or Guard with
-// CloseOnRefusal, else with what OnRefuse writes.
+// refuse logs a refusal and answers the request: with a close frame if the
+// request was on its way to a handler of Upgrade or Guard with CloseOnRefusal,
+// otherwise with the response of OnRefuse.
 func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error, next http.Handler) {
 	a.reportRefusal(r.Context(), err)
 	for {
@@ -177,9 +183,11 @@ func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error
 	}
 }
 
-// Authenticate is [Authenticator.Middleware] for frameworks with handlers of their own: it returns the request to go on
-// with, or an error for [Authenticator.Refuse], and writes nothing, so that OnRefuse is not asked. The error is one of
-// this package's Err values to errors.Is.
+// Authenticate does the work of [Authenticator.Middleware] for frameworks with
+// a handler type of their own. It returns the request to continue with, or an
+// error for [Authenticator.Refuse]; the error is one of this package's Err
+// values to [errors.Is]. Authenticate writes no response and does not call
+// [Options.OnRefuse].
 func (a *Authenticator) Authenticate(r *http.Request) (*http.Request, error) {
 	authenticated, err := a.authenticate(r)
 	if err != nil {
@@ -204,7 +212,8 @@ func (a *Authenticator) authenticate(r *http.Request) (*http.Request, error) {
 	return out, nil
 }
 
-// identify finds out who sends r. The token is from nowhere if this Authenticator's Middleware outside has seen to it.
+// identify finds out who sends r. The source is FromNowhere if this
+// Authenticator's Middleware has already verified the token.
 func (a *Authenticator) identify(r *http.Request) (*identity, credential.Source, error) {
 	if a.isZero() {
 		return nil, credential.FromNowhere, refusal.New(ErrUnavailable, errZero)
@@ -213,10 +222,10 @@ func (a *Authenticator) identify(r *http.Request) (*identity, credential.Source,
 	if own != nil && own.claims != nil && own == identityOf(r.Context()) {
 		return own, credential.FromNowhere, a.checkEnd(own)
 	}
-	epoch := a.live.Epoch() // before any Require is asked
+	epoch := a.live.Epoch() // before any Require check runs
 	cred, err := credential.Find(r, a.policy.places, a.policy.origins)
 	if own != nil && own.claims != nil && refusal.IsNoToken(err) {
-		// Behind another Authenticator's Middleware, and its own outside has taken the token out of sight.
+		// The request passed this Authenticator's Middleware, which hid the token, and then another Authenticator's.
 		id := *own
 		id.Context = r.Context()
 		return &id, credential.FromNowhere, a.checkEnd(own)
@@ -230,13 +239,14 @@ func (a *Authenticator) identify(r *http.Request) (*identity, credential.Source,
 	}
 	a.reportVerified(r.Context(), EventAuthenticated, verified.Trail)
 	id := newIdentity(r.Context(), a, cred.Source, epoch, &verified)
-	if own != nil { // what has admitted the request is asked again by Renew
+	if own != nil { // Renew asks the checks again that admitted the request
 		id.checks, id.seen = own.checks, own.seen
 	}
 	return id, cred.Source, nil
 }
 
-// identityIn returns the innermost identity that this Authenticator has put into ctx; nil: there is none.
+// identityIn returns the innermost identity that this Authenticator has put
+// into ctx, or nil.
 func (a *Authenticator) identityIn(ctx context.Context) *identity {
 	id := identityOf(ctx)
 	for id != nil && id.auth != a {
@@ -245,7 +255,7 @@ func (a *Authenticator) identityIn(ctx context.Context) *identity {
 	return id
 }
 
-// checkEnd refuses a token that has ended since its Middleware has verified it.
+// checkEnd refuses a token that has expired since Middleware verified it.
 func (a *Authenticator) checkEnd(id *identity) error {
 	if time.Now().Before(a.end(id.claims)) {
 		return nil
@@ -253,8 +263,10 @@ func (a *Authenticator) checkEnd(id *identity) error {
 	return id.trail().On(refusal.New(ErrExpired, nil))
 }
 
-// Verify verifies a bare token, e.g. one that came in a message. It returns its claims, or an error as
-// [Authenticator.Authenticate] does. ctx bounds the wait for keys that were never fetched.
+// Verify verifies a bare token, for example one that came in a message. It
+// returns the token's claims, or an error like those of
+// [Authenticator.Authenticate]. ctx bounds the wait for keys that have never
+// been fetched.
 func (a *Authenticator) Verify(ctx context.Context, token string) (*Claims, error) {
 	if a.isZero() {
 		return nil, refusal.New(ErrUnavailable, errZero)
@@ -272,7 +284,8 @@ var errZero = errors.New("an Authenticator that New did not make")
 
 func (a *Authenticator) isZero() bool { return a == nil || a.policy == nil }
 
-// end is when a token ends, for requests and connections alike.
+// end returns when a token with these claims expires, leeway included, for
+// requests and connections alike.
 func (a *Authenticator) end(c *Claims) time.Time { return a.policy.verifier.End(c.Expiry) }
 
 // verifyToken verifies the token that was found. A refusal is reported by whoever answers for it.
@@ -284,10 +297,15 @@ func (a *Authenticator) verifyToken(ctx context.Context, cred credential.Credent
 	return nil
 }
 
-// Require returns a middleware that lets requests through whose claims pass check, and refuses others with 403
-// ([ErrForbidden]). It belongs inside an [Authenticator]'s Middleware or Optional; requests without claims get 401,
-// which elsewhere are all. In tests, [ContextWithClaims] takes their place. An error of check that is [ErrRevoked],
-// [ErrInvalidToken] or [ErrUnavailable] to errors.Is is answered as such. Require panics if check is nil.
+// Require returns a middleware that passes a request on if check accepts its
+// claims, and otherwise refuses the request with 403 ([ErrForbidden]). If check
+// returns an error that is [ErrRevoked], [ErrInvalidToken] or [ErrUnavailable]
+// to [errors.Is], the response is the one for that error.
+//
+// Use Require inside an [Authenticator]'s Middleware or Optional. A request
+// without claims gets 401, so anywhere else Require refuses every request.
+// Tests can supply claims with [ContextWithClaims]. Require panics if check is
+// nil.
 func Require(check func(context.Context, *Claims) error) func(http.Handler) http.Handler {
 	if check == nil {
 		panic("wsauth: Require with a nil check")
@@ -307,8 +325,12 @@ func Require(check func(context.Context, *Claims) error) func(http.Handler) http
 	}
 }
 
-// RequireScopes is [Require] for tokens that have all of the scopes ([Claims.HasScope]); the response names them. It
-// panics without any, and if one is not a scope-token of RFC 6749 section 3.3.
+// RequireScopes is [Require] for tokens that have all of the scopes
+// ([Claims.HasScope]). The response to a refused request names the scopes.
+// RequireScopes panics if there are no scopes, or if one is not a scope-token
+// of [RFC 6749 section 3.3].
+//
+// [RFC 6749 section 3.3]: https://www.rfc-editor.org/rfc/rfc6749#section-3.3
 func RequireScopes(scopes ...string) func(http.Handler) http.Handler {
 	if len(scopes) == 0 {
 		panic("wsauth: RequireScopes without scopes")
