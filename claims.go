@@ -15,19 +15,21 @@ import (
 	"github.com/wsauth/wsauth/internal/verify"
 )
 
-// An identity is what a request's context says of who sent it. It is a context itself, which spares an allocation.
+// An identity is what a request's context knows about the sender. It is a
+// context itself, which saves an allocation.
 type identity struct {
 	context.Context
 	auth   *Authenticator // nil: made by ContextWithClaims
 	claims *Claims        // nil: no token, behind Optional
 	checks []func(context.Context, *Claims) error
-	conn   *connection       // has the claims, once there is a connection
+	conn   *connection       // once there is a connection, it has the claims
 	source credential.Source // of the token
 	keyID  string            // of the token
-	seen   uint32            // the epoch in which it was admitted
+	seen   uint32            // the epoch of the registry when it was admitted
 }
 
-// newIdentity makes one with the claims in the same piece of memory.
+// newIdentity allocates the identity and its claims together, which saves an
+// allocation.
 func newIdentity(ctx context.Context, a *Authenticator, from credential.Source, epoch uint32, v *verify.Verified) *identity {
 	id := new(struct {
 		identity
@@ -39,13 +41,14 @@ func newIdentity(ctx context.Context, a *Authenticator, from credential.Source, 
 	return &id.identity
 }
 
-// A claimSet is Claims with room for the audience of nearly all tokens.
+// A claimSet is Claims with room for the audience of nearly every token.
 type claimSet struct {
 	Claims
 	audience [2]string
 }
 
-// fill copies what c says: whoever gets Claims may change them, and must change nobody else's.
+// fill copies the claims: the application may change its copy, and must not
+// change anybody else's.
 func (s *claimSet) fill(c *jose.Claims) *Claims {
 	s.Claims = Claims{
 		Issuer: c.Issuer, Subject: c.Subject, ID: c.ID, Scope: c.Scope,
@@ -73,7 +76,7 @@ func identityOf(ctx context.Context) *identity {
 	return id
 }
 
-// pass runs one check of Require. A nil identity passes none.
+// pass runs one check of Require. A nil identity fails every check.
 func (id *identity) pass(ctx context.Context, check func(context.Context, *Claims) error) error {
 	if id == nil || id.claims == nil {
 		return refusal.New(ErrNoToken, nil)
@@ -85,13 +88,13 @@ func (id *identity) pass(ctx context.Context, check func(context.Context, *Claim
 }
 
 func (id *identity) admittedBy(ctx context.Context, check func(context.Context, *Claims) error) *identity {
-	// Clipped: what two handlers append must not share memory.
+	// Clipped, so that the checks that two handlers append do not share memory.
 	next := *id
 	next.Context, next.checks = ctx, append(slices.Clip(id.checks), check)
 	return &next
 }
 
-// trail is what may be logged of the token.
+// trail returns what may be logged about the token.
 func (id *identity) trail() refusal.Trail {
 	if id == nil || id.auth == nil || id.claims == nil {
 		return refusal.Trail{}
@@ -101,7 +104,7 @@ func (id *identity) trail() refusal.Trail {
 	}
 }
 
-// authenticator may return nil, which answers with the defaults.
+// authenticator may return nil; a nil Authenticator refuses with the defaults.
 func (id *identity) authenticator() *Authenticator {
 	if id == nil {
 		return nil
@@ -109,8 +112,9 @@ func (id *identity) authenticator() *Authenticator {
 	return id.auth
 }
 
-// ClaimsFromContext returns the verified claims of the request or connection that ctx belongs to; false: there are
-// none. On a connection that [Renew] has renewed, they are the new token's.
+// ClaimsFromContext returns the verified claims of the request or connection
+// that ctx belongs to, or false if there are none. After [Renew], it returns
+// the claims of the new token.
 func ClaimsFromContext(ctx context.Context) (*Claims, bool) {
 	id := identityOf(ctx)
 	if id == nil {
@@ -123,31 +127,36 @@ func ClaimsFromContext(ctx context.Context) (*Claims, bool) {
 	return claims, claims != nil
 }
 
-// ContextWithClaims returns a context with claims that nobody has verified, for tests of handlers and of [Require].
-// [Authenticator.Upgrade] and Middleware take no notice of them.
+// ContextWithClaims returns a context with claims that nobody has verified, for
+// tests of handlers and of [Require]. [Authenticator.Upgrade],
+// [Authenticator.Guard] and [Authenticator.Middleware] ignore such claims.
 func ContextWithClaims(ctx context.Context, c *Claims) context.Context {
 	return &identity{Context: ctx, claims: c}
 }
 
-// Claims are what a verified token says (RFC 7519 section 4). Times are exact to the nanosecond and zero where the
-// token has none; a missing string is empty. Claims of a request are shared by its handlers: read, do not change
+// Claims are what a verified token says ([RFC 7519 section 4]). Times are exact
+// to the nanosecond. A time that the token does not have is zero, and a missing
+// string is empty. All handlers of a request share its Claims, so do not modify
 // them.
+//
+// [RFC 7519 section 4]: https://www.rfc-editor.org/rfc/rfc7519#section-4
 type Claims struct {
 	Issuer   string   // iss
 	Subject  string   // sub
 	ID       string   // jti
-	Scope    string   // scope, or scp, as scopes with spaces between them
+	Scope    string   // scope or scp: the scopes, separated by spaces
 	Audience []string // aud
 
-	Expiry    time.Time // exp; it always is there
+	Expiry    time.Time // exp; every token has one
 	NotBefore time.Time // nbf
 	IssuedAt  time.Time // iat
 
 	raw string // the whole claim set; empty: the claims were not read from a token
 }
 
-// Decode reads the whole claim set into a value of yours, as json.Unmarshal does. Numbers that land in an interface
-// are json.Number, so that integers over 2^53 stay what they are.
+// Decode reads the whole claim set into v, as [json.Unmarshal] does, except
+// that a number stored in an interface becomes a [json.Number], so that
+// integers over 2^53 keep their exact value.
 func (c *Claims) Decode(v any) error {
 	raw := c.raw
 	if raw == "" {
@@ -165,7 +174,8 @@ func (c *Claims) Decode(v any) error {
 	return nil
 }
 
-// describe names the field of a decoding error and leaves the value out, which json's own text has in it.
+// describe names the field of a decoding error. It leaves out the value, which
+// the error text of encoding/json contains.
 func describe(err error) error {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {
@@ -178,7 +188,7 @@ func describe(err error) error {
 	return errors.New("wsauth: claims: a value does not fit its type")
 }
 
-// marshal makes a claim set of claims that a test has put together.
+// marshal encodes claims that a test has put together.
 func (c *Claims) marshal() (string, error) {
 	set := map[string]any{}
 	for name, s := range map[string]string{"iss": c.Issuer, "sub": c.Subject, "jti": c.ID, "scope": c.Scope} {
@@ -198,8 +208,11 @@ func (c *Claims) marshal() (string, error) {
 	return string(text), err
 }
 
-// HasScope reports whether scope is one of the token's (RFC 6749 section 3.3): from its scope claim, or where there
-// is none from scp, a string or an array.
+// HasScope reports whether the token has the scope ([RFC 6749 section 3.3]).
+// The token's scopes are those of its scope claim or, if it has none, of its
+// scp claim, each a string or an array.
+//
+// [RFC 6749 section 3.3]: https://www.rfc-editor.org/rfc/rfc6749#section-3.3
 func (c *Claims) HasScope(scope string) bool {
 	for s := range strings.SplitSeq(c.Scope, " ") {
 		if s == scope && s != "" {
@@ -209,7 +222,8 @@ func (c *Claims) HasScope(scope string) bool {
 	return false
 }
 
-// samePerson checks that a connection does not change hands with its token.
+// samePerson checks that a new token does not hand the connection to somebody
+// else.
 func (c *Claims) samePerson(next *Claims) error {
 	first, err := jose.ParseClaims(c.raw)
 	if err != nil {

@@ -15,34 +15,40 @@ import (
 	"github.com/wsauth/wsauth/internal/refusal"
 )
 
-// Why a request or a token was refused, for errors.Is. ErrExpired and ErrRevoked are ErrInvalidToken, too. The
-// errors that are returned say more, and are for logs: a client learns the kind and nothing else. None contains any
-// part of a token.
+// These errors say why a request or a token was refused; compare with
+// [errors.Is]. [ErrExpired] and [ErrRevoked] are also [ErrInvalidToken]. The
+// errors that functions return wrap these and say more, for logs: a client
+// learns only which of these it was. No error contains any part of a token.
 var (
-	ErrNoToken          = refusal.ErrNoToken          // 401: an anonymous request
-	ErrMalformedRequest = refusal.ErrMalformedRequest // 400: two tokens, or a malformed one
+	ErrNoToken          = refusal.ErrNoToken          // 401: the request has no token
+	ErrMalformedRequest = refusal.ErrMalformedRequest // 400: two tokens, or a malformed or misplaced one
 	ErrInvalidToken     = refusal.ErrInvalidToken     // 401: forged, malformed, or not for this server
 	ErrExpired          = refusal.ErrExpired          // 401: get a new token
-	ErrRevoked          = refusal.ErrRevoked          // 401: by Revoke, a Require check, or a KeyFunc
-	ErrForbidden        = refusal.ErrForbidden        // 403: by Require
-	ErrOrigin           = refusal.ErrOrigin           // 403: another site's page
-	ErrUnavailable      = refusal.ErrUnavailable      // 503: no keys, MaxConnections, shutting down
-	ErrTooMany          = refusal.ErrTooMany          // 429: MaxPerSubject, or a flood of Renew
+	ErrRevoked          = refusal.ErrRevoked          // 401: by a check of Require, a KeyFunc, or Disconnect
+	ErrForbidden        = refusal.ErrForbidden        // 403: a check of Require refused the claims
+	ErrOrigin           = refusal.ErrOrigin           // 403: a page of another origin
+	ErrUnavailable      = refusal.ErrUnavailable      // 503: no keys, MaxConnections, or shutting down
+	ErrTooMany          = refusal.ErrTooMany          // 429: MaxPerSubject, or too many calls of Renew
 )
 
-// Status returns the HTTP status that [Authenticator.Refuse] writes for an error, for responses with a body of your
-// own:
+// Status returns the HTTP status that [Authenticator.Refuse] writes for an
+// error. Use it to write a response with a body of your own, here in gin:
 //
-//	c.AbortWithStatusJSON(wsauth.Status(err), gin.H{"error": wsauth.Reason(err)}) // in gin
+//	c.AbortWithStatusJSON(wsauth.Status(err), gin.H{"error": wsauth.Reason(err)})
 //
-// An error that is not one of this package's Err values is a 500, and so is nil: whoever asks for the status of a
-// refusal must not answer 200 by mistake. Refuse also writes headers, such as the WWW-Authenticate that RFC 9110
-// section 15.5.2 demands with a 401.
+// Status returns 500 for an error that is not one of this package's Err values,
+// and for nil, so that a refusal is never answered with 200 by mistake. Refuse
+// also writes headers, such as the WWW-Authenticate header that [RFC 9110
+// section 15.5.2] requires with a 401.
+//
+// [RFC 9110 section 15.5.2]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2
 func Status(err error) int { return refusal.ResponseTo(err).Status }
 
-// Reason returns the word for an error that a client may see and a program can compare, the same that
-// [UpgradeOptions].CloseOnRefusal sends: token_required, invalid_request, invalid_token, insufficient_scope,
-// foreign_origin, too_many_connections or temporarily_unavailable; and internal_error where [Status] is 500.
+// Reason returns a word for an error. A client may see the word, and a program
+// can compare it: token_required, invalid_request, invalid_token,
+// insufficient_scope, foreign_origin, too_many_connections or
+// temporarily_unavailable; internal_error if [Status] is 500. With
+// [UpgradeOptions.CloseOnRefusal], close frames have the same words.
 func Reason(err error) string { return refusal.ResponseTo(err).Reason }
 
 func (a *Authenticator) reportRefusal(ctx context.Context, err error) {
@@ -55,7 +61,7 @@ func (a *Authenticator) reportRefusal(ctx context.Context, err error) {
 	}
 	a.observeRefusal(ctx, r)
 	level := slog.LevelInfo
-	if r.Kind == ErrUnavailable && !errors.Is(err, context.Canceled) { // a client that goes is no outage
+	if r.Kind == ErrUnavailable && !errors.Is(err, context.Canceled) { // a client that leaves is not an outage
 		level = slog.LevelWarn
 	}
 	if a.log.Enabled(ctx, level) {
@@ -71,14 +77,15 @@ func (a *Authenticator) reportVerified(ctx context.Context, kind EventKind, t re
 	}
 }
 
-// known are the attributes of a record. What is not known is left out: kid="" would mean that the token has an empty
-// one.
+// known returns the attributes of a record. Unknown ones are left out: kid=""
+// would say that the token has an empty kid.
 func known(t refusal.Trail) []slog.Attr {
 	attrs := []slog.Attr{slog.String("source", t.Source), slog.String("issuer", t.Issuer), slog.String("kid", t.KeyID)}
 	return slices.DeleteFunc(attrs, func(a slog.Attr) bool { return a.Value.String() == "" })
 }
 
-// writeRefusal has a refusal written, for a request that no longer shows its token.
+// writeRefusal writes the response to a refused request. OnRefuse gets a
+// request that no longer shows its token.
 func (a *Authenticator) writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
 	if a.isZero() || a.onRefuse == nil {
 		a.Refuse(w, r, err)
@@ -89,10 +96,21 @@ func (a *Authenticator) writeRefusal(w http.ResponseWriter, r *http.Request, err
 	a.onRefuse(w, r, err)
 }
 
-// Refuse writes the response of RFC 6750 section 3 for an error of this package: 401 with a challenge, and with
-// invalid_token if there was a token; 400 invalid_request; 403 insufficient_scope; 403 without a challenge for a
-// foreign origin; 503 with Retry-After if keys are not to be had or the server takes no more connections; 429 with
-// Retry-After if a subject has too many. Any other error is a 500. A client sees nothing of the error but its kind.
+// Refuse writes the response to an error of this package, as [RFC 6750 section
+// 3] defines it:
+//
+//   - 400 with the challenge invalid_request for [ErrMalformedRequest];
+//   - 401 with a challenge for [ErrNoToken], and with the challenge
+//     invalid_token for [ErrInvalidToken], [ErrExpired] and [ErrRevoked];
+//   - 403 with the challenge insufficient_scope for [ErrForbidden], and without
+//     a challenge for [ErrOrigin];
+//   - 429 with Retry-After for [ErrTooMany];
+//   - 503 with Retry-After for [ErrUnavailable];
+//   - 500 for any other error.
+//
+// The client learns which kind of error it was, and nothing else about it.
+//
+// [RFC 6750 section 3]: https://www.rfc-editor.org/rfc/rfc6750#section-3
 func (a *Authenticator) Refuse(w http.ResponseWriter, _ *http.Request, err error) {
 	realm := `"wsauth"`
 	if !a.isZero() {
@@ -121,11 +139,12 @@ func (a *Authenticator) Refuse(w http.ResponseWriter, _ *http.Request, err error
 	io.WriteString(w, response.Text+"\n")
 }
 
-// A closeError is what Read and Write return once this side has closed: errors.Is finds the cause in it, and
-// websocket.CloseStatus the code.
+// A closeError is what Read and Write return after this side has closed the
+// connection: errors.Is finds the cause in it, and websocket.CloseStatus the
+// code.
 type closeError struct {
 	websocket.CloseError
-	cause error // that of the context
+	cause error // the cause of the context's end
 }
 
 func (e closeError) Error() string   { return e.cause.Error() }
