@@ -11,49 +11,57 @@ import (
 	"github.com/wsauth/wsauth/internal/refusal"
 )
 
-// An Event is what [Options.Observe] is told of. It has no token, and of its claims nothing but the issuer.
+// An Event is what [Options.Observe] is called with. It contains no token, and
+// none of its claims except the issuer.
 type Event struct {
 	Kind EventKind
 
-	// Issuer is the name of the issuer in Options; empty: it is not known, or has none.
+	// Issuer is the name of the issuer in Options. It is empty if the issuer is
+	// not known or has no name.
 	Issuer string
 
-	// Source is where the token was: header, query, cookie, subprotocol, func or proxy; empty: nowhere, or given to Verify
-	// or Renew, or in a first message.
+	// Source is where the token was: header, query, cookie, subprotocol, func
+	// or proxy. It is empty if there was no token, or if the token was given to
+	// Verify or Renew or came in a first message.
 	Source string
 
-	// Err is why a request or token was refused, or a fetch failed: one of this package's Err values to errors.Is, but
-	// for fetches. Its text may have in it what a check of [Require] has put there. Where a connection was closed it is
-	// what its context was cancelled with; nil: serve has returned, or panicked (then Code is 1011).
+	// Err is why a request or a token was refused, and then one of this
+	// package's Err values to [errors.Is], or why a fetch failed. Its text may
+	// contain what a check of [Require] put into it. For EventClosed, it is the
+	// cause with which wsauth cancelled the connection's context; nil means
+	// that serve returned or panicked (after a panic, Code is 1011), or that
+	// the peer closed or vanished.
 	Err error
 
-	// Reason is a word for Err, of those that [UpgradeOptions].CloseOnRefusal sends. Only EventRefused has one.
+	// Reason is the word for Err that the function Reason returns. Set only for
+	// EventRefused.
 	Reason string
 
-	// Code is that of the close frame which was sent to the peer, be it by serve, and 1006 if there was none: the peer
-	// had gone without a word, or could not be told. A client that closes first has chosen it: it is no good label for a
-	// metric. Only EventClosed has one.
+	// Code is the code of the close frame sent to the peer, whether serve or
+	// wsauth sent it; 1006 if none was sent because the peer was gone or
+	// unreachable. If the client closed first, the client chose the code, so do
+	// not use it as a metric label. Set only for EventClosed.
 	Code websocket.StatusCode
 
-	// Duration is how long a connection was open, or how long a fetch took.
+	// Duration is how long the connection was open, or how long the fetch took.
 	Duration time.Duration
 
-	// Keys is how many usable keys were fetched.
+	// Keys is how many usable keys the fetch returned.
 	Keys int
 }
 
 // An EventKind says what happened.
 type EventKind string
 
-// What [Options.Observe] is told of.
+// The events that [Options.Observe] is called for.
 const (
-	EventAuthenticated EventKind = "authenticated" // a token was verified: of a request, by Verify, or of a first message
+	EventAuthenticated EventKind = "authenticated" // a token was verified: a request's, a first message's, or Verify's
 	EventRefused       EventKind = "refused"       // a request, a token or a renewal
-	EventOpened        EventKind = "opened"        // serve begins
-	EventRenewed       EventKind = "renewed"
-	EventClosed        EventKind = "closed"       // after EventOpened, when serve has returned and the connection is closed
-	EventKeysFetched   EventKind = "keys_fetched" // of an issuer with JWKS
-	EventKeysFailed    EventKind = "keys_failed"
+	EventOpened        EventKind = "opened"        // a connection was opened: serve begins, or Guard's handshake is answered
+	EventRenewed       EventKind = "renewed"       // by Renew
+	EventClosed        EventKind = "closed"        // after EventOpened: the connection is closed, and serve has returned
+	EventKeysFetched   EventKind = "keys_fetched"  // by JWKS
+	EventKeysFailed    EventKind = "keys_failed"   // the fetch failed
 )
 
 func (a *Authenticator) observeVerified(ctx context.Context, kind EventKind, t refusal.Trail) {
@@ -83,7 +91,7 @@ func (c *connection) reportOpened() {
 	}
 }
 
-// reportClosed tells of the end of a connection whose beginning was told.
+// reportClosed reports the end of a connection whose beginning was reported.
 func (c *connection) reportClosed() {
 	if c.opened.IsZero() {
 		return

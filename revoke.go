@@ -12,17 +12,29 @@ import (
 	"github.com/wsauth/wsauth/internal/verify"
 )
 
-// Renew gives the live connection that ctx belongs to a new token: ctx is the one given to the serve function of
-// [Authenticator.Upgrade], that of a request behind [Authenticator.Guard], or made from it. The token is judged as at the handshake; issuer and subject must be the
-// same as now (and sid, client_id and azp, where the token before had them), every [Require] that admitted the
-// connection must admit it again, and it must expire later than the one before: a token that the client had already is
-// no new one. Then the connection lives on to the new token's end, but not past MaxLifetime, and [ClaimsFromContext]
-// returns the new claims, which Renew returns, too.
+// Renew gives a live connection a new token. ctx is the context given to the
+// serve function of [Authenticator.Upgrade], the context of a request behind
+// [Authenticator.Guard], or a context made from one of these.
 //
-// An error leaves the connection as it was. It is [ErrExpired] if the connection has ended; of an end and a renewal
-// that meet, exactly one happens. It is [ErrTooMany] if there were too many attempts, good or bad: a connection has
-// five, and regains one in a second. It is [ErrRevoked] if [Authenticator.Disconnect] has met the new claims, and
-// [ErrForbidden] if ctx belongs to no connection.
+// The new token must pass the same checks as the token of the handshake, and
+// every [Require] that admitted the connection must admit it again. Issuer and
+// subject must be those of the current token, and so must sid, client_id and
+// azp if the current token has them. The new token must expire later than the
+// current one, so the same token cannot be used again. The connection then
+// lives until the new token expires, but not past [UpgradeOptions.MaxLifetime].
+// Renew returns the new claims, and [ClaimsFromContext] returns them from then
+// on.
+//
+// If Renew returns an error, the connection is as it was. The error says why the
+// token was refused, as [Authenticator.Verify] does, or is
+//
+//   - [ErrExpired] if the connection has ended. If its end and a renewal
+//     coincide, exactly one of them takes effect.
+//   - [ErrTooMany] after too many attempts, whether they succeeded or not: a
+//     connection has five attempts, and gets one back every second.
+//   - [ErrRevoked] if [Authenticator.Disconnect] matched the new claims.
+//   - [ErrForbidden] if ctx belongs to no connection, or if a check of Require
+//     refuses the new token.
 func Renew(ctx context.Context, token string) (*Claims, error) {
 	id := identityOf(ctx)
 	if id == nil || id.conn == nil {
@@ -73,18 +85,27 @@ func (c *connection) renew(ctx context.Context, token string) (*Claims, error) {
 	return claims, nil
 }
 
-// Disconnect ends the Authenticator's live connections with claims that match, and returns how many: WebSockets are
-// closed with code and reason, and from then on no message begins in either direction; then their contexts are cancelled
-// with a cause of which [websocket.CloseStatus] gives the code. A reason that is longer than the 123 bytes that a close
-// frame has room for is cut. Disconnect does not wait for that. match is called for one connection after the other, and
-// must not change the claims.
+// Disconnect ends the Authenticator's live connections whose claims match, and
+// returns how many there were. It closes WebSockets with code and reason, and
+// from then on no message begins in either direction. Then the context of the
+// connection is cancelled; [websocket.CloseStatus] finds the code in its cause.
+// Disconnect does not wait for any of this. It calls match for one connection
+// after the other; match must not modify the claims. A reason longer than 123
+// bytes, which is what fits into a close frame, is cut.
 //
-// Disconnect keeps no record: a token that has not expired can open a new connection. So first record what is revoked
-// where a check of [Require], or the issuer, looks it up; then call Disconnect. A [Renew] that is under way with claims
-// that match fails, and does not count. A connection that is being made at that moment is asked again by each check that
-// has admitted it, but by no [KeyFunc].
+// Disconnect keeps no record: a token that has not expired can open a new
+// connection. So first record the revocation where a check of [Require], or the
+// issuer, looks it up; then call Disconnect.
 //
-// Disconnect panics if match is nil, or if code is not one that an endpoint may send (RFC 6455 section 7.4).
+// A [Renew] in progress whose new claims match fails. Its connection counts as
+// ended only if the current claims match, too. A connection that is being
+// opened at that moment is not matched. Instead, every check that admitted it
+// is asked again, but no [KeyFunc] is.
+//
+// Disconnect panics if match is nil, or if code is not one that an endpoint may
+// send ([RFC 6455 section 7.4]).
+//
+// [RFC 6455 section 7.4]: https://www.rfc-editor.org/rfc/rfc6455#section-7.4
 func (a *Authenticator) Disconnect(match func(*Claims) bool, code websocket.StatusCode, reason string) int {
 	if match == nil {
 		panic("wsauth: Disconnect with a nil match")
@@ -99,7 +120,8 @@ func (a *Authenticator) Disconnect(match func(*Claims) bool, code websocket.Stat
 	return a.live.Disconnect(match, endingFor(code, reason, websocket.CloseError{Code: code, Reason: reason}))
 }
 
-// maySend reports whether RFC 6455 section 7.4, or the IANA registry, lets an endpoint send code.
+// maySend reports whether RFC 6455 section 7.4 or the IANA registry allows an
+// endpoint to send code.
 func maySend(code websocket.StatusCode) bool {
 	switch code {
 	case 1004, websocket.StatusNoStatusRcvd, websocket.StatusAbnormalClosure:
@@ -108,10 +130,11 @@ func maySend(code websocket.StatusCode) bool {
 	return code >= websocket.StatusNormalClosure && code <= websocket.StatusBadGateway || code >= 3000 && code <= 4999
 }
 
-// maxReason is how many bytes of a control frame are left behind the code (RFC 6455 section 5.5).
+// maxReason is how many bytes a control frame has left after the code (RFC 6455
+// section 5.5).
 const maxReason = 123
 
-// cut shortens a text to at most n bytes and to whole characters.
+// cut shortens a text to at most n bytes without splitting a character.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -122,17 +145,23 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
-// Shutdown ends the Authenticator's live connections, which http.Server.Shutdown does not know: it refuses new ones with
-// 503, closes all others with 1001, and waits until they are closed and their serve functions have returned, or ctx ends.
-// Their contexts are cancelled with the cause [http.ErrServerClosed]. The error says how many have not ended. Requests
-// that open no connection are authenticated as before.
+// Shutdown ends the Authenticator's live connections, which
+// [http.Server.Shutdown] does not know about. It refuses new connections with
+// 503, closes the live ones with 1001, and waits until all are closed and their
+// serve functions have returned, or until ctx is done. The contexts of the
+// connections are cancelled with the cause [http.ErrServerClosed]. The error
+// says how many connections have not ended. Requests that open no connection
+// are authenticated as before.
 //
-// Where ctx has a deadline, the connections are closed 10 ms apart, or as far apart as half of the time until then
-// allows: their clients do not all come back at once.
+// If ctx has a deadline, the connections are closed one after the other, 10 ms
+// apart, or less if that would take more than half of the time until the
+// deadline. So the clients do not all reconnect at the same moment.
 //
-// Call it beside http.Server.Shutdown, and wait for both. It works from a function given to
-// http.Server.RegisterOnShutdown, too, but nobody waits for that: main may return before the connections are closed.
-// Called from a serve function or from [Options.Observe], it waits for the connection that it is called for.
+// Call Shutdown at the same time as http.Server.Shutdown, and wait for both. A
+// function given to [http.Server.RegisterOnShutdown] can call it, too, but
+// nobody waits for that function: main may return before the connections are
+// closed. If a serve function or [Options.Observe] calls Shutdown, it waits for
+// the very connection that the call comes from.
 func (a *Authenticator) Shutdown(ctx context.Context) error {
 	if a.isZero() {
 		return nil
