@@ -20,106 +20,178 @@ import (
 	"github.com/wsauth/wsauth/internal/refusal"
 )
 
-// Close codes of the IANA WebSocket Close Code Number Registry that a browser can read, unlike the status of a
-// refused handshake. Besides, 1001 says that the server is shutting down, and 1013 to try again later.
+// Close codes of the IANA WebSocket Close Code Number Registry. A browser shows
+// them to a page, unlike the status of a refused handshake. wsauth also closes
+// with 1001 when the server is shutting down, and with 1013 when the client
+// should try again later.
 const (
-	StatusUnauthorized websocket.StatusCode = refusal.CloseUnauthorized // the token has ended, or there is none, or a bad one
-	StatusForbidden    websocket.StatusCode = refusal.CloseForbidden    // Require, or a foreign origin
-	StatusTimeout      websocket.StatusCode = refusal.CloseTimeout      // the first message, or the answer to a ping, came too late
-	StatusReplaced     websocket.StatusCode = 4001                      // ReplaceOldest; of the range for private use
+	StatusUnauthorized websocket.StatusCode = refusal.CloseUnauthorized // the token has expired, is missing, or was refused
+	StatusForbidden    websocket.StatusCode = refusal.CloseForbidden    // by Require, or a foreign origin
+	StatusTimeout      websocket.StatusCode = refusal.CloseTimeout      // the first message or the answer to a ping came too late
+	StatusReplaced     websocket.StatusCode = 4001                      // by ReplaceOldest; from the range for private use
 )
 
-// UpgradeOptions are the options of [Authenticator.Upgrade] and [Authenticator.Guard]. The zero value has the defaults.
+// UpgradeOptions are the options of [Authenticator.Upgrade] and
+// [Authenticator.Guard]. The zero value of a field means its default.
+//
+// # First messages
+//
+// With FirstMessage, a client without a token may complete the handshake and
+// send its token in the first message: {"access_token":"…"} or the bare token,
+// as text, or what FirstToken reads. Until then nothing else is read, and serve
+// does not run. At most 1024 connections of a handler wait for their first
+// message at one time. The connection is closed
+//
+//   - with [StatusTimeout] if the message comes too late;
+//   - with [StatusUnauthorized] if it contains no valid token;
+//   - with [StatusForbidden] if a check of Require refuses the token;
+//   - with 1013 if there are too many connections, or no keys are available.
+//
+// Before the first message there are no claims, so neither
+// [Authenticator.Middleware] nor the middleware of [Require] can stand in front
+// of such a handler: set the option Require, or check the claims in serve. If
+// the handshake carries a token, that token decides, even if it is in a cookie
+// that the browser added. A message with a token is then a message like any
+// other and goes to serve.
+//
+// # Refusals that a browser can read
+//
+// A browser reports every refused handshake as close code 1006, without a
+// reason. With CloseOnRefusal, a refused handshake is completed, and the
+// connection is closed at once with a code and a reason that a page can read;
+// the page sees the connection open and then close. The codes are
+// [StatusUnauthorized] (no token, or one that was refused), [StatusForbidden]
+// (Require, or a foreign origin) and 1013 (try again later). The reasons are
+// those of [Reason].
+//
+// A request that is not a handshake gets the response of [Options.OnRefuse],
+// and so does a handshake that arrives while 256 others are being refused.
+// Middleware and Require refuse in the same way if they wrap this handler
+// directly, with no router or other middleware in between.
+//
+// # Handlers that return at once
+//
+// With Detach, serve runs in a goroutine of its own and the handler returns at
+// once, which frees what net/http holds for a request: several KB for each
+// connection. Outer middleware sees the request end at once, so do not set
+// Detach behind middleware that must know when the connection ends. A router
+// that recycles what it put into a request's context may do so while serve
+// runs: chi.URLParam, in serve or in a [Require] that [Renew] calls, may then
+// return another request's value. Copy the value first, in a middleware. If
+// serve panics, wsauth logs the panic as net/http does.
 type UpgradeOptions struct {
-	// Accept has the subprotocols, the compression and the callbacks of the connection. Its OriginPatterns and
-	// InsecureSkipVerify must not be set: which origins may connect is said once, in [Options.Origins]. Only for Upgrade.
+	// Accept has the subprotocols, the compression and the callbacks of the
+	// connection, for Upgrade only. Its OriginPatterns and InsecureSkipVerify
+	// must not be set: [Options.Origins] is the only list of origins.
 	Accept *websocket.AcceptOptions
 
-	// Require are checks of this handler, as those of [Require]: each is asked at the handshake, about the token of a
-	// first message, and about each token that [Renew] is given.
+	// Require are checks like those of the function [Require]. Each check is
+	// asked about the token of the handshake, the token of a first message, and
+	// each token given to [Renew].
 	Require []func(context.Context, *Claims) error
 
-	// MaxLifetime ends a connection this long after it began, however long its token lives and however often it is
-	// renewed, as if the token had ended. Default: no bound.
+	// MaxLifetime closes a connection this long after it began, as if its token
+	// had expired, however long its token lives and however often it is
+	// renewed. Default: no bound.
 	MaxLifetime time.Duration
 
-	// Grace is how long a peer has to answer the close frame before its connection is cut, also where serve closes it.
-	// Default: 1 s.
+	// Grace is how long a peer has to answer the close frame before its
+	// connection is cut, also if serve closes the connection. Default: 1 s.
 	Grace time.Duration
 
-	// FirstMessage lets a client without a token complete the handshake and send {"access_token":"…"}, or the bare
-	// token, as its first text message within this time. Until then nothing else is read and serve does not run. If it
-	// comes late the connection is closed with [StatusTimeout], if it is wrong with [StatusUnauthorized], if there are
-	// too many connections or the keys are not to be had with 1013. No Middleware or Require can be in front of such a
-	// handler: there are no claims yet, so serve must look at them. A handshake that does bring a token is judged by
-	// it, also by one in a cookie that the browser adds: then a message with a token goes to serve, like any other. At
-	// most 1024 connections of a handler wait at one time. Default: the handshake needs a token.
+	// FirstMessage is how long a client without a token may take to send its
+	// token as the first message. Default: the handshake must carry a token.
 	FirstMessage time.Duration
 
-	// FirstToken takes the token from a first message of the application's own form, for Upgrade: an error refuses it, and
-	// its text goes nowhere. Default: {"access_token":"…"} or the bare token, as text.
+	// FirstToken takes the token from a first message of the application's own
+	// format, for Upgrade only. If it returns an error, the token is refused;
+	// the text of the error is not passed on. Default: {"access_token":"…"} or
+	// the bare token, as text.
 	FirstToken func(message []byte) (token string, err error)
 
-	// Ping has a peer pinged that has been silent for this long. If nothing comes from it for as long again, its
-	// connection ends: its context is cancelled and its seat is given back. That also finds out that the peer of a
-	// handler which never reads has gone. Default: nobody is pinged, and a peer that vanishes without a word holds its
-	// seat until its token ends.
+	// Ping is how long a peer may be silent before it is pinged. If nothing
+	// comes from it for as long again, its connection ends: the context is
+	// cancelled, and the connection no longer counts for MaxConnections and
+	// MaxPerSubject. So wsauth finds out that a peer has gone even if the
+	// handler never reads. Default: no pings, and the connection of a peer that
+	// vanishes without a word counts until its token expires.
 	Ping time.Duration
 
-	// CloseOnRefusal completes a handshake that is refused, and closes it at once with a code and a reason that a
-	// browser can read: it shows a page any other refusal as 1006. The codes are [StatusUnauthorized] (no token, or a
-	// bad one), [StatusForbidden] (Require, origin) and 1013 (try again later); the reasons are token_required,
-	// invalid_token, invalid_request, insufficient_scope, foreign_origin, temporarily_unavailable and
-	// too_many_connections. Middleware and Require do so, too, where they wrap this very handler, with no router or
-	// other middleware in between. A page sees such a connection open before it is closed. Requests that are no
-	// handshake get the response of [Options.OnRefuse], as do handshakes when 256 are being refused already.
+	// CloseOnRefusal completes a refused handshake in order to close the
+	// connection with a code and a reason that a browser can read. Default: a
+	// refused handshake gets an HTTP response.
 	CloseOnRefusal bool
 
-	// MaxConnections bounds the connections of this handler, those that wait for a first message included. More get
-	// 503. Default: no bound.
+	// MaxConnections bounds the connections of this handler, including those
+	// that wait for a first message. Further handshakes get 503. Default: no
+	// bound.
 	MaxConnections int
 
-	// MaxPerSubject bounds the connections of this handler for each issuer and subject; tokens without sub count as one
-	// subject. More get 429. Default: no bound.
+	// MaxPerSubject bounds the connections of this handler for each issuer and
+	// subject. Tokens without sub count as one subject. Further handshakes get
+	// 429. Default: no bound.
 	MaxPerSubject int
 
-	// ReplaceOldest lets the newest connection of a subject in where it has MaxPerSubject already, and closes its oldest
-	// with [StatusReplaced] and the reason "replaced": a client that comes back then would only replace the other.
+	// ReplaceOldest admits a new connection of a subject that already has
+	// MaxPerSubject connections, and closes the subject's oldest one with
+	// [StatusReplaced] and the reason "replaced". A client that was replaced
+	// should not reconnect: it would only replace another one.
 	ReplaceOldest bool
 
-	// Detach runs serve in a goroutine of its own and lets the handler return at once, which frees what net/http holds
-	// for a request: several KB for each connection. Middleware outside sees a request that is over: do not set it
-	// behind one that needs to know when the connection ends. Routers that use again what they have put into a request's
-	// context do so while serve runs: chi.URLParam in serve, or in a [Require] that [Renew] asks, would be that of
-	// another request, so a middleware of yours must copy it first. Panics of serve are logged as net/http does.
+	// Detach runs serve in a goroutine of its own and lets the handler return
+	// at once, for Upgrade only. See "Handlers that return at once" for what
+	// this means for outer middleware and routers.
 	Detach bool
 }
 
-// Upgrade returns a handler that accepts WebSocket connections with a valid token and runs serve on each. It
-// authenticates by itself, unless this Authenticator's Middleware has done so already, and refuses a handshake from
-// an origin that is neither the server's own nor one of [Options.Origins], whatever carries its token. Of the
-// subprotocols in Accept it selects the first that the client offers, else the entry that announces a token
-// ([FromSubprotocol]), else "wsauth" if that is offered.
+// Upgrade returns a handler that accepts WebSocket connections with a valid
+// token and calls serve for each. It authenticates by itself, unless this
+// Authenticator's Middleware has already done so. Call Upgrade once for each
+// route, not for each request: the bounds in opts apply to one handler.
 //
-// The context given to serve has the claims ([ClaimsFromContext]) and the values of the request's context, but not
-// its deadline; it ends with the connection, and a moment after a Read has found that the peer has gone. What serve needs
-// of the request itself, a path value for one, a middleware of yours puts into that context. Call Upgrade once for a
-// route, not for each request: the bounds in opts are those of one handler.
+// # Handshake
 //
-// At the end of the token (exp + Leeway), unless [Renew] has put it off, the connection is closed with
-// [StatusUnauthorized] and the reason "token expired": from then on no message reaches serve and none leaves, a Read
-// under way returns an error that is [ErrExpired], the peer has Grace to answer, then the context is cancelled with the
-// cause ErrExpired. A Write, a Read that begins later, and one that comes back only after that, may fail with another
-// error; after <-ctx.Done(), [context.Cause] says why. When serve returns, the connection is closed with 1000; when it
-// panics, with 1011, and the panic goes on to net/http.
+// Upgrade refuses a handshake from an origin that is neither the server's own
+// nor one of [Options.Origins] nor allowed by [Options.AllowOrigin], wherever
+// the token is. It selects the first subprotocol of Accept that the client
+// offers, or else the entry that announces a token ([FromSubprotocol]), or else
+// "wsauth" if the client offers that.
 //
-// A request that is no WebSocket handshake of HTTP/1.1 gets 426, once it is authenticated, and one whose ResponseWriter
-// cannot be taken over (behind [http.TimeoutHandler]) gets 501. The 101 is written to the connection once that is taken
-// over, with what middleware outside has put into the header: a ResponseWriter in between cannot lose it, and an access
-// log that asks one shows the status that it assumes of a connection that was taken over, mostly 200.
+// An authenticated request gets 426 if it is not a WebSocket handshake of
+// HTTP/1.1, and 501 if its ResponseWriter cannot be hijacked, as behind
+// [http.TimeoutHandler]. Upgrade writes the 101 response directly to the
+// hijacked connection, with the headers that outer middleware has set, so a
+// ResponseWriter in between cannot lose the response. An access log that asks
+// such a ResponseWriter shows the status that it assumes for a hijacked
+// connection, usually 200.
 //
-// Upgrade panics if serve is nil, if a number in opts is negative, if opts say which origins may connect, or if a
-// subprotocol in Accept has the prefix of a FromSubprotocol.
+// # Context
+//
+// The context given to serve has the claims ([ClaimsFromContext]) and the
+// values of the request's context, but not its deadline. It ends with the
+// connection, or shortly after a Read finds that the peer has gone. If serve
+// needs anything else from the request, such as a path value, put it into the
+// request's context in a middleware.
+//
+// # End
+//
+// When the token expires (exp + Leeway) and [Renew] has not replaced it, the
+// connection is closed with [StatusUnauthorized] and the reason "token
+// expired". From then on no message reaches serve and none leaves. A Read in
+// progress returns an error that is [ErrExpired]. The peer has Grace to answer,
+// then the context is cancelled with the cause ErrExpired. A Write, a Read that
+// begins later, and a Read that returns only after that may fail with another
+// error; after <-ctx.Done(), [context.Cause] says why the connection ended.
+//
+// When serve returns, the connection is closed with 1000. When serve panics, it
+// is closed with 1011, and the panic continues to net/http.
+//
+// # Panics
+//
+// Upgrade panics if serve is nil, if a number in opts is negative, if a check
+// in opts is nil, if ReplaceOldest is set without MaxPerSubject, if Accept says
+// which origins may connect, or if a subprotocol in Accept would be read as a
+// token by a FromSubprotocol.
 func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.Conn), opts *UpgradeOptions) http.Handler {
 	if serve == nil {
 		panic("wsauth: Upgrade with a nil serve")
@@ -135,16 +207,18 @@ func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.
 	if slices.ContainsFunc(u.accept.Subprotocols, a.takesForToken) {
 		panic("wsauth: UpgradeOptions.Accept with a subprotocol that an Extractor takes for a token")
 	}
-	u.accept.InsecureSkipVerify = true // the entrance has checked it, scheme included
+	u.accept.InsecureSkipVerify = true // the entrance has already checked the origin, scheme included
 	u.accept.Subprotocols = slices.Concat(u.accept.Subprotocols, a.markers())
 	return u
 }
 
-// markerProtocol is for clients of applications that have no subprotocol of their own.
+// markerProtocol is for clients of applications that have no subprotocol of
+// their own.
 const markerProtocol = "wsauth"
 
-// markers are the protocols that are selected where the application has none that is offered: a browser gives a connection
-// up if it offered protocols, if only to carry a token, and none is selected.
+// markers are the protocols to select if none of the application's is offered:
+// a browser drops a connection if it offered protocols, even if only to carry a
+// token, and none is selected.
 func (a *Authenticator) markers() []string {
 	if a.isZero() {
 		return nil
@@ -152,7 +226,8 @@ func (a *Authenticator) markers() []string {
 	return append(credential.Markers(a.policy.places), markerProtocol)
 }
 
-// takesForToken reports whether an entry of Sec-WebSocket-Protocol would be read as a token: a token is never selected.
+// takesForToken reports whether an entry of Sec-WebSocket-Protocol would be
+// read as a token. A token is never selected.
 func (a *Authenticator) takesForToken(protocol string) bool {
 	return !a.isZero() && slices.ContainsFunc(a.policy.places, func(p credential.Place) bool { return p.Takes(protocol) })
 }
@@ -185,10 +260,11 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 }
 
-// handshake accepts the WebSocket; nil: the response is written, and the connection counted out.
+// handshake accepts the WebSocket. It returns nil if it has written a response
+// instead; the connection then no longer counts.
 func (u *upgrader) handshake(w http.ResponseWriter, r *http.Request, c *connection) (ws *websocket.Conn) {
 	defer func() {
-		if ws == nil { // also where a ResponseWriter panics
+		if ws == nil { // or a ResponseWriter has panicked
 			c.abandon()
 		}
 	}()
@@ -207,8 +283,9 @@ func (u *upgrader) handshake(w http.ResponseWriter, r *http.Request, c *connecti
 	return nil
 }
 
-// pingCallbacks puts the claims into the context of the application's callbacks also where coder/websocket calls them in a
-// context of its own. Nothing of the application's runs for a client that has shown no token yet.
+// pingCallbacks gives the application's callbacks a context with the claims,
+// even where coder/websocket calls them with a context of its own. It calls
+// none of them for a client that has not shown a token yet.
 func (c *connection) pingCallbacks(opts *websocket.AcceptOptions) {
 	if onPing := opts.OnPingReceived; onPing != nil {
 		opts.OnPingReceived = func(ctx context.Context, payload []byte) bool {
@@ -224,9 +301,9 @@ func (c *connection) pingCallbacks(opts *websocket.AcceptOptions) {
 	}
 }
 
-// run serves the connection to its end.
+// run serves the connection until it ends.
 func (u *upgrader) run(c *connection, ws *websocket.Conn) {
-	// It may wait for 15 s, for a CloseRead that is closing by itself, so nothing else may wait for it.
+	// CloseNow may wait up to 15 s for a CloseRead that is closing by itself, so it runs last.
 	defer ws.CloseNow()
 	defer c.forget()
 	end := endingPanicked
@@ -239,19 +316,21 @@ func (u *upgrader) run(c *connection, ws *websocket.Conn) {
 		c.reportOpened()
 		u.serve(c.ctx, ws)
 	}
-	c.ExpireIfDue() // serve has perhaps returned because the time is over, before the timer came
+	c.ExpireIfDue() // serve may have returned because the token expired, before the timer fired
 	end = endingServed
 }
 
-// aroundToken is how many bytes a first message may have besides its token.
+// aroundToken is how many bytes a first message may have in addition to its
+// token.
 const aroundToken = 256
 
-// awaitToken reads the first message and takes the token from it; false: the connection ends.
+// awaitToken reads the first message and takes the token from it. If it returns
+// false, the connection ends.
 func (u *upgrader) awaitToken(c *connection, ws *websocket.Conn) bool {
-	ws.SetReadLimit(-1) // or the library would close with a code of its own
+	ws.SetReadLimit(-1) // otherwise the library would close with a code of its own
 	token, err := u.readFirst(c.ctx, ws)
 	if err == nil {
-		ws.SetReadLimit(32 << 10) // as coder/websocket begins
+		ws.SetReadLimit(32 << 10) // the default of coder/websocket
 		_, err = c.renew(c.ctx, token)
 	}
 	if err == nil {
@@ -290,28 +369,58 @@ func (u *upgrader) readFirst(ctx context.Context, ws *websocket.Conn) (string, e
 	return credential.InMessage(message)
 }
 
-// Guard is [Authenticator.Middleware] for what goes on after its handshake or its first byte: what is behind it ends with
-// the token that opened it, a WebSocket of any library with close code 3000, any other response by its context.
+// Guard is [Authenticator.Middleware] for handlers that outlast their request:
+// it ends what next serves when the token expires. It closes a WebSocket
+// connection of any library with close code 3000, and ends any other response
+// by its context.
 //
-// A WebSocket handshake is refused from an origin that is neither the server's own nor one of [Options.Origins], whatever
-// carries its token. What next takes over ([http.Hijacker]) and answers with 101 is a connection as one of
-// [Authenticator.Upgrade] is: all of opts count for it except Accept, Detach and FirstToken, which must not be set, and
-// [Renew], [Authenticator.Disconnect] and [Authenticator.Shutdown] find it. It counts until it is closed, not until next
-// returns. At its end its peer gets one close frame, between two frames of the library; from then on no message begins in
-// either direction, and the library's Read and Write return an error that is [ErrExpired], or whatever has ended the
-// connection. The context of the request has the claims; it outlives outer timeouts and the return of next, and ends with
-// the connection, with the cause. A library that works on the file descriptor below the connection (an epoll server) is not
-// ended: it must use the [net.Conn] that Hijack returns.
+// # WebSocket connections
 //
-// With FirstMessage a client without a token reaches next, without claims. Whoever has not called [Renew] with a good token
-// by then, with a context made from the request's, is closed with [StatusTimeout]: so a protocol brings its first token in
-// its own words, as the connection_init of graphql-transport-ws or the CONNECT of STOMP. Until then next must not serve
-// anything.
+// Guard refuses a WebSocket handshake from an origin that is neither the
+// server's own nor one of [Options.Origins] nor allowed by
+// [Options.AllowOrigin], wherever the token is. Libraries with an origin rule
+// of their own, such as gorilla's CheckOrigin and coder's OriginPatterns, still
+// apply it behind Guard: if you set Options.Origins, tell the library to accept
+// those origins, too.
 //
-// The context of any other request ends at the token's end ([ErrExpired]), by Disconnect and by Shutdown
-// ([http.ErrServerClosed]); a handler that takes no notice can neither read nor write once Grace is over.
+// If next hijacks the connection ([http.Hijacker]) and answers with 101, Guard
+// treats the connection like one of [Authenticator.Upgrade]. All of opts apply
+// except Accept, Detach and FirstToken, which must not be set. [Renew],
+// [Authenticator.Disconnect] and [Authenticator.Shutdown] find the connection.
+// It counts until it is closed, not until next returns.
 //
-// Guard panics if next is nil, if a number in opts is negative, and if Accept, Detach or FirstToken is set.
+// When the connection ends, its peer gets one close frame, between two frames
+// of the library. From then on no message begins in either direction, and the
+// library's Read and Write return an error that is [ErrExpired], or whatever
+// else ended the connection. The context of the request has the claims. It
+// outlives outer timeouts and the return of next, and is cancelled with the
+// cause when the connection ends.
+//
+// A library must use the [net.Conn] that Hijack returns. A library that works
+// on the file descriptor below it, such as an epoll server, must not be used
+// behind Guard: its connections would not end.
+//
+// # First messages
+//
+// With FirstMessage, a client without a token reaches next, without claims. The
+// protocol then brings its first token in its own message, such as the
+// connection_init of graphql-transport-ws or the CONNECT of STOMP; next passes
+// that token to [Renew], with a context made from the request's. A connection
+// for which Renew has not succeeded within FirstMessage is closed with
+// [StatusTimeout]. Until Renew succeeds, next must not serve anything.
+//
+// # Other requests
+//
+// The context of any other request is cancelled when the token expires, with
+// the cause ErrExpired, and by Disconnect and by Shutdown, with the cause
+// [http.ErrServerClosed] for the latter. A handler that ignores its context can
+// neither read nor write after Grace.
+//
+// # Panics
+//
+// Guard panics if next is nil, if a number in opts is negative, if a check in
+// opts is nil, if ReplaceOldest is set without MaxPerSubject, or if Accept,
+// Detach or FirstToken is set.
 func (a *Authenticator) Guard(next http.Handler, opts *UpgradeOptions) http.Handler {
 	if next == nil {
 		panic("wsauth: nil handler")
@@ -352,7 +461,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.next.ServeHTTP(w, inner)
 		return
 	}
-	// The connection outlives what is around the handler, but only once it is taken over.
+	// The connection outlives outer handlers and their timeouts, but only once it is hijacked.
 	around := r.Context()
 	c.detach = context.AfterFunc(around, func() { c.cancel(context.Cause(around)) })
 	writer := gate.NewWriter(w, r, c, gate.Options{Grace: g.opts.Grace})
@@ -371,7 +480,7 @@ type entrance struct {
 	auth     *Authenticator
 	opts     UpgradeOptions
 	rule     life.Rule[Claims]
-	refusing atomic.Int32 // handshakes that are being completed to be closed
+	refusing atomic.Int32 // handshakes that are being completed in order to be closed
 }
 
 const maxRefusing = 256
@@ -410,7 +519,8 @@ func (e *entrance) init(a *Authenticator, opts *UpgradeOptions) {
 	}
 }
 
-// enter lets a request in that may become a connection, and counts it: Shutdown waits for it from here on.
+// enter admits a request that may become a connection and counts it: from here
+// on Shutdown waits for it.
 func (e *entrance) enter(r *http.Request, upgrades bool) (*connection, error) {
 	id, err := e.identify(r, upgrades)
 	if err != nil {
@@ -426,7 +536,7 @@ func (e *entrance) enter(r *http.Request, upgrades bool) (*connection, error) {
 	if ctx == context.Context(id) {
 		ctx = id.Context // the connection has an identity of its own
 	}
-	if upgrades { // what is around the handler may set a timeout on the request; the connection outlives it
+	if upgrades { // outer middleware may set a timeout on the request; the connection outlives it
 		ctx = context.WithoutCancel(ctx)
 	}
 	ctx, c.cancel = context.WithCancelCause(ctx)
@@ -434,7 +544,8 @@ func (e *entrance) enter(r *http.Request, upgrades bool) (*connection, error) {
 	return c, nil
 }
 
-// identify returns an identity. It has no claims if they are to come with the first message.
+// identify returns an identity. It has no claims if they come with the first
+// message.
 func (e *entrance) identify(r *http.Request, upgrades bool) (*identity, error) {
 	a := e.auth
 	if a.isZero() {
@@ -464,8 +575,9 @@ func (e *entrance) identify(r *http.Request, upgrades bool) (*identity, error) {
 	return id, nil
 }
 
-// closeRefused completes a handshake that is refused, to close it with the reason, and reports whether it answered the
-// request. Nothing of what the client sends is read but its close frame.
+// closeRefused completes a refused handshake in order to close it with the
+// reason, and reports whether it answered the request. Of what the client
+// sends, it reads only the close frame.
 func (e *entrance) closeRefused(w http.ResponseWriter, r *http.Request, err error) bool {
 	if !e.opts.CloseOnRefusal || !credential.IsHandshake(r) || e.auth.isZero() {
 		return false
@@ -474,7 +586,7 @@ func (e *entrance) closeRefused(w http.ResponseWriter, r *http.Request, err erro
 	if e.refusing.Add(1) > maxRefusing {
 		return false
 	}
-	protocol := "" // a browser gives up where it offers some and none is selected
+	protocol := "" // a browser gives up if it offered protocols and none is selected
 	if offered, _ := credential.Selectable(r, e.auth.policy.places); len(offered) > 0 {
 		protocol = offered[0]
 	}
@@ -487,25 +599,26 @@ func (e *entrance) closeRefused(w http.ResponseWriter, r *http.Request, err erro
 	return answered
 }
 
-// A connection is what an Authenticator knows of a connection, or a request behind Guard, besides its life.
+// A connection is what an Authenticator knows about a connection, or about a
+// request behind Guard, in addition to its life.
 type connection struct {
 	*life.Conn[Claims]
 	auth    *Authenticator
 	checks  []func(context.Context, *Claims) error // of UpgradeOptions, and of every Require that admitted it
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
-	epoch   uint32            // in which they did
+	epoch   uint32            // the epoch in which they did
 	source  credential.Source // of the token that opened it
-	guarded bool              // by Guard, whose connections end when they are closed, and not when a handler returns
-	detach  func() bool       // from the context around a handler behind Guard
+	guarded bool              // by Guard: the connection ends when it is closed, not when a handler returns
+	detach  func() bool       // detaches from the context outside of a handler behind Guard
 
-	gate    *gate.Conn // nil: not a WebSocket, or not yet
+	gate    *gate.Conn // nil: not a WebSocket, or not one yet
 	serving atomic.Pointer[websocket.Conn]
-	opened  time.Time // zero: nobody was told
+	opened  time.Time // zero: not reported
 	alone   atomic.Bool
 }
 
-// TakenOver is told that the handler has taken the connection over.
+// TakenOver is called when the handler has hijacked the connection.
 func (c *connection) TakenOver(g *gate.Conn) {
 	c.gate = g
 	if c.detach != nil {
@@ -513,7 +626,8 @@ func (c *connection) TakenOver(g *gate.Conn) {
 	}
 }
 
-// Opened is told by the gate that the handshake is answered: with anything but a WebSocket, what follows is left alone.
+// Opened is called by the gate when the handshake is answered. If the answer is
+// not a WebSocket's, wsauth leaves the connection alone from then on.
 func (c *connection) Opened(isWebSocket bool) {
 	if !isWebSocket {
 		c.alone.Store(true)
@@ -526,8 +640,9 @@ func (c *connection) Opened(isWebSocket bool) {
 	}
 }
 
-// Left is told by the gate that somebody else has begun to end the connection. One that is broken has ended, however
-// long it takes to close what is below.
+// Left is called by the gate when the peer or the library has begun to end the
+// connection. A broken connection has ended, however long it takes to close
+// what is below.
 func (c *connection) Left(err error) {
 	c.Conn.Left(err)
 	if errors.Is(err, gate.ErrBroken) {
@@ -535,7 +650,7 @@ func (c *connection) Left(err error) {
 	}
 }
 
-// Closed is told by the gate that the connection is closed.
+// Closed is called by the gate when the connection is closed.
 func (c *connection) Closed() {
 	end, _ := c.Ended()
 	ws := c.serving.Load()
@@ -548,12 +663,13 @@ func (c *connection) Closed() {
 		c.forget()
 	}
 	if byGate {
-		go ws.CloseNow() // or coder/websocket's Ping would wait on
+		go ws.CloseNow() // otherwise coder/websocket's Ping would go on waiting
 	}
 }
 
-// awaitReader waits until a Read under way is back with its error: coder/websocket would replace it by that of the context.
-// A callback of the application's may hold it up.
+// awaitReader waits for a Read in progress to return its error; if we cancelled
+// the context first, coder/websocket would return the context's error instead.
+// The wait is bounded, since a callback of the application may delay the Read.
 func awaitReader(ws *websocket.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
@@ -566,30 +682,31 @@ func (c *connection) endContext(err error) {
 	c.cancel(end.cause)
 }
 
-// isTakenOver reports whether there is, or will be, a WebSocket to end.
+// isTakenOver reports whether there is a WebSocket to end, or will be.
 func (c *connection) isTakenOver(w *gate.Writer) bool { return w.Taken() && !c.alone.Load() }
 
-// abandon counts out what has not become a connection.
+// abandon stops counting a request that has not become a connection.
 func (c *connection) abandon() {
 	c.Forget()
 	c.cancel(nil)
 }
 
-// forget counts out a connection that is closed.
+// forget stops counting a connection that is closed.
 func (c *connection) forget() {
 	c.Forget()
 	c.reportClosed()
 }
 
-// endRefused ends a connection for the reason that an HTTP response would have given.
+// endRefused ends a connection for the reason that an HTTP response would have
+// given.
 func (c *connection) endRefused(err error) {
 	c.auth.reportRefusal(c.ctx, err)
 	response := refusal.ResponseTo(err)
 	c.End(endingFor(websocket.StatusCode(response.CloseCode), response.Reason, err))
 }
 
-// check asks every check that admitted the connection. Their context has the claims that are in question, as at the
-// handshake.
+// check asks every check that admitted the connection. The context that the
+// checks get has the claims in question, as at the handshake.
 func (c *connection) check(ctx context.Context, claims *Claims) error {
 	ctx = &identity{Context: ctx, auth: c.auth, claims: claims}
 	for _, check := range c.checks {
@@ -600,8 +717,9 @@ func (c *connection) check(ctx context.Context, claims *Claims) error {
 	return nil
 }
 
-// isAdmitted reports whether a connection may be served. The checks are asked again where Disconnect was called since they
-// were, which did not know the connection yet.
+// isAdmitted reports whether a connection may be served. It asks the checks
+// again if Disconnect was called after they were asked: Disconnect did not know
+// the connection yet.
 func (c *connection) isAdmitted() bool {
 	if !c.Admit() {
 		return false
@@ -621,8 +739,8 @@ func (c *connection) checkAgain() error {
 	return c.check(c.ctx, claims)
 }
 
-// panicReporter returns a function that, deferred, does what net/http does about the panic of a handler. It does not
-// hold on to the request.
+// panicReporter returns a function to defer, which handles a panic as net/http
+// does for a handler. It does not keep the request alive.
 func panicReporter(r *http.Request) func() {
 	addr, logf := r.RemoteAddr, log.Printf
 	if srv, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && srv.ErrorLog != nil {
