@@ -19,121 +19,162 @@ import (
 	"github.com/wsauth/wsauth/internal/verify"
 )
 
-// Options is the whole policy of an [Authenticator]. The zero value of a field means its default; [New] finds
-// every fault in it.
+// Options is the whole policy of an [Authenticator]. The zero value of a field
+// means its default. [New] reports every fault in it.
 type Options struct {
-	// Issuers says who may sign tokens; at least one, unless FindIssuer is set. A token is judged by the issuer whose Name
-	// is its iss, and by no other.
+	// Issuers says who may sign tokens. At least one is needed, unless
+	// FindIssuer is set. A token is verified by the issuer whose Name equals
+	// the token's iss, and by no other issuer.
 	Issuers []Issuer
 
-	// FindIssuer finds an issuer that New cannot know: a tenant's, or one that was added while the server runs. It is asked
-	// for the iss of a token that none of Issuers has, which nobody has verified: look it up in a list of yours, and make no
-	// URL of it, or whoever sends tokens has your server make requests (SSRF). What it returns is checked as New checks
-	// Issuers, and its Name must be that iss. It is kept (1,024 of them), and asked for again after 5 minutes, in the
-	// background; while FindIssuer fails it counts for an hour. An error that is [ErrInvalidToken] says that there is no
-	// such issuer, any other is an outage (503). ctx ends after 5 seconds. However many tokens of unknown issuers come,
-	// FindIssuer is called for at most 100 of them at once and 20 in a second; what comes beside them gets 503.
+	// FindIssuer finds an issuer that New cannot know, such as a tenant's, or
+	// one that was added while the server runs. It is called with the iss of a
+	// token that is none of Issuers' names. Nobody has verified this iss: look
+	// it up in a list of your own. Do not build a URL from it, or whoever sends
+	// tokens can make your server send requests (SSRF).
+	//
+	// The issuer that FindIssuer returns is checked as New checks Issuers, and
+	// its Name must be that iss. Up to 1,024 issuers are kept. After 5 minutes
+	// FindIssuer is called again, in the background; while it fails, the issuer
+	// is used for up to an hour. An error that is [ErrInvalidToken] means that
+	// there is no such issuer; any other error is an outage (503). ctx ends
+	// after 5 seconds. However many tokens of unknown issuers come, FindIssuer
+	// is called at most 20 times a second after a burst of up to 100, and at
+	// most 64 calls run at one time; further tokens of unknown issuers get 503.
 	FindIssuer func(ctx context.Context, iss string) (Issuer, error)
 
-	// Extractors says where a request may carry its token. They replace the default: name every place. Default:
-	// FromHeader(), FromQuery("access_token"), FromCookie("access_token").
+	// Extractors says where a request may carry its token. They replace the
+	// default, so name every place. Default: FromHeader(),
+	// FromQuery("access_token"), FromCookie("access_token").
 	Extractors []Extractor
 
-	// Origins are further origins, besides the server's own, that may open WebSockets and send requests with a
-	// cookie: scheme and host, with the port if it is not the default ("https://app.example.com"). A leading "*."
-	// stands for one or more labels ("https://*.example.com"), and not for none. Any scheme will do, for clients that are
-	// not pages ("app://.", "file://"); "*" is any host or any port ("moz-extension://*", "http://localhost:*"). A pattern
-	// that anybody can match, such as these or "https://*.github.io", counts for explicit tokens and never for a cookie:
-	// where there are cookies, New logs so, at warn.
+	// Origins are the origins, in addition to the server's own, that may open
+	// WebSockets and send requests with a cookie. An origin is a scheme and a
+	// host, with the port if it is not the default: "https://app.example.com".
+	// A leading "*." stands for one or more labels, but not for none:
+	// "https://*.example.com". Any scheme is allowed, for clients that are not
+	// pages: "app://.", "file://". "*" is any host or any port:
+	// "moz-extension://*", "http://localhost:*".
+	//
+	// A pattern that anybody can match, such as those with "*" for a host or
+	// port, or "https://*.github.io", counts for explicit tokens but never for
+	// a cookie. If cookies are among Extractors, New logs such a pattern at
+	// Warn.
 	Origins []string
 
-	// AllowOrigin is asked about the origin of a WebSocket handshake that is neither the server's own nor one of Origins,
-	// such as a customer's domain that is known at run time only, or a browser extension. It gets the Origin header as the
-	// client sent it, "null" included; a header that is repeated, or has more than one origin in it, is refused unasked.
-	// It counts for tokens that the client has put there on purpose, and never for those of [FromCookie] and [FromProxy],
-	// which a browser brings along from any page: for these an origin must be one of Origins. [Authenticator.Upgrade] asks
-	// before it verifies the token, so anybody can have it asked. r shows no token in its URL. Default: no other origin is
-	// allowed.
+	// AllowOrigin decides about the origin of a WebSocket handshake that is
+	// neither the server's own nor one of Origins, such as a customer's domain
+	// that is known only at run time, or a browser extension. origin is the
+	// Origin header as the client sent it, even "null". A header that is
+	// repeated or has more than one origin is refused without a call. The URL
+	// of r shows no token.
+	//
+	// AllowOrigin counts only for tokens that the client has put there on
+	// purpose. A browser sends the tokens of [FromCookie], [FromCookieFunc] and
+	// [FromProxy] from any page, so for these an origin must be one of Origins.
+	// [Authenticator.Upgrade] calls AllowOrigin before it verifies the token,
+	// so anybody can cause a call. Default: no other origin is allowed.
 	AllowOrigin func(r *http.Request, origin string) bool
 
-	// Leeway is the clock skew allowed on exp, nbf and iat. Default (0): 30 s; negative: none. The end of a token is
-	// exp + Leeway, for a request and for a connection alike.
+	// Leeway is the clock skew allowed for exp, nbf and iat. A token expires at
+	// exp + Leeway, for a request and for a connection alike. Default (0): 30
+	// s. Negative: none.
 	Leeway time.Duration
 
-	// CacheSize is how many verified tokens are remembered, at about 1.5 KB each. A token that comes again is not
-	// spared any check but that of its signature: its times, its audience and whether its key is still the issuer's are
-	// looked at each time. Tokens whose key comes from a [KeyFunc] are not remembered. Default: none.
+	// CacheSize is how many verified tokens are remembered, at about 1.5 KB
+	// each. When a token is seen again, only its signature check is skipped;
+	// its times, its audience and whether its key still belongs to the issuer
+	// are checked every time. Tokens whose key comes from a [KeyFunc] are not
+	// remembered. Default: none.
 	CacheSize int
 
-	// MaxTokenLength is how many bytes a token may have, up to 65536; longer ones are refused before they are read. A
-	// proxy in front may need larger buffers, too. Default (0): 8192.
+	// MaxTokenLength is how many bytes a token may have, up to 65536. A longer
+	// token is refused before it is read. A proxy in front may need larger
+	// buffers, too. Default (0): 8192.
 	MaxTokenLength int
 
 	// Realm is the realm of WWW-Authenticate (RFC 9110 section 11.5). Default: "wsauth".
 	Realm string
 
-	// OnRefuse writes the response to every request that is refused. Default: [Authenticator.Refuse]. It must
-	// write one. An extractor's token is no longer in the request's URL, but for one of [FromFunc].
+	// OnRefuse writes the response to every refused request. It must write a
+	// response. The request's URL no longer contains the token, unless a
+	// [FromFunc] extractor found it there. Default: [Authenticator.Refuse].
 	OnRefuse func(w http.ResponseWriter, r *http.Request, err error)
 
-	// Logger gets one record for each refusal: at level Info, or Warn for ErrUnavailable. Its attributes are reason,
-	// source, issuer and kid; what is not known is left out. For a foreign origin, the reason includes Origin and Host.
-	// Each success is logged at Debug. Its handler gets the context of the request or connection. No token is ever
-	// logged, and no other claim. Default: nothing is logged.
+	// Logger gets one record for each refusal, at level Info, or Warn for
+	// ErrUnavailable. The attributes are reason, source, issuer and kid; those
+	// not known are left out. For a foreign origin, the reason includes Origin
+	// and Host. Each connection that ends is logged at Info, with issuer, code,
+	// cause and duration, and each success at Debug. The logger's handler gets
+	// the context of the request or connection. No token is ever logged, and no
+	// other claim. Default: nothing is logged.
 	Logger *slog.Logger
 
-	// Observe is told what happens, for metrics and traces, while it happens: it must be quick, and safe for concurrent
-	// use. ctx is that of the request or connection; of a fetch it is its own, and a panic then ends the process.
-	// Default: nobody is told.
+	// Observe is called synchronously for each event, for metrics and traces.
+	// It must be fast and safe for concurrent use. ctx is the context of the
+	// request or connection. A fetch of keys has a context of its own, and a
+	// panic of Observe there ends the process. Default: no calls.
 	Observe func(ctx context.Context, e Event)
 }
 
-// An Issuer binds together what belongs together: a key of one issuer never verifies a token of another.
+// An Issuer says whose tokens are accepted, for whom, and with which keys. A
+// key of one issuer never verifies a token of another.
 type Issuer struct {
-	// Name must equal the token's iss to the letter, final slash included. Without a name, any iss and none is
-	// accepted: only for a single issuer, with HMAC keys or AnyIssuer.
+	// Name must equal the token's iss exactly, including a final slash. An
+	// empty Name accepts any iss and none; this is allowed only for a single
+	// issuer, with HMAC keys or AnyIssuer.
 	Name string
 
-	// AnyIssuer accepts any iss, and none, from the only issuer, whose Name must be empty: for public keys whose owner
-	// signs no iss into its tokens (Laravel Passport, Symfony's Lexik bundle, SPIFFE). The keys alone say who has signed.
+	// AnyIssuer accepts any iss and none. It is allowed only for a single
+	// issuer with an empty Name. Use it for public keys whose owner puts no iss
+	// into its tokens (Laravel Passport, Symfony's Lexik bundle, SPIFFE): then
+	// the keys alone say who signed a token.
 	AnyIssuer bool
 
-	// Audience: one of these must be in aud (RFC 7519 section 4.1.3). Without any, a token that names an audience
-	// is refused, for it is meant for somebody else. An issuer with public keys signs for many, so there Audience
-	// (or ClientIDs, or AnyAudience) must be set.
+	// Audience: the token's aud must contain one of these (RFC 7519 section
+	// 4.1.3). If Audience is empty, a token that names an audience is refused,
+	// because it is meant for somebody else. An issuer with public keys signs
+	// for many audiences, so it must have Audience, ClientIDs or AnyAudience
+	// set.
 	Audience []string
 
-	// ClientIDs are for issuers whose access tokens have a client_id in place of aud, as Amazon Cognito's do: a token
-	// without aud must have one of these. A token with aud is judged by Audience alone.
+	// ClientIDs are for issuers whose access tokens have client_id in place of
+	// aud, such as Amazon Cognito: a token without aud must have one of these
+	// as its client_id. For a token with aud, only Audience counts.
 	ClientIDs []string
 
-	// Keys verify the signature: [HMAC], [JWKS], [KeySet], [PublicKeys], [PublicKeysPEM], [KeyFunc] or several of
-	// them by [AnyOf].
+	// Keys verify the signature: [HMAC], [JWKS], [KeySet], [PublicKeys],
+	// [PublicKeysPEM], [KeyFunc], or several of these combined by [AnyOf].
 	Keys Keys
 
-	// Algorithms narrows what the keys allow, by the names of RFC 7518 and "EdDSA" (or "Ed25519"). Default: all
-	// that fit the keys.
+	// Algorithms restricts the algorithms, by their names in RFC 7518 and
+	// "EdDSA" (or "Ed25519"). Default: all that fit the keys.
 	Algorithms []string
 
-	// AnyAudience accepts whatever aud says. It lets a token meant for any other service of the issuer in.
+	// AnyAudience accepts a token whatever its aud says, so a token meant for
+	// any other service of the issuer gets in.
 	AnyAudience bool
 
-	// Type is the typ that tokens must have, e.g. "at+jwt" (RFC 9068), letter case and an "application/" aside.
-	// Default: JWT, at+jwt or none.
+	// Type is the typ that tokens must have, for example "at+jwt" (RFC 9068).
+	// Letter case and a leading "application/" do not matter. Default: JWT,
+	// at+jwt or none.
 	Type string
 
-	// MaxTTL refuses tokens that live longer from now, without leeway. Default: no bound but the year 9999.
+	// MaxTTL refuses tokens that expire later than this from now, without
+	// leeway. Default: no bound, except the year 9999.
 	MaxTTL time.Duration
 }
 
-// Keys is where an issuer's keys come from. It is implemented by the result of [HMAC], by [JWKS], [KeySet],
-// [PublicKeys], [PublicKeysPEM], [KeyFunc] and the result of [AnyOf], and cannot be implemented elsewhere.
+// Keys is where an issuer's keys come from: the result of [HMAC] or [AnyOf], or
+// a [JWKS], [KeySet], [PublicKeys], [PublicKeysPEM] or [KeyFunc]. Other
+// packages cannot implement it.
 type Keys interface {
-	// source checks the keys and returns what looks them up and the algorithms they could serve, or what is wrong.
+	// source checks the keys. It returns a lookup for them and the algorithms
+	// they could serve, or an error that says what is wrong.
 	source(setting) (jose.Source, jose.Algs, error)
 }
 
-// A setting is what keys need to know of the options around them.
+// A setting is what keys need to know about the options around them.
 type setting struct {
 	issuer  string
 	narrow  jose.Algs
@@ -141,7 +182,7 @@ type setting struct {
 	observe func(context.Context, Event)
 }
 
-// observeFetch returns what tells observe of an issuer's fetches.
+// observeFetch returns a function that reports an issuer's fetches to observe.
 func (s setting) observeFetch() func(context.Context, int, time.Duration, error) {
 	if s.observe == nil {
 		return nil
@@ -155,9 +196,13 @@ func (s setting) observeFetch() func(context.Context, int, time.Duration, error)
 	}
 }
 
-// HMAC returns keys for HS256, HS384 and HS512. A secret serves those whose hash is not longer than it (RFC 7518
-// section 3.2): it needs at least 32 bytes for HS256, 48 for HS384, 64 for HS512. Several secrets are for
-// rotation, the first being the newest: each is tried, in the same time whichever fits. A token's kid is ignored.
+// HMAC returns keys for HS256, HS384 and HS512. A secret serves each algorithm
+// whose hash is not longer than the secret ([RFC 7518 section 3.2]): at least
+// 32 bytes for HS256, 48 for HS384, 64 for HS512. Several secrets are for
+// rotation, with the newest first: each is tried, in the same time whichever
+// fits. A token's kid is ignored.
+//
+// [RFC 7518 section 3.2]: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
 func HMAC(secrets ...[]byte) Keys { return hmacKeys(secrets) }
 
 type hmacKeys [][]byte
@@ -182,14 +227,16 @@ func (secrets hmacKeys) source(set setting) (jose.Source, jose.Algs, error) {
 	return staticSet(keys, faults)
 }
 
-// PublicKeys are public keys without a kid: *rsa.PublicKey (2048 to 8192 bits), *ecdsa.PublicKey (P-256, P-384 or
-// P-521) or ed25519.PublicKey. A token's kid is ignored, and each key that fits its algorithm is tried.
+// PublicKeys are public keys without a kid: *rsa.PublicKey (2048 to 8192 bits),
+// *ecdsa.PublicKey (P-256, P-384 or P-521) or ed25519.PublicKey. A token's kid
+// is ignored, and each key that fits the token's algorithm is tried.
 type PublicKeys []crypto.PublicKey
 
 func (p PublicKeys) source(setting) (jose.Source, jose.Algs, error) { return publicKeys(p) }
 
-// PublicKeysPEM are [PublicKeys] as the text of PEM blocks, one for each key: PUBLIC KEY, RSA PUBLIC KEY or
-// CERTIFICATE. Of a certificate only the key counts: neither its dates nor who signed it are looked at.
+// PublicKeysPEM are [PublicKeys] as PEM text, one block for each key: PUBLIC
+// KEY, RSA PUBLIC KEY or CERTIFICATE. Only the key of a certificate counts; its
+// dates and its signature are not checked.
 type PublicKeysPEM []byte
 
 func (p PublicKeysPEM) source(setting) (jose.Source, jose.Algs, error) {
@@ -217,8 +264,11 @@ func publicKeys(all []crypto.PublicKey) (jose.Source, jose.Algs, error) {
 	return staticSet(keys, faults)
 }
 
-// KeySet is a JWK Set as JSON (RFC 7517 section 5). It may hold secrets (kty oct) and public keys, no private
-// ones; a key that cannot be used is an error of [New].
+// KeySet is a JWK Set in JSON ([RFC 7517 section 5]). It may contain secrets
+// (kty oct) and public keys, but no private keys. [New] reports a key that
+// cannot be used.
+//
+// [RFC 7517 section 5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
 type KeySet []byte
 
 func (s KeySet) source(setting) (jose.Source, jose.Algs, error) {
@@ -240,34 +290,42 @@ func staticSet(keys []*jose.Key, faults []error) (jose.Source, jose.Algs, error)
 	return set, set.Algs(), nil
 }
 
-// JWKS is the key set that an issuer publishes. It is fetched when first needed, kept, and refreshed in the
-// background; a kid that it does not have starts a fetch, at most one in 5 seconds. While the issuer is not to be
-// had, the last good set serves on; while there has never been one, requests get 503 ([ErrUnavailable]).
-// Nothing runs between fetches, and nothing has to be closed.
+// JWKS is the key set that an issuer publishes. It is fetched when first
+// needed, kept, and refreshed in the background. A token with an unknown kid
+// causes a fetch, at most one every 5 seconds. While the issuer is unavailable,
+// the last good set is used, for up to MaxStale. Until the first successful
+// fetch, requests get 503 ([ErrUnavailable]). Nothing runs between fetches, and
+// nothing has to be closed.
 type JWKS struct {
-	// URL is where the set is: https, or http on loopback and with PlainHTTP. Empty: found by OpenID Connect Discovery (or RFC 8414)
-	// from Issuer.Name.
+	// URL is where the set is: https; http on loopback or with PlainHTTP. If it
+	// is empty, the set is found by OpenID Connect Discovery (or RFC 8414) from
+	// Issuer.Name.
 	URL string
 
-	// DiscoveryURL is where the discovery document is, in place of where Issuer.Name has it: a name inside a cluster, or a
-	// policy's. The document's issuer must be Issuer.Name all the same, unless AnyDocumentIssuer says that it may name
-	// another one, or none: then whoever the document names decides which keys are trusted.
+	// DiscoveryURL is where the discovery document is, if it is not where
+	// Issuer.Name says, such as a name inside a cluster or a policy's. The
+	// document's issuer must still be Issuer.Name. With AnyDocumentIssuer it
+	// may be any other name or missing; then whoever writes the document
+	// decides which keys are trusted.
 	DiscoveryURL      string
 	AnyDocumentIssuer bool
 
-	// PlainHTTP allows http for these URLs, for Issuer.Name where discovery needs it, and for the document's jwks_uri, as
-	// inside a cluster: whoever can change an answer on its way then chooses the keys. It is logged once, at warn.
+	// PlainHTTP allows http, as inside a cluster, for these URLs, for
+	// Issuer.Name if discovery needs it, and for the document's jwks_uri:
+	// whoever can change a response on its way then chooses the keys. It is
+	// logged once, at Warn.
 	PlainHTTP bool
 
-	// Client makes the requests. Its redirects stay within an origin, and each fetch ends after 5 seconds.
-	// Default: one with http.DefaultTransport.
+	// Client sends the requests. Its redirects stay within an origin, and each
+	// fetch ends after 5 seconds. Default: a client with http.DefaultTransport.
 	Client *http.Client
 
-	// Refresh is the age at which the set is fetched again, in place of what the answer's Cache-Control says
-	// (which is kept between a minute and an hour).
+	// Refresh is the age at which the set is fetched again. Default: what the
+	// response's Cache-Control says, but at least a minute and at most an hour.
 	Refresh time.Duration
 
-	// MaxStale is how long a set is used after the last good fetch. Default: 24 h.
+	// MaxStale is how long a set is used after the last successful fetch.
+	// Default: 24 h.
 	MaxStale time.Duration
 }
 
@@ -283,12 +341,14 @@ func (j JWKS) source(set setting) (jose.Source, jose.Algs, error) {
 	return jwks.New(cfg), jose.AllAlgs &^ jose.HMACAlgs, nil
 }
 
-// AnyOf returns keys for an issuer that has several kinds of them, such as one that changes from a secret to a key set:
+// AnyOf returns keys for an issuer that has several kinds of keys, such as one
+// that is changing from a secret to a key set:
 //
 //	wsauth.AnyOf(wsauth.HMAC(secret), wsauth.JWKS{})
 //
-// Each key keeps the algorithms that fit it: HS* are for secrets alone. Keys that are at hand are tried before any is
-// fetched. An outage of one source does not hold up the tokens of another.
+// Each key keeps the algorithms that fit it: HS* are for secrets only. Keys
+// that are already available are tried before any are fetched. An outage of one
+// source does not delay the tokens of another.
 func AnyOf(keys ...Keys) Keys { return anyOf(keys) }
 
 type anyOf []Keys
@@ -320,13 +380,13 @@ func (several anyOf) source(set setting) (jose.Source, jose.Algs, error) {
 	return jose.NewAnyOf(parts...), algs, nil
 }
 
-// isNilKeys is also true of a nil pointer, as (*JWKS)(nil) is one.
+// isNilKeys reports whether k is nil, or a nil pointer such as (*JWKS)(nil).
 func isNilKeys(k Keys) bool {
 	v := reflect.ValueOf(k)
 	return k == nil || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-// asks reports whether a key may be another one each time it is looked up.
+// asks reports whether each lookup of a key may return a different key.
 func asks(k Keys) bool {
 	if several, ok := k.(anyOf); ok {
 		return slices.ContainsFunc(several, asks)
@@ -335,12 +395,15 @@ func asks(k Keys) bool {
 	return ok
 }
 
-// KeyFunc finds a key by the kid and alg of a token that is not verified yet, e.g. in a vault or a database. It
-// is called for each token, with the request's context; it must not use kid as a path or URL. It returns
+// KeyFunc finds a key by the kid and alg of a token that is not verified yet,
+// for example in a vault or a database. It is called for each token, with the
+// request's context. It must not use kid as a path or URL. It returns
 //
-//   - a []byte for HS*, an *rsa.PublicKey, an *ecdsa.PublicKey or an ed25519.PublicKey;
-//   - nil where there is no such key: the token is refused with 401;
-//   - an error where keys are not to be had: 503, unless the error is [ErrInvalidToken] or [ErrRevoked].
+//   - a []byte for HS*, an *rsa.PublicKey, an *ecdsa.PublicKey or an
+//     ed25519.PublicKey;
+//   - nil if there is no such key: the token is refused with 401;
+//   - an error if the keys are unavailable: 503, unless the error is
+//     [ErrInvalidToken] or [ErrRevoked].
 type KeyFunc func(ctx context.Context, kid, alg string) (key any, err error)
 
 func (f KeyFunc) source(setting) (jose.Source, jose.Algs, error) {
@@ -369,13 +432,15 @@ func (c called) Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 	return []*jose.Key{k}, nil
 }
 
-// isNil is also true of a nil pointer or slice in an interface, which a lookup that found nothing easily returns.
+// isNil reports whether key is nil, or a nil pointer or slice in an interface,
+// which a lookup that found nothing easily returns.
 func isNil(key any) bool {
 	v := reflect.ValueOf(key)
 	return !v.IsValid() || (v.Kind() == reflect.Pointer || v.Kind() == reflect.Slice) && v.IsNil()
 }
 
-// An OptionError is one fault in [Options]. [New] returns all of them, joined; errors.As finds the first.
+// An OptionError is one fault in [Options]. [New] returns all faults, joined;
+// [errors.As] finds the first.
 type OptionError struct {
 	Field  string // the path of the field, e.g. Issuers[0].Keys
 	Reason string
@@ -383,7 +448,7 @@ type OptionError struct {
 
 func (e *OptionError) Error() string { return "wsauth: " + e.Field + ": " + e.Reason }
 
-// policy is Options that were found good. What is not set is at its default.
+// policy is Options without faults, with the defaults filled in.
 type policy struct {
 	verifier *verify.Verifier
 	places   []credential.Place
@@ -454,7 +519,8 @@ func (c *checker) name(issuer string, o *Options, i int) {
 	}
 }
 
-// find looks an issuer up, and finds the faults in it that New would have found.
+// find returns a lookup for issuers, which reports the faults in an issuer that
+// New would have reported.
 func (o *Options) find() verify.Find {
 	if o.FindIssuer == nil {
 		return nil
@@ -477,7 +543,7 @@ func (o *Options) find() verify.Find {
 			return nil, errors.Join(c.faults...)
 		}
 		if set, ok := in.Keys.(JWKS); ok && before != nil && before.Source == any(set) {
-			out.Keys = before.Keys // with what was fetched
+			out.Keys = before.Keys // including the keys that were fetched
 		}
 		return &out, nil
 	}
@@ -515,7 +581,7 @@ func (c *checker) issuer(field string, in *Issuer, o *Options) verify.Issuer {
 	return out
 }
 
-// unjoin is errors.Join the other way round.
+// unjoin is the reverse of errors.Join.
 func unjoin(err error) []error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
@@ -548,7 +614,8 @@ func (c *checker) algorithms(field string, names []string) jose.Algs {
 	return algs
 }
 
-// fit checks that the algorithms belong to the keys: HS* beside public keys is how a public key becomes a secret.
+// fit checks that the algorithms fit the keys. HS* beside public keys would
+// allow a public key to be used as a secret.
 func (c *checker) fit(field string, in *Issuer, algs, narrow jose.Algs) {
 	if len(in.Algorithms) == 0 {
 		return
@@ -598,7 +665,8 @@ func (c *checker) origins(in []string) (out []origin.Pattern) {
 	return out
 }
 
-// hidingTokens returns allow for a request that no longer shows its token: it might log the URL of what it refuses.
+// hidingTokens makes allow see a request that no longer shows its token: allow
+// may log the URL of what it refuses.
 func hidingTokens(allow func(*http.Request, string) bool, places []credential.Place) func(*http.Request, string) bool {
 	if allow == nil {
 		return nil
