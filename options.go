@@ -291,11 +291,11 @@ func staticSet(keys []*jose.Key, faults []error) (jose.Source, jose.Algs, error)
 }
 
 // JWKS is the key set that an issuer publishes. It is fetched when first
-// needed, kept, and refreshed in the background. A token with an unknown kid
-// causes a fetch, at most one every 5 seconds. While the issuer is unavailable,
-// the last good set is used, for up to MaxStale. Until the first successful
-// fetch, requests get 503 ([ErrUnavailable]). Nothing runs between fetches, and
-// nothing has to be closed.
+// needed, kept, and refreshed in the background. A token whose key is not in
+// the set causes a fetch, at most one every 5 seconds. While the issuer is
+// unavailable, the last good set is used, for up to MaxStale. Until the first
+// successful fetch, requests get 503 ([ErrUnavailable]). Nothing runs between
+// fetches, and nothing has to be closed.
 type JWKS struct {
 	// URL is where the set is: https; http on loopback or with PlainHTTP. If it
 	// is empty, the set is found by OpenID Connect Discovery (or RFC 8414) from
