@@ -105,9 +105,9 @@ func TestAWebSocketBehindGuardEndsWithItsToken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ended := make(chan error, 1)
-				srv := newMemoryServer(t, newUpgradeAuth(t).Guard(serve(t, ended), nil))
+				srv := newMemoryServer(t, newAuth(t, untilExp).Guard(serve(t, ended), nil))
 				start := time.Now()
-				conn := srv.dial(t, withToken(tokenFor(time.Minute)))
+				conn := srv.dial(t, withToken(testToken(lasting(time.Minute))))
 				if _, message, err := conn.Read(t.Context()); err != nil || string(message) != "hello" {
 					t.Fatalf("got %q, %v, want hello", message, err)
 				}
@@ -126,7 +126,7 @@ func TestAWebSocketBehindGuardEndsWithItsToken(t *testing.T) {
 func TestAWebSocketBehindGuardOutlivesATimeoutAroundIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := make(chan error, 1)
-		h := newUpgradeAuth(t).Guard(plain(t, func(ctx context.Context, conn net.Conn, r *bufio.Reader) {
+		h := newAuth(t, untilExp).Guard(plain(t, func(ctx context.Context, conn net.Conn, r *bufio.Reader) {
 			_, err := r.ReadByte()
 			ended <- errors.Join(err, context.Cause(ctx))
 		}), nil)
@@ -136,7 +136,7 @@ func TestAWebSocketBehindGuardOutlivesATimeoutAroundIt(t *testing.T) {
 			h.ServeHTTP(w, r.WithContext(ctx))
 		}))
 		start := time.Now()
-		_, _, err := srv.dial(t, withToken(tokenFor(time.Minute))).Read(t.Context())
+		_, _, err := srv.dial(t, withToken(testToken(lasting(time.Minute)))).Read(t.Context())
 		wantClosed(t, err, wsauth.StatusUnauthorized, "token expired")
 		if took := time.Since(start); took != time.Minute {
 			t.Errorf("ended after %v, want 1m", took)
@@ -148,7 +148,7 @@ func TestAWebSocketBehindGuardOutlivesATimeoutAroundIt(t *testing.T) {
 // Before it is taken over, a request ends as any other.
 func TestAHandshakeBehindGuardEndsWithATimeoutAroundIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newUpgradeAuth(t).Guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		h := newAuth(t, untilExp).Guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
 			if cause := context.Cause(r.Context()); cause != context.DeadlineExceeded {
 				t.Errorf("got the cause %v", cause)
@@ -157,7 +157,7 @@ func TestAHandshakeBehindGuardEndsWithATimeoutAroundIt(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
-		serve(h, readRequest(t, "GET /ws\nHANDSHAKE\nAuthorization: Bearer "+tokenFor(time.Minute)).WithContext(ctx))
+		serve(h, readRequest(t, "GET /ws\nHANDSHAKE\nAuthorization: Bearer "+testToken(lasting(time.Minute))).WithContext(ctx))
 		if took := time.Since(start); took != time.Second {
 			t.Errorf("ended after %v, want 1s", took)
 		}
@@ -186,7 +186,7 @@ func TestBehindGuardRenewDisconnectAndShutdownFindTheConnection(t *testing.T) {
 		},
 		"Renew": {
 			func(ctx context.Context, _ *wsauth.Authenticator) {
-				if _, err := wsauth.Renew(ctx, tokenFor(time.Hour)); err != nil {
+				if _, err := wsauth.Renew(ctx, testToken(lasting(time.Hour))); err != nil {
 					panic(err)
 				}
 			}, wsauth.StatusUnauthorized, "token expired",
@@ -195,7 +195,7 @@ func TestBehindGuardRenewDisconnectAndShutdownFindTheConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				auth, causes := newUpgradeAuth(t), make(chan error, 1)
+				auth, causes := newAuth(t, untilExp), make(chan error, 1)
 				srv := newMemoryServer(t, auth.Guard(plain(t, func(ctx context.Context, conn net.Conn, r *bufio.Reader) {
 					go func() {
 						r.ReadByte()
@@ -205,7 +205,7 @@ func TestBehindGuardRenewDisconnectAndShutdownFindTheConnection(t *testing.T) {
 					row.end(ctx, auth)
 				}), nil))
 				start := time.Now()
-				conn := srv.dial(t, withToken(tokenFor(time.Minute)))
+				conn := srv.dial(t, withToken(testToken(lasting(time.Minute))))
 				_, _, err := conn.Read(t.Context())
 				wantClosed(t, err, row.code, row.reason)
 				if cause := <-causes; !row.cause(cause) {
@@ -235,7 +235,7 @@ func TestAStreamBehindGuardEndsByItsContext(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				auth := newUpgradeAuth(t)
+				auth := newAuth(t, untilExp)
 				var cause error
 				var lived time.Duration
 				h := auth.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -244,7 +244,7 @@ func TestAStreamBehindGuardEndsByItsContext(t *testing.T) {
 					cause, lived = context.Cause(r.Context()), time.Since(start)
 				}), nil)
 				row.end(auth)
-				serve(h, readRequest(t, "GET /events\nAccept: text/event-stream\nAuthorization: Bearer "+tokenFor(time.Minute)))
+				serve(h, readRequest(t, "GET /events\nAccept: text/event-stream\nAuthorization: Bearer "+testToken(lasting(time.Minute))))
 				if row.cause != nil && cause != row.cause || row.cause == nil && websocket.CloseStatus(cause) != 4000 {
 					t.Errorf("got the cause %v, want %v", cause, row.cause)
 				}
@@ -267,7 +267,7 @@ func TestAHandlerThatTakesNoNoticeLosesItsConnectionAfterTheGrace(t *testing.T) 
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				stopped := make(chan time.Duration, 1)
-				srv := newMemoryServer(t, newUpgradeAuth(t).Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				srv := newMemoryServer(t, newAuth(t, untilExp).Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					start := time.Now()
 					for {
 						if _, err := io.WriteString(w, "data: x\n\n"); err != nil {
@@ -283,7 +283,7 @@ func TestAHandlerThatTakesNoNoticeLosesItsConnectionAfterTheGrace(t *testing.T) 
 				conn := srv.dialRaw()
 				defer conn.Close()
 				go io.Copy(io.Discard, conn)
-				io.WriteString(conn, "GET /events HTTP/1.1\r\nHost: server\r\nAuthorization: Bearer "+tokenFor(time.Minute)+"\r\n"+header+"\r\n")
+				io.WriteString(conn, "GET /events HTTP/1.1\r\nHost: server\r\nAuthorization: Bearer "+testToken(lasting(time.Minute))+"\r\n"+header+"\r\n")
 				if got := <-stopped; got < time.Minute+2*time.Second || got > time.Minute+2500*time.Millisecond {
 					t.Errorf("stopped after %v, want 1m2s", got)
 				}
@@ -294,7 +294,7 @@ func TestAHandlerThatTakesNoNoticeLosesItsConnectionAfterTheGrace(t *testing.T) 
 
 func TestAShortRequestBehindGuardLeavesNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		h := auth.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if claims, ok := wsauth.ClaimsFromContext(r.Context()); !ok || claims.Subject != "alice" {
 				t.Errorf("got %v, %t", claims, ok)
@@ -302,7 +302,7 @@ func TestAShortRequestBehindGuardLeavesNothingBehind(t *testing.T) {
 			w.WriteHeader(http.StatusNoContent)
 		}), &wsauth.UpgradeOptions{MaxConnections: 1, MaxPerSubject: 1})
 		for range 10 {
-			if w := serve(h, readRequest(t, "GET /\nAuthorization: Bearer "+tokenFor(time.Hour))); w.Code != http.StatusNoContent {
+			if w := serve(h, readRequest(t, "GET /\nAuthorization: Bearer "+testToken(lasting(time.Hour)))); w.Code != http.StatusNoContent {
 				t.Errorf("status %d", w.Code)
 			}
 		}
@@ -343,10 +343,10 @@ func TestBehindGuardTheFirstTokenComesByRenew(t *testing.T) {
 	opts := &wsauth.UpgradeOptions{FirstMessage: 5 * time.Second, MaxPerSubject: 1}
 	t.Run("in time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			srv := newMemoryServer(t, newUpgradeAuth(t).Guard(plain(t, firstLine), opts))
+			srv := newMemoryServer(t, newAuth(t, untilExp).Guard(plain(t, firstLine), opts))
 			conn, r := srv.handshakeWith(t, "")
 			defer conn.Close()
-			conn.Write(clientFrame(1, []byte(tokenFor(time.Hour))))
+			conn.Write(clientFrame(1, []byte(testToken(lasting(time.Hour)))))
 			got := make([]byte, 13)
 			if _, err := io.ReadFull(r, got); err != nil || string(got[2:]) != "hello alice" {
 				t.Errorf("got %q, %v", got, err)
@@ -359,7 +359,7 @@ func TestBehindGuardTheFirstTokenComesByRenew(t *testing.T) {
 	})
 	t.Run("too late", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			srv := newMemoryServer(t, newUpgradeAuth(t).Guard(plain(t, firstLine), opts))
+			srv := newMemoryServer(t, newAuth(t, untilExp).Guard(plain(t, firstLine), opts))
 			start := time.Now()
 			conn, r := srv.handshakeWith(t, "")
 			defer conn.Close()
@@ -389,7 +389,7 @@ func readCloseCode(t *testing.T, r *bufio.Reader) int {
 }
 
 func TestGuardRefusesAForeignOriginWhateverCarriesTheToken(t *testing.T) {
-	h := newUpgradeAuth(t).Guard(new(recorder), nil)
+	h := newAuth(t, untilExp).Guard(new(recorder), nil)
 	for name, row := range map[string]struct {
 		request string
 		want    int
@@ -402,7 +402,7 @@ func TestGuardRefusesAForeignOriginWhateverCarriesTheToken(t *testing.T) {
 		"a request of another page with a header": {"GET /\nOrigin: https://evil.example", 204},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := readRequest(t, row.request+"\nAuthorization: Bearer "+tokenFor(time.Hour))
+			r := readRequest(t, row.request+"\nAuthorization: Bearer "+testToken(lasting(time.Hour)))
 			if w := serve(h, r); w.Code != row.want {
 				t.Errorf("status %d, want %d", w.Code, row.want)
 			}
@@ -412,7 +412,7 @@ func TestGuardRefusesAForeignOriginWhateverCarriesTheToken(t *testing.T) {
 
 func TestWhatIsTakenOverForAnythingElseIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		auth := newUpgradeAuth(t)
+		auth := newAuth(t, untilExp)
 		srv := newMemoryServer(t, auth.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			conn, _, _ := w.(http.Hijacker).Hijack()
 			defer conn.Close()
@@ -421,7 +421,7 @@ func TestWhatIsTakenOverForAnythingElseIsLeftAlone(t *testing.T) {
 			io.WriteString(conn, "as it was")
 		}), nil))
 		conn := srv.dialRaw()
-		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\nUpgrade: tunnel\r\nAuthorization: Bearer "+tokenFor(time.Minute)+"\r\n\r\n")
+		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\nUpgrade: tunnel\r\nAuthorization: Bearer "+testToken(lasting(time.Minute))+"\r\n\r\n")
 		text, err := io.ReadAll(conn)
 		if err != nil || !strings.HasSuffix(string(text), "as it was") {
 			t.Errorf("got %q, %v", text, err)
@@ -455,7 +455,7 @@ func TestMistakesInTheOptionsOfGuardPanic(t *testing.T) {
 					t.Error("no panic")
 				}
 			}()
-			mistake(newUpgradeAuth(t))
+			mistake(newAuth(t, untilExp))
 		})
 	}
 }
@@ -463,12 +463,13 @@ func TestMistakesInTheOptionsOfGuardPanic(t *testing.T) {
 // The outermost Middleware has taken the token out of sight of its own Upgrade.
 func TestUpgradeTakesTheWordOfItsOwnMiddlewareAlsoBehindAnother(t *testing.T) {
 	for name, request := range map[string]string{
-		"header":      "GET /ws\nHANDSHAKE\nAuthorization: Bearer TOKEN",
-		"query":       "GET /ws?access_token=TOKEN\nHANDSHAKE",
+		"header": "GET /ws\nHANDSHAKE\nAuthorization: Bearer TOKEN",
+		"query":  "GET /ws?access_token=TOKEN\nHANDSHAKE",
+
 		"subprotocol": "GET /ws\nHANDSHAKE\nSec-WebSocket-Protocol: chat, bearer.TOKEN",
 	} {
 		t.Run(name, func(t *testing.T) {
-			auth, served := newUpgradeAuth(t), false
+			auth, served := newAuth(t, untilExp, bySubprotocol), false
 			other := newAuth(t, func(o *wsauth.Options) {
 				o.Extractors = []wsauth.Extractor{wsauth.FromFunc(func(*http.Request) (string, error) {
 					return testToken(map[string]any{"sub": "bob"}), nil
@@ -478,7 +479,7 @@ func TestUpgradeTakesTheWordOfItsOwnMiddlewareAlsoBehindAnother(t *testing.T) {
 				claims, _ := wsauth.ClaimsFromContext(r.Context())
 				served = claims != nil && claims.Subject == "alice"
 			}), nil)
-			r := readRequest(t, strings.Replace(request, "TOKEN", tokenFor(time.Hour), 1))
+			r := readRequest(t, strings.Replace(request, "TOKEN", testToken(lasting(time.Hour)), 1))
 			if w := serve(auth.Middleware(other.Middleware(inner)), r); !served {
 				t.Errorf("refused with %d, or served with the claims of another", w.Code)
 			}
@@ -488,7 +489,7 @@ func TestUpgradeTakesTheWordOfItsOwnMiddlewareAlsoBehindAnother(t *testing.T) {
 
 // The other way round the claims of another count for nothing.
 func TestTheClaimsOfAnotherAuthenticatorCountForNothing(t *testing.T) {
-	auth, other := newUpgradeAuth(t), newAuth(t)
+	auth, other := newAuth(t, untilExp), newAuth(t)
 	h := other.Middleware(auth.Guard(new(recorder), nil))
 	if w := serve(h, readRequest(t, "GET /ws?access_token="+testToken(nil)+"\nHANDSHAKE")); w.Code != http.StatusUnauthorized {
 		t.Errorf("status %d, want 401", w.Code)
@@ -507,7 +508,7 @@ func TestTheEndOfAConnectionIsToldAsItWas(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				closed := make(chan wsauth.Event, 1)
-				auth := newUpgradeAuth(t, func(o *wsauth.Options) {
+				auth := newAuth(t, untilExp, func(o *wsauth.Options) {
 					o.Observe = func(_ context.Context, e wsauth.Event) {
 						if e.Kind == wsauth.EventClosed {
 							closed <- e
@@ -515,7 +516,7 @@ func TestTheEndOfAConnectionIsToldAsItWas(t *testing.T) {
 					}
 				})
 				srv := newMemoryServer(t, auth.Upgrade(echo, nil))
-				conn, r := srv.handshake(t, tokenFor(time.Hour))
+				conn, r := srv.handshake(t, testToken(lasting(time.Hour)))
 				go io.Copy(io.Discard, r)
 				row.peer(conn)
 				if e := <-closed; e.Code != row.want || e.Err != nil {

@@ -398,15 +398,6 @@ func (w slowHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return http.NewResponseController(w.ResponseWriter).Hijack()
 }
 
-// newUpgradeAuth is for guard_test.go.
-func newUpgradeAuth(t testing.TB, change ...func(*wsauth.Options)) *wsauth.Authenticator {
-	t.Helper()
-	return newAuth(t, append([]func(*wsauth.Options){untilExp}, change...)...)
-}
-
-// tokenFor is for guard_test.go.
-func tokenFor(ttl time.Duration) string { return testToken(lasting(ttl)) }
-
 func headerText(h http.Header) string {
 	var b strings.Builder
 	h.Write(&b)
