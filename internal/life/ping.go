@@ -31,8 +31,14 @@ func (c *Conn[C]) ping(now time.Time) (next time.Duration, silent bool) {
 		peer.Ping()
 		return every, false
 	}
-	waited := now.Sub(c.pinged)
-	return max(every-waited, time.Millisecond), sees && waited >= every
+	switch waited := now.Sub(c.pinged); {
+	case waited < every:
+		return every - waited, false
+	case sees:
+		return every, true
+	default: // the answer may wait behind what nobody reads
+		return every, false
+	}
 }
 
 func (c *Conn[C]) currentWire() Wire {
