@@ -1,6 +1,7 @@
 package wsauth_test
 
 import (
+	"math"
 	"net/http"
 	"runtime"
 	"strings"
@@ -12,7 +13,8 @@ import (
 func TestTheWayOfARequestAllocatesLittle(t *testing.T) {
 	token := testToken(nil)
 	header := readRequest(t, "GET /\nAuthorization: Bearer "+token)
-	cookie := readRequest(t, "POST /\nOrigin: http://server.example.com\nSec-Fetch-Site: same-origin\nCookie: access_token="+token)
+	cookie := readRequest(t, "POST /\nOrigin: http://server.example.com\nSec-Fetch-Site: same-origin\n"+
+		"Cookie: access_token="+token)
 	query := readRequest(t, "GET /?access_token="+token+"\nHANDSHAKE")
 	for name, row := range map[string]struct {
 		change  func(*wsauth.Options)
@@ -65,12 +67,17 @@ func TestARefusalWithNothingToHideTakesNoMemoryForIt(t *testing.T) {
 				o.OnRefuse = func(http.ResponseWriter, *http.Request, error) { refused++ }
 			})
 			h, r := auth.Middleware(new(recorder)), readRequest(t, request)
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			h.ServeHTTP(nil, r)
-			runtime.ReadMemStats(&after)
-			if got := after.TotalAlloc - before.TotalAlloc; refused != 1 || got > most {
-				t.Errorf("got %d refusals and %d bytes, want 1, and at most %d", refused, got, most)
+			const times = 5 // what others allocate meanwhile is counted, too, but not each time
+			least := uint64(math.MaxUint64)
+			for range times {
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				h.ServeHTTP(nil, r)
+				runtime.ReadMemStats(&after)
+				least = min(least, after.TotalAlloc-before.TotalAlloc)
+			}
+			if refused != times || least > most {
+				t.Errorf("got %d refusals and %d bytes, want %d, and at most %d", refused, least, times, most)
 			}
 		})
 	}

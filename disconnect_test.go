@@ -41,7 +41,8 @@ func TestDisconnectEndsTheConnectionsThatMatch(t *testing.T) {
 				for _, conn := range []*websocket.Conn{alice, again} {
 					_, _, err := conn.Read(t.Context())
 					wantDisconnected(t, err)
-					if cause := <-causes; websocket.CloseStatus(cause) != wsauth.StatusUnauthorized || errors.Is(cause, wsauth.ErrRevoked) {
+					cause := <-causes
+					if websocket.CloseStatus(cause) != wsauth.StatusUnauthorized || errors.Is(cause, wsauth.ErrRevoked) {
 						t.Errorf("got the cause %v, want 3000, and not ErrRevoked", cause)
 					}
 				}
@@ -135,7 +136,7 @@ func TestAConnectionThatIsDisconnectedIsNotRenewed(t *testing.T) {
 	})
 }
 
-// A renewal is under way, with a token that is put on the list before the renewal is through and after it was looked up.
+// The token of a renewal is put on the list after it was looked up there and before the renewal is through.
 func TestARenewalThatMeetsDisconnectIsCheckedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		auth := newAuth(t, untilExp)
@@ -313,7 +314,8 @@ func TestACheckMayDisconnectOthers(t *testing.T) {
 // What is revoked may be what the connection is about to be renewed with, and match, a key or a check all that says so.
 func TestARenewalWithWhatIsDisconnectedMeanwhileFails(t *testing.T) {
 	for name, revokedBy := range map[string]string{"by match alone": "", "by a KeyFunc": "key", "by a Require": "check"} {
-		for _, moment := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond} { // the key's turn, and the check's
+		// In the key's turn, and in the check's.
+		for _, moment := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond} {
 			t.Run(fmt.Sprint(name, " after ", moment), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var listed, renewing atomic.Bool

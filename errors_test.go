@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"github.com/wsauth/wsauth"
 )
 
@@ -27,7 +25,8 @@ func TestRefuseWritesTheResponseOfRFC6750(t *testing.T) {
 		"ErrNoToken": {wsauth.ErrNoToken, 401, challenge, "", "a token is needed"},
 		"ErrMalformedRequest": {
 			wsauth.ErrMalformedRequest, 400,
-			challenge + `, error="invalid_request", error_description="more than one token, or one that is malformed or misplaced"`, "",
+			challenge + `, error="invalid_request", ` +
+				`error_description="more than one token, or one that is malformed or misplaced"`, "",
 			"more than one token, or one that is malformed or misplaced",
 		},
 		"ErrInvalidToken": {
@@ -162,7 +161,7 @@ func TestAnAuthenticatorThatNewDidNotMakeRefusesEverything(t *testing.T) {
 	for name, auth := range noAuthenticators {
 		t.Run(name, func(t *testing.T) {
 			rec := new(recorder)
-			serveConn := func(context.Context, *websocket.Conn) { t.Error("got served, want a refusal") }
+			serveConn := neverServed(t)
 			closing := &wsauth.UpgradeOptions{CloseOnRefusal: true}
 			waiting := &wsauth.UpgradeOptions{FirstMessage: time.Second}
 			for how, h := range map[string]http.Handler{

@@ -239,7 +239,8 @@ func TestNoMessagePassesAfterTheEnd(t *testing.T) {
 			t.Errorf("got the close frame after %v, want after %v", got, ttl)
 		}
 		if afterClose > 0 || lastRead.After(start.Add(ttl)) {
-			t.Errorf("got %d frames after the close frame, and the last message after %v, want none after %v", afterClose, lastRead.Sub(start), ttl)
+			t.Errorf("got %d frames after the close frame, and the last message after %v, want none after %v",
+				afterClose, lastRead.Sub(start), ttl)
 		}
 	})
 }
@@ -317,7 +318,7 @@ func TestAConnectionWhoseTokenEndsDuringTheHandshakeIsNotServed(t *testing.T) {
 	for name, detach := range map[string]bool{"in the handler": false, "detached": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newAuth(t, untilExp).Upgrade(func(context.Context, *websocket.Conn) { t.Error("got served, want a refusal") },
+				h := newAuth(t, untilExp).Upgrade(neverServed(t),
 					&wsauth.UpgradeOptions{Detach: detach})
 				srv := newMemoryServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					h.ServeHTTP(slowHijacker{w, time.Minute}, r)

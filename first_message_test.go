@@ -22,6 +22,11 @@ func TestAClientMayBringItsTokenAsTheFirstMessage(t *testing.T) {
 	const within = 10 * time.Second
 	text, binary := websocket.MessageText, websocket.MessageBinary
 	good := func() string { return testToken(lasting(time.Hour)) }
+	forged := func() string { return mint.New("HS256", "").Token(testClaims()) }
+	expired := func() string { return testToken(lasting(-time.Hour)) }
+	inJSON := func(before, after string) func() string {
+		return func() string { return before + `"access_token":"` + good() + `"` + after }
+	}
 	for name, row := range map[string]struct {
 		after   time.Duration
 		kind    websocket.MessageType
@@ -30,18 +35,18 @@ func TestAClientMayBringItsTokenAsTheFirstMessage(t *testing.T) {
 		reason  string
 	}{
 		"bare":                       {0, text, good, 0, ""},
-		"in JSON":                    {0, text, func() string { return `{"access_token":"` + good() + `"}` }, 0, ""},
-		"in JSON after white space":  {0, text, func() string { return "\n {\"access_token\":\"" + good() + "\"}\n" }, 0, ""},
-		"in JSON with other members": {0, text, func() string { return `{"type":"auth", "access_token":"` + good() + `"}` }, 0, ""},
+		"in JSON":                    {0, text, inJSON("{", "}"), 0, ""},
+		"in JSON after white space":  {0, text, inJSON("\n {", "}\n"), 0, ""},
+		"in JSON with other members": {0, text, inJSON(`{"type":"auth", `, "}"), 0, ""},
 		"at the last moment":         {within - 1, text, good, 0, ""},
 		"too late":                   {within, text, good, 3008, "token_required"},
 		"binary":                     {0, binary, good, 3000, "invalid_request"},
 		"empty":                      {0, text, func() string { return "" }, 3000, "invalid_token"},
 		"rubbish":                    {0, text, func() string { return "hello" }, 3000, "invalid_token"},
-		"forged":                     {0, text, func() string { return mint.New("HS256", "").Token(nil) }, 3000, "invalid_token"},
-		"expired":                    {0, text, func() string { return testToken(lasting(-time.Hour)) }, 3000, "invalid_token"},
+		"forged":                     {0, text, forged, 3000, "invalid_token"},
+		"expired":                    {0, text, expired, 3000, "invalid_token"},
 		"JSON without it":            {0, text, func() string { return `{"token":"x"}` }, 3000, "invalid_request"},
-		"JSON with it twice":         {0, text, func() string { return `{"access_token":"x","access_token":"` + good() + `"}` }, 3000, "invalid_request"},
+		"JSON with it twice":         {0, text, inJSON(`{"access_token":"x",`, "}"), 3000, "invalid_request"},
 		"JSON with a number":         {0, text, func() string { return `{"access_token":1}` }, 3000, "invalid_request"},
 		"oversized":                  {0, text, func() string { return strings.Repeat("x", 9000) }, 3000, "invalid_request"},
 		"far oversized":              {0, text, func() string { return strings.Repeat("x", 1<<20) }, 3000, "invalid_request"},
@@ -76,7 +81,8 @@ func TestAClientMayBringItsTokenAsTheFirstMessage(t *testing.T) {
 						t.Errorf("got a life of %v, ended with %v, want %v and 3000", lived, err, end)
 					}
 				case closed.Code != row.code || closed.Reason != row.reason || served.Load() || lived != row.after:
-					t.Errorf("got served: %v, ended after %v with %v, want %v and %s after %v", served.Load(), lived, err, row.code, row.reason, row.after)
+					t.Errorf("got served: %v, ended after %v with %v, want %v and %s after %v",
+						served.Load(), lived, err, row.code, row.reason, row.after)
 				}
 			})
 		})
@@ -132,7 +138,7 @@ func TestWithFirstMessageABadTokenAndAForeignOriginAreRefusedAsEver(t *testing.T
 			"a foreign origin": {http.Header{"Origin": {"https://evil.example"}}, 403},
 			"two tokens":       {http.Header{"Authorization": {"Bearer a", "Bearer b"}}, 400},
 		} {
-			_, resp, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: row.header})
+			_, resp, err := srv.tryDial(t, row.header)
 			if err == nil || resp.StatusCode != row.status {
 				t.Errorf("%s: got %v, want %d", name, resp, row.status)
 			}
@@ -177,7 +183,7 @@ func TestClientsThatWaitForTheirFirstMessageAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(echo, &wsauth.UpgradeOptions{FirstMessage: time.Minute}))
 		dial := func(header http.Header) (*websocket.Conn, int) {
-			conn, resp, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: header})
+			conn, resp, err := srv.tryDial(t, header)
 			if err == nil {
 				t.Cleanup(func() { conn.CloseNow() })
 			}
@@ -205,7 +211,7 @@ func TestClientsThatWaitForTheirFirstMessageAreBounded(t *testing.T) {
 
 func TestMaxLifetimeCountsWhileAFirstMessageIsAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(func(context.Context, *websocket.Conn) { t.Error("got served, want a refusal") },
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(neverServed(t),
 			&wsauth.UpgradeOptions{MaxLifetime: 5 * time.Second, FirstMessage: 20 * time.Second}))
 		start := time.Now()
 		conn := srv.dial(t, &websocket.DialOptions{})

@@ -249,6 +249,11 @@ func (s *memoryServer) dial(t *testing.T, opts *websocket.DialOptions) *websocke
 	return conn
 }
 
+// tryDial connects as a real client does, with this header, or is refused.
+func (s *memoryServer) tryDial(t *testing.T, header http.Header) (*websocket.Conn, *http.Response, error) {
+	return websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: s.client(), HTTPHeader: header})
+}
+
 func (s *memoryServer) client() *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -329,6 +334,11 @@ func (l *lockedBuffer) String() string {
 }
 
 func bearerHeader(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
+
+// neverServed is what no client gets to.
+func neverServed(t testing.TB) func(context.Context, *websocket.Conn) {
+	return func(context.Context, *websocket.Conn) { t.Error("got served, want a refusal") }
+}
 
 // echo sends every message back.
 func echo(ctx context.Context, conn *websocket.Conn) {

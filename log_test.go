@@ -140,15 +140,16 @@ func TestARefusalIsAShortLine(t *testing.T) {
 	log, key := new(bytes.Buffer), logKey
 	auth := extractAuth(t, loggedTo(log, slog.LevelInfo))
 	good := key.Token(testClaims(nil))
+	cookie := "Cookie: session=" + good
+	longKid := &mint.Key{Alg: "HS256", ID: strings.Repeat("\x01", 256), Private: mint.New("HS256", "").Private}
 	many := func(line string) string { return "\n" + strings.Repeat(line+"\n", 1000) }
 	for name, request := range map[string]string{
 		"a long Origin":              handshake + "Cookie: session=" + good + "\nOrigin: " + strings.Repeat("\xff", 10_000),
 		"many Origins":               handshake + "Cookie: session=" + good + many("Origin: https://blog.example.com/\xff"),
-		"a long Host":                handshake + "Cookie: session=" + good + "\nHost: " + strings.Repeat("h", 10_000) + "\nOrigin: null",
+		"a long Host":                handshake + cookie + "\nHost: " + strings.Repeat("h", 10_000) + "\nOrigin: null",
 		"many Authorization headers": "GET /" + many("Authorization: Bearer "+good),
 		"a long token":               "GET /\nAuthorization: Bearer " + strings.Repeat("x", 10_000),
-		"a long kid": "GET /\nAuthorization: Bearer " +
-			(&mint.Key{Alg: "HS256", ID: strings.Repeat("\x01", 256), Private: mint.New("HS256", "").Private}).Token(testClaims(nil)),
+		"a long kid":                 "GET /\nAuthorization: Bearer " + longKid.Token(testClaims()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			log.Reset()

@@ -143,7 +143,8 @@ func TestAnAuthenticatorVerifiesARequestOnce(t *testing.T) {
 			}
 			w := serve(h, readRequest(t, row.request))
 			if w.Code != row.status || ofA.Load() != row.inA || ofB.Load() != row.inB {
-				t.Errorf("got status %d, verified %d and %d times, want %d, %d and %d", w.Code, ofA.Load(), ofB.Load(), row.status, row.inA, row.inB)
+				t.Errorf("got status %d, verified %d and %d times, want %d, %d and %d",
+					w.Code, ofA.Load(), ofB.Load(), row.status, row.inA, row.inB)
 			}
 		})
 	}

@@ -61,17 +61,27 @@ func (d *diary) want(t *testing.T, lines ...string) {
 }
 
 func TestWhatHappensToRequestsIsObserved(t *testing.T) {
+	const bearer, from = "GET /\nAuthorization: Bearer ", testIssuer + " header "
 	for name, row := range map[string]struct {
 		request string
-		want    string
+		want    []string
 	}{
-		"a good token":         {"GET /\nAuthorization: Bearer " + testToken(nil), "authenticated https://id.example.com/ header"},
-		"a good one, in query": {"GET /?access_token=" + testToken(nil) + "\nHANDSHAKE", "authenticated https://id.example.com/ query"},
-		"none":                 {"GET /", "refused token_required ErrNoToken"},
-		"a foreign token":      {"GET /\nAuthorization: Bearer " + mint.New("HS256", "").Token(testClaims(nil)), "refused https://id.example.com/ header invalid_token ErrInvalidToken"},
-		"an expired one":       {"GET /\nAuthorization: Bearer " + testToken(map[string]any{"exp": 1}), "refused https://id.example.com/ header invalid_token ErrExpired"},
-		"rubbish":              {"GET /\nAuthorization: Bearer %", "refused header invalid_request ErrMalformedRequest"},
-		"too little":           {"GET /admin\nAuthorization: Bearer " + testToken(nil), "authenticated https://id.example.com/ header; refused https://id.example.com/ header insufficient_scope ErrForbidden"},
+		"a good token": {bearer + testToken(), []string{"authenticated " + testIssuer + " header"}},
+		"a good one, in query": {
+			"GET /?access_token=" + testToken() + "\nHANDSHAKE", []string{"authenticated " + testIssuer + " query"},
+		},
+		"none": {"GET /", []string{"refused token_required ErrNoToken"}},
+		"a foreign token": {
+			bearer + mint.New("HS256", "").Token(testClaims()), []string{"refused " + from + "invalid_token ErrInvalidToken"},
+		},
+		"an expired one": {
+			bearer + testToken(map[string]any{"exp": 1}), []string{"refused " + from + "invalid_token ErrExpired"},
+		},
+		"rubbish": {bearer + "%", []string{"refused header invalid_request ErrMalformedRequest"}},
+		"too little": {
+			"GET /admin\nAuthorization: Bearer " + testToken(),
+			[]string{"authenticated " + testIssuer + " header", "refused " + from + "insufficient_scope ErrForbidden"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var d diary
@@ -80,7 +90,7 @@ func TestWhatHappensToRequestsIsObserved(t *testing.T) {
 			mux.Handle("/", new(recorder))
 			mux.Handle("/admin", wsauth.RequireScopes("admin")(new(recorder)))
 			serve(auth.Middleware(mux), readRequest(t, row.request))
-			d.want(t, strings.Split(row.want, "; ")...)
+			d.want(t, row.want...)
 		})
 	}
 }
@@ -172,7 +182,8 @@ func TestFetchesOfKeysAreObserved(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		wantKind(t, auth.Ready(t.Context()), nil)
 		synctest.Wait() // a fetch is reported after those who waited for it have it
-		d.want(t, "keys_failed https://id.example.com/ 1s an error of no kind", "keys_fetched https://id.example.com/ 1s 1 keys")
+		d.want(t, "keys_failed https://id.example.com/ 1s an error of no kind",
+			"keys_fetched https://id.example.com/ 1s 1 keys")
 	})
 }
 

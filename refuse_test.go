@@ -23,31 +23,37 @@ import (
 func TestARefusedHandshakeMayBeClosedReadably(t *testing.T) {
 	auth := newAuth(t, untilExp)
 	down := newAuth(t, askedBy(func() error { return errors.New("the vault is down") }))
-	never := func(context.Context, *websocket.Conn) { t.Error("got served, want a refusal") }
+	never := neverServed(t)
 	opts := &wsauth.UpgradeOptions{CloseOnRefusal: true}
 	upgrade := auth.Upgrade(never, opts)
 	deny := wsauth.Require(func(context.Context, *wsauth.Claims) error { return errors.New("no") })
+	bearing := func(token func() string) func() http.Header {
+		return func() http.Header { return bearerHeader(token()) }
+	}
+	is := func(h http.Header) func() http.Header { return func() http.Header { return h } }
+	good := bearing(func() string { return testToken(lasting(time.Hour)) })
+	expired := bearing(func() string { return testToken(lasting(-time.Hour)) })
+	two := http.Header{"Authorization": {"Bearer a", "Bearer b"}}
+	foreign := http.Header{"Origin": {"https://evil.example"}}
 	for name, row := range map[string]struct {
 		handler http.Handler
 		header  func() http.Header
 		code    websocket.StatusCode
 		reason  string
 	}{
-		"no token":         {upgrade, func() http.Header { return nil }, 3000, "token_required"},
-		"a bad one":        {upgrade, func() http.Header { return bearerHeader("bad") }, 3000, "invalid_token"},
-		"an expired one":   {upgrade, func() http.Header { return bearerHeader(testToken(lasting(-time.Hour))) }, 3000, "invalid_token"},
-		"two":              {upgrade, func() http.Header { return http.Header{"Authorization": {"Bearer a", "Bearer b"}} }, 3000, "invalid_request"},
-		"a foreign origin": {upgrade, func() http.Header { return http.Header{"Origin": {"https://evil.example"}} }, 3003, "foreign_origin"},
-		"Middleware":       {auth.Middleware(upgrade), func() http.Header { return bearerHeader("bad") }, 3000, "invalid_token"},
-		"Require": {auth.Middleware(deny(upgrade)), func() http.Header { return bearerHeader(testToken(lasting(time.Hour))) },
-			3003, "insufficient_scope"},
-		"no keys": {down.Upgrade(never, opts), func() http.Header { return bearerHeader(testToken(lasting(time.Hour))) },
-			1013, "temporarily_unavailable"},
+		"no token":         {upgrade, is(nil), 3000, "token_required"},
+		"a bad one":        {upgrade, is(bearerHeader("bad")), 3000, "invalid_token"},
+		"an expired one":   {upgrade, expired, 3000, "invalid_token"},
+		"two":              {upgrade, is(two), 3000, "invalid_request"},
+		"a foreign origin": {upgrade, is(foreign), 3003, "foreign_origin"},
+		"Middleware":       {auth.Middleware(upgrade), is(bearerHeader("bad")), 3000, "invalid_token"},
+		"Require":          {auth.Middleware(deny(upgrade)), good, 3003, "insufficient_scope"},
+		"no keys":          {down.Upgrade(never, opts), good, 1013, "temporarily_unavailable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := newMemoryServer(t, row.handler)
-				conn, _, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: row.header()})
+				conn, _, err := srv.tryDial(t, row.header())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -93,7 +99,8 @@ func TestWithCloseOnRefusalOtherRequestsGetTheResponse(t *testing.T) {
 
 func TestHandshakesBeingRefusedAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(echo, &wsauth.UpgradeOptions{CloseOnRefusal: true, Grace: time.Minute}))
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(echo,
+			&wsauth.UpgradeOptions{CloseOnRefusal: true, Grace: time.Minute}))
 		start := time.Now()
 		statuses := map[int]int{}
 		var mu sync.Mutex
@@ -149,7 +156,7 @@ func TestAHandshakeThatCannotBeCompletedIsAnswered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			log := new(lockedBuffer)
 			auth := newAuth(t, untilExp, func(o *wsauth.Options) { o.Logger = slog.New(slog.NewJSONHandler(log, nil)) })
-			h := row.handler(auth.Upgrade(func(context.Context, *websocket.Conn) { t.Error("got served, want a refusal") }, nil))
+			h := row.handler(auth.Upgrade(neverServed(t), nil))
 			w := serve(h, readRequest(t, row.request+"\nAuthorization: Bearer "+testToken(lasting(time.Hour))))
 			if w.Code != row.status || w.Header().Get("Sec-WebSocket-Accept") != "" {
 				t.Errorf("got status %d and the header %v, want %d", w.Code, w.Header(), row.status)
@@ -180,13 +187,15 @@ func TestOverHTTP2TheAnswerToWhatIsNoHandshakeArrives(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if resp.ProtoMajor != 2 || resp.StatusCode != http.StatusUpgradeRequired || resp.Header.Get("Connection")+resp.Header.Get("Upgrade") != "" {
-		t.Errorf("got %s over %s with the header %v, want 426 over HTTP/2 without Connection and Upgrade", resp.Status, resp.Proto, resp.Header)
+	forbidden := resp.Header.Get("Connection") + resp.Header.Get("Upgrade")
+	if resp.ProtoMajor != 2 || resp.StatusCode != http.StatusUpgradeRequired || forbidden != "" {
+		t.Errorf("got %s over %s with the header %v, want 426 over HTTP/2 without Connection and Upgrade",
+			resp.Status, resp.Proto, resp.Header)
 	}
 }
 
 func TestARequestThatIsNoHandshakeIsNotUpgraded(t *testing.T) {
-	srv := httptest.NewServer(newAuth(t, untilExp).Upgrade(func(context.Context, *websocket.Conn) { t.Error("got served, want a refusal") }, nil))
+	srv := httptest.NewServer(newAuth(t, untilExp).Upgrade(neverServed(t), nil))
 	defer srv.Close()
 	req, _ := http.NewRequest(http.MethodGet, srv.URL, nil)
 	req.Header = bearerHeader(testToken(lasting(time.Hour)))

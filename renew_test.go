@@ -49,36 +49,31 @@ func TestARenewedConnectionLivesToTheEndOfItsNewToken(t *testing.T) {
 }
 
 func TestRenewRefuses(t *testing.T) {
-	stranger := mint.New("HS256", "")
-	first := map[string]any{"sid": "s1", "client_id": "app", "azp": "party", "scope": "chat"}
-	same := func(change map[string]any) map[string]any {
-		all := map[string]any{}
-		for name, v := range first {
-			all[name] = v
-		}
-		for name, v := range change {
-			all[name] = v
-		}
-		return all
+	type claims = map[string]any
+	first := claims{"sid": "s1", "client_id": "app", "azp": "party", "scope": "chat"}
+	next := func(ttl time.Duration, change claims) func() string {
+		return func() string { return testToken(lasting(ttl), first, change) }
 	}
+	forged := func() string { return mint.New("HS256", "").Token(testClaims(first, lasting(2*time.Hour))) }
+	const later = 2 * time.Hour
 	for name, row := range map[string]struct {
 		token func() string
 		want  string
 	}{
-		"nothing that is wrong":     {func() string { return testToken(lasting(2*time.Hour), same(nil)) }, "renewed"},
-		"another subject":           {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"sub": "mallory"})) }, "sub:"},
-		"another issuer":            {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"iss": "elsewhere"})) }, "iss:"},
-		"another session":           {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"sid": "s2"})) }, "sid:"},
-		"no session":                {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"sid": nil})) }, "sid:"},
-		"another client":            {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"client_id": "other"})) }, "client_id"},
-		"another authorized party":  {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"azp": "other"})) }, "azp"},
-		"a client of another type":  {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"client_id": 1})) }, "client_id"},
-		"the same expiry":           {func() string { return testToken(lasting(time.Hour), same(nil)) }, "exp: not later"},
-		"an earlier expiry":         {func() string { return testToken(lasting(time.Minute), same(nil)) }, "exp: not later"},
-		"an expired token":          {func() string { return testToken(lasting(-time.Minute), same(nil)) }, "token expired"},
-		"a forged token":            {func() string { return stranger.Token(map[string]any{"sub": "alice"}) }, "invalid token"},
+		"nothing that is wrong":     {next(later, nil), "renewed"},
+		"another subject":           {next(later, claims{"sub": "mallory"}), "sub:"},
+		"another issuer":            {next(later, claims{"iss": "elsewhere"}), "iss:"},
+		"another session":           {next(later, claims{"sid": "s2"}), "sid:"},
+		"no session":                {next(later, claims{"sid": nil}), "sid:"},
+		"another client":            {next(later, claims{"client_id": "other"}), "client_id"},
+		"another authorized party":  {next(later, claims{"azp": "other"}), "azp"},
+		"a client of another type":  {next(later, claims{"client_id": 1}), "client_id"},
+		"the same expiry":           {next(time.Hour, nil), "exp: not later"},
+		"an earlier expiry":         {next(time.Minute, nil), "exp: not later"},
+		"an expired token":          {next(-time.Minute, nil), "token expired"},
+		"a forged token":            {forged, "invalid token"},
 		"no token":                  {func() string { return "" }, "invalid token"},
-		"what Require does not let": {func() string { return testToken(lasting(2*time.Hour), same(map[string]any{"scope": "other"})) }, "forbidden"},
+		"what Require does not let": {next(later, claims{"scope": "other"}), "forbidden"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -174,7 +169,8 @@ func TestRenewNeedsAConnection(t *testing.T) {
 
 func TestRenewalsAreNotBeyondMaxLifetime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(renewing, &wsauth.UpgradeOptions{MaxLifetime: 90 * time.Minute}))
+		srv := newMemoryServer(t, newAuth(t, untilExp).Upgrade(renewing,
+			&wsauth.UpgradeOptions{MaxLifetime: 90 * time.Minute}))
 		start := time.Now()
 		conn := srv.dial(t, withToken(testToken(lasting(time.Hour))))
 		if got := exchange(t, conn, testToken(lasting(5*time.Hour))); got != "renewed" {
@@ -227,14 +223,18 @@ func TestOfARenewalAndTheEndExactlyOneHappens(t *testing.T) {
 		return err == nil
 	}
 	for name, serve := range map[string]func(*testing.T, context.Context, *websocket.Conn, time.Duration) bool{
-		"while serve reads": func(t *testing.T, ctx context.Context, conn *websocket.Conn, offset time.Duration) (renewed bool) {
+		"while serve reads": func(
+			t *testing.T, ctx context.Context, conn *websocket.Conn, offset time.Duration,
+		) (renewed bool) {
 			var renewal sync.WaitGroup
 			renewal.Go(func() { renewed = renewAt(t, ctx, offset) })
 			conn.Read(ctx)
 			renewal.Wait()
 			return renewed
 		},
-		"and serve returns when it fails": func(t *testing.T, ctx context.Context, conn *websocket.Conn, offset time.Duration) bool {
+		"and serve returns when it fails": func(
+			t *testing.T, ctx context.Context, conn *websocket.Conn, offset time.Duration,
+		) bool {
 			renewed := renewAt(t, ctx, offset)
 			if renewed {
 				conn.Read(ctx)

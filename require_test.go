@@ -115,7 +115,8 @@ func TestRequireRefusesWhereThereAreNoClaims(t *testing.T) {
 			}
 			w := serve(row.handler(rec), r)
 			if w.Code != 401 || len(rec.requests) > 0 || refusedBy != row.refusedBy {
-				t.Errorf("got status %d, handed on: %t, refused by %q, want 401 by %q", w.Code, len(rec.requests) > 0, refusedBy, row.refusedBy)
+				t.Errorf("got status %d, handed on: %t, refused by %q, want 401 by %q",
+					w.Code, len(rec.requests) > 0, refusedBy, row.refusedBy)
 			}
 			if want := `Bearer realm="wsauth"`; row.refusedBy == "" && w.Header().Get("WWW-Authenticate") != want {
 				t.Errorf("got the challenge %q, want %q", w.Header().Get("WWW-Authenticate"), want)

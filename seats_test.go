@@ -19,18 +19,21 @@ import (
 )
 
 func TestConnectionsAreBounded(t *testing.T) {
+	each := func(i int) string { return fmt.Sprint(i) }
+	two := func(i int) string { return fmt.Sprint(i % 2) }
+	alice := func(int) string { return "alice" }
 	for name, row := range map[string]struct {
 		opts   wsauth.UpgradeOptions
 		of     func(i int) string // the subject of the i-th of ten
 		opened int
 		status int
 	}{
-		"in all":                  {wsauth.UpgradeOptions{MaxConnections: 3}, func(i int) string { return fmt.Sprint(i) }, 3, 503},
-		"for a subject":           {wsauth.UpgradeOptions{MaxPerSubject: 2}, func(int) string { return "alice" }, 2, 429},
-		"for each of two":         {wsauth.UpgradeOptions{MaxPerSubject: 2}, func(i int) string { return fmt.Sprint(i % 2) }, 4, 429},
-		"not by default":          {wsauth.UpgradeOptions{}, func(int) string { return "alice" }, 10, 0},
-		"detached":                {wsauth.UpgradeOptions{MaxConnections: 3, Detach: true}, func(i int) string { return fmt.Sprint(i) }, 3, 503},
-		"detached, for a subject": {wsauth.UpgradeOptions{MaxPerSubject: 2, Detach: true}, func(int) string { return "alice" }, 2, 429},
+		"in all":                  {wsauth.UpgradeOptions{MaxConnections: 3}, each, 3, 503},
+		"for a subject":           {wsauth.UpgradeOptions{MaxPerSubject: 2}, alice, 2, 429},
+		"for each of two":         {wsauth.UpgradeOptions{MaxPerSubject: 2}, two, 4, 429},
+		"not by default":          {wsauth.UpgradeOptions{}, alice, 10, 0},
+		"detached":                {wsauth.UpgradeOptions{MaxConnections: 3, Detach: true}, each, 3, 503},
+		"detached, for a subject": {wsauth.UpgradeOptions{MaxPerSubject: 2, Detach: true}, alice, 2, 429},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -47,7 +50,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 					for i := range 10 {
 						token := testToken(lasting(time.Hour), map[string]any{"sub": row.of(i)})
 						all.Go(func() {
-							conn, resp, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: bearerHeader(token)})
+							conn, resp, err := srv.tryDial(t, bearerHeader(token))
 							if err != nil {
 								if resp.StatusCode != row.status || resp.Header.Get("Retry-After") == "" {
 									t.Errorf("got %v, want %d with Retry-After", resp, row.status)

@@ -54,7 +54,7 @@ func TestShutdownClosesEveryConnectionAndWaits(t *testing.T) {
 		if err := auth.Shutdown(t.Context()); err != nil {
 			t.Errorf("got %v from Shutdown again, want no error", err)
 		}
-		_, resp, err := websocket.Dial(t.Context(), "ws://server/", &websocket.DialOptions{HTTPClient: srv.client(), HTTPHeader: bearerHeader(testToken(lasting(time.Hour)))})
+		_, resp, err := srv.tryDial(t, bearerHeader(testToken(lasting(time.Hour))))
 		if err == nil || resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
 			t.Errorf("got %v after Shutdown, want 503 with Retry-After", resp)
 		}
@@ -73,7 +73,7 @@ func TestShutdownWaitsForAConnectionThatIsBeingMade(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				auth := newAuth(t, untilExp)
-				h := auth.Upgrade(func(context.Context, *websocket.Conn) { t.Error("got served, want a refusal") }, nil)
+				h := auth.Upgrade(neverServed(t), nil)
 				srv := newMemoryServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					r.Header["Sec-Websocket-Version"] = row.header["Sec-Websocket-Version"]
 					h.ServeHTTP(slowWriter{slowHijacker{w, time.Minute}}, r)

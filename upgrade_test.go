@@ -89,10 +89,10 @@ func TestWhenServeEndsTheConnectionEnds(t *testing.T) {
 		code  websocket.StatusCode
 		log   string
 	}{
-		"it returns":                {func(context.Context, *websocket.Conn) {}, websocket.StatusNormalClosure, ""},
-		"it panics":                 {func(context.Context, *websocket.Conn) { panic("oh dear") }, websocket.StatusInternalError, "oh dear"},
+		"it returns":                {func(context.Context, *websocket.Conn) {}, 1000, ""},
+		"it panics":                 {func(context.Context, *websocket.Conn) { panic("oh dear") }, 1011, "oh dear"},
 		"it has closed by itself":   {func(_ context.Context, c *websocket.Conn) { c.Close(4001, "mine") }, 4001, ""},
-		"it panics to abort":        {func(context.Context, *websocket.Conn) { panic(http.ErrAbortHandler) }, websocket.StatusInternalError, ""},
+		"it panics to abort":        {func(context.Context, *websocket.Conn) { panic(http.ErrAbortHandler) }, 1011, ""},
 		"it dropped the connection": {func(_ context.Context, c *websocket.Conn) { c.CloseNow() }, -1, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -152,7 +152,9 @@ func TestUpgradeSelectsASubprotocol(t *testing.T) {
 }
 
 func TestUpgradeChecksTheOriginWhateverCarriesTheToken(t *testing.T) {
-	auth := newAuth(t, untilExp, bySubprotocol, func(o *wsauth.Options) { o.Origins = []string{"https://app.example.com", "https://*.example.org"} })
+	auth := newAuth(t, untilExp, bySubprotocol, func(o *wsauth.Options) {
+		o.Origins = []string{"https://app.example.com", "https://*.example.org"}
+	})
 	srv := httptest.NewServer(auth.Upgrade(echo, nil))
 	defer srv.Close()
 	for origin, want := range map[string]int{
@@ -252,9 +254,11 @@ func TestUpgradeWorksBehindWrappedResponseWriters(t *testing.T) {
 		wrap func(http.ResponseWriter) http.ResponseWriter
 		want int
 	}{
-		"one with Unwrap":            {func(w http.ResponseWriter) http.ResponseWriter { return wrapper{w} }, 101},
-		"two with Unwrap":            {func(w http.ResponseWriter) http.ResponseWriter { return wrapper{wrapper{w}} }, 101},
-		"one that defers the header": {func(w http.ResponseWriter) http.ResponseWriter { return &deferring{ResponseWriter: w} }, 101},
+		"one with Unwrap": {func(w http.ResponseWriter) http.ResponseWriter { return wrapper{w} }, 101},
+		"two with Unwrap": {func(w http.ResponseWriter) http.ResponseWriter { return wrapper{wrapper{w}} }, 101},
+		"one that defers the header": {
+			func(w http.ResponseWriter) http.ResponseWriter { return &deferring{ResponseWriter: w} }, 101,
+		},
 		"a wrapped one that defers": {
 			func(w http.ResponseWriter) http.ResponseWriter { return wrapper{&deferring{ResponseWriter: w}} }, 101,
 		},
@@ -295,7 +299,8 @@ func TestUpgradePanicsOnAMistakeAtSetUp(t *testing.T) {
 			auth.Upgrade(echo, &wsauth.UpgradeOptions{Accept: &websocket.AcceptOptions{InsecureSkipVerify: true}})
 		},
 		"a subprotocol that looks like a token": func() {
-			auth.Upgrade(echo, &wsauth.UpgradeOptions{Accept: &websocket.AcceptOptions{Subprotocols: []string{"chat", "Bearer.x"}}})
+			accept := &websocket.AcceptOptions{Subprotocols: []string{"chat", "Bearer.x"}}
+			auth.Upgrade(echo, &wsauth.UpgradeOptions{Accept: accept})
 		},
 		"a negative lifetime":  func() { auth.Upgrade(echo, &wsauth.UpgradeOptions{MaxLifetime: -1}) },
 		"a negative grace":     func() { auth.Upgrade(echo, &wsauth.UpgradeOptions{Grace: -1}) },
@@ -323,17 +328,20 @@ func TestTheEntryThatAnnouncesATokenIsSelectedWhereNothingElseIs(t *testing.T) {
 		token   bool
 		want    string
 	}{
-		"the pair alone":              {nil, []string{"access_token", "TOKEN"}, true, "access_token"},
-		"with a protocol of its own":  {[]string{"chat.v1"}, []string{"access_token", "TOKEN", "chat.v1"}, true, "chat.v1"},
-		"with a protocol of nobody's": {[]string{"chat.v1"}, []string{"other", "access_token", "TOKEN"}, true, "access_token"},
-		"refused":                     {nil, []string{"access_token", "BAD"}, false, "access_token"},
+		"the pair alone":             {nil, []string{"access_token", "TOKEN"}, true, "access_token"},
+		"with a protocol of its own": {[]string{"chat.v1"}, []string{"access_token", "TOKEN", "chat.v1"}, true, "chat.v1"},
+		"with a protocol of nobody's": {
+			[]string{"chat.v1"}, []string{"other", "access_token", "TOKEN"}, true, "access_token",
+		},
+		"refused": {nil, []string{"access_token", "BAD"}, false, "access_token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := newMemoryServer(t, newAuth(t, untilExp, pair).Upgrade(echo, &wsauth.UpgradeOptions{
 					CloseOnRefusal: true, Accept: &websocket.AcceptOptions{Subprotocols: row.own},
 				}))
-				offer := strings.NewReplacer("TOKEN", testToken(lasting(time.Hour)), "BAD", "eyJh.eyJi.c2ln").Replace(strings.Join(row.offered, ", "))
+				tokens := strings.NewReplacer("TOKEN", testToken(lasting(time.Hour)), "BAD", "eyJh.eyJi.c2ln")
+				offer := tokens.Replace(strings.Join(row.offered, ", "))
 				conn := srv.dial(t, &websocket.DialOptions{Subprotocols: strings.Split(offer, ", ")})
 				if got := conn.Subprotocol(); got != row.want {
 					t.Errorf("got %q selected, want %q", got, row.want)

@@ -11,6 +11,7 @@ import (
 )
 
 func TestAConnectionEndsAtTheFirstOfItsBounds(t *testing.T) {
+	living := func(d time.Duration) func(*Rule[claims]) { return func(r *Rule[claims]) { r.MaxLifetime = d } }
 	for name, row := range map[string]struct {
 		change func(*Rule[claims])
 		expiry time.Duration // 0: no token yet
@@ -20,8 +21,8 @@ func TestAConnectionEndsAtTheFirstOfItsBounds(t *testing.T) {
 		"its token's end":           {func(*Rule[claims]) {}, 90 * time.Second, 90 * time.Second, errExpired},
 		"an end in days":            {func(*Rule[claims]) {}, 72 * time.Hour, 72 * time.Hour, errExpired},
 		"an end that is over":       {func(*Rule[claims]) {}, -time.Second, 0, errExpired},
-		"MaxLifetime":               {func(r *Rule[claims]) { r.MaxLifetime = time.Minute }, time.Hour, time.Minute, errExpired},
-		"an end before MaxLifetime": {func(r *Rule[claims]) { r.MaxLifetime = time.Hour }, time.Minute, time.Minute, errExpired},
+		"MaxLifetime":               {living(time.Minute), time.Hour, time.Minute, errExpired},
+		"an end before MaxLifetime": {living(time.Hour), time.Minute, time.Minute, errExpired},
 		"FirstMessage":              {func(r *Rule[claims]) { r.FirstMessage = time.Minute }, 0, time.Minute, errNoToken},
 		"FirstMessage does not count for one with a token": {
 			func(r *Rule[claims]) { r.FirstMessage = time.Minute }, time.Hour, time.Hour, errExpired,

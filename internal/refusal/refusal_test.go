@@ -42,16 +42,17 @@ func TestAnErrorOfTheApplicationIsOfFewKinds(t *testing.T) {
 }
 
 func TestAResponseIsThatOfTheKindWhateverTheCause(t *testing.T) {
+	const invalid, scope = "invalid_token", "insufficient_scope"
 	want := map[error]Response{
-		ErrNoToken:          {Status: 401, Challenge: true, CloseCode: 3000, Reason: "token_required"},
-		ErrMalformedRequest: {Status: 400, Challenge: true, Code: "invalid_request", CloseCode: 3000, Reason: "invalid_request"},
-		ErrInvalidToken:     {Status: 401, Challenge: true, Code: "invalid_token", CloseCode: 3000, Reason: "invalid_token"},
-		ErrExpired:          {Status: 401, Challenge: true, Code: "invalid_token", CloseCode: 3000, Reason: "invalid_token"},
-		ErrRevoked:          {Status: 401, Challenge: true, Code: "invalid_token", CloseCode: 3000, Reason: "invalid_token"},
-		ErrForbidden:        {Status: 403, Challenge: true, Code: "insufficient_scope", CloseCode: 3003, Reason: "insufficient_scope"},
-		ErrOrigin:           {Status: 403, CloseCode: 3003, Reason: "foreign_origin"},
-		ErrUnavailable:      {Status: 503, CloseCode: 1013, Reason: "temporarily_unavailable"},
-		ErrTooMany:          {Status: 429, CloseCode: 1013, Reason: "too_many_connections"},
+		ErrNoToken:          {401, true, "", "", 3000, "token_required"},
+		ErrMalformedRequest: {400, true, "invalid_request", "", 3000, "invalid_request"},
+		ErrInvalidToken:     {401, true, invalid, "", 3000, invalid},
+		ErrExpired:          {401, true, invalid, "", 3000, invalid},
+		ErrRevoked:          {401, true, invalid, "", 3000, invalid},
+		ErrForbidden:        {403, true, scope, "", 3003, scope},
+		ErrOrigin:           {403, false, "", "", 3003, "foreign_origin"},
+		ErrUnavailable:      {503, false, "", "", 1013, "temporarily_unavailable"},
+		ErrTooMany:          {429, false, "", "", 1013, "too_many_connections"},
 	}
 	for _, kind := range kinds {
 		for _, cause := range append(kinds, errOwn, nil) {
@@ -66,8 +67,9 @@ func TestAResponseIsThatOfTheKindWhateverTheCause(t *testing.T) {
 
 func TestWhatIsNoRefusalIsAnInternalError(t *testing.T) {
 	for _, err := range []error{nil, errOwn, context.Canceled} {
-		if got := ResponseTo(err); got.Status != 500 || got.CloseCode != 1011 || got.Reason != "internal_error" || got.Challenge {
-			t.Errorf("%v: got %+v, want 500, 1011 and internal_error", err, got)
+		want := Response{500, false, "", "internal server error", 1011, "internal_error"}
+		if got := ResponseTo(err); got != want {
+			t.Errorf("%v: got %+v, want %+v", err, got, want)
 		}
 	}
 }
@@ -119,7 +121,7 @@ func TestTheTextOfACheckIsForTheApplicationAlone(t *testing.T) {
 		error, logged string
 	}{
 		"no cause":      {New(ErrExpired, nil), "wsauth: token expired", "wsauth: token expired"},
-		"a cause":       {New(ErrInvalidToken, errors.New("aud")), "wsauth: invalid token: aud", "wsauth: invalid token: aud"},
+		"a cause":       {New(ErrOrigin, errors.New("x")), "wsauth: foreign origin: x", "wsauth: foreign origin: x"},
 		"itself":        {New(ErrRevoked, ErrRevoked), "wsauth: token revoked", "wsauth: token revoked"},
 		"of a check":    {Checked(errors.New("alice may not")), "wsauth: forbidden: alice may not", "wsauth: forbidden"},
 		"a check's own": {Checked(ErrRevoked), "wsauth: token revoked", "wsauth: token revoked"},

@@ -87,7 +87,8 @@ func TestATokenWithoutAudienceMayBeKnownByItsClient(t *testing.T) {
 		"not configured: the client is no": {without, nil, "chat", invalid},
 	} {
 		t.Run(name, func(t *testing.T) {
-			check(t, newVerifier(trusting(row.issuer)), testToken(map[string]any{"aud": row.aud, "client_id": row.clientID}), row.want)
+			token := testToken(map[string]any{"aud": row.aud, "client_id": row.clientID})
+			check(t, newVerifier(trusting(row.issuer)), token, row.want)
 		})
 	}
 }
