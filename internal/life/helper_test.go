@@ -112,6 +112,7 @@ func open(t testing.TB, r *Rule[claims], c *claims) (*Conn[claims], *wire) {
 	t.Cleanup(conn.Forget)
 	w := &wire{conn: conn}
 	conn.Open(w)
+	conn.Admit()
 	return conn, w
 }
 
