@@ -91,8 +91,8 @@ func (s *Seats[C]) count(c *Conn[C], claims *C) error {
 	return nil
 }
 
-// open makes room for a connection that is open, where the newest replaces the oldest: a handshake that comes to nothing
-// replaces none.
+// open makes room for a connection that is open, where the newest replaces the oldest: a handshake that comes to
+// nothing replaces none.
 func (s *Seats[C]) open(c *Conn[C]) {
 	for _, oldest := range s.surplus(c) {
 		go oldest.End(s.Replaced)
@@ -100,8 +100,8 @@ func (s *Seats[C]) open(c *Conn[C]) {
 }
 
 // surplus takes the connections of c's subject off the list that are open and too many. They are as old as their
-// handshakes, or first messages: a client knows that it is connected, and may connect again, before open is called. So c
-// itself may be one of them.
+// handshakes, or first messages: a client knows that it is connected, and may connect again, before open is called. So
+// c itself may be one of them.
 func (s *Seats[C]) surplus(c *Conn[C]) (all []*Conn[C]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
