@@ -143,31 +143,30 @@ func mqttConnect(token string) string {
 // natsToken returns the token of the CONNECT of NATS, which sends a verb before its JSON.
 var natsToken = either(behind("CONNECT ", "\r\n", at("auth_token")), behind("CONNECT ", "\r\n", at("jwt")))
 
-// protocols are those whose clients bring the token in a message, each with one in that protocol's form. The clients of
-// Home Assistant, Action Cable, Pusher, NATS and Socket.IO wait for a greeting, and those of SignalR for the answer to
-// their handshake, before they send it: Upgrade runs nothing that could say so until the token is there. Servers of these
-// protocols are behind Guard, and call Renew.
+// protocols are those whose clients bring the token in a message, each with one in that protocol's form. The clients
+// of Home Assistant, Action Cable, Pusher, NATS and Socket.IO wait for a greeting, and those of SignalR for the answer
+// to their handshake, before they send it: Upgrade runs nothing that could say so until the token is there. Servers of
+// these protocols are behind Guard, and call Renew.
 var protocols = []struct {
 	name    string
-	message string // %s is the token
+	message string // %s is the token; empty: not a text
 	find    func([]byte) (string, error)
-	binary  bool
 }{
-	{"wsauth", `{"access_token":"%s"}`, nil, false},
-	{"the bare token", `%s`, nil, false},
+	{"wsauth", `{"access_token":"%s"}`, nil},
+	{"the bare token", `%s`, nil},
 	{"graphql-transport-ws", `{"type":"connection_init","payload":{"Authorization":"Bearer %s"}}`,
-		at("payload", "Authorization"), false},
+		at("payload", "Authorization")},
 	{"graphql-transport-ws, headers", `{"type":"connection_init","payload":{"headers":{"Authorization":"Bearer %s"}}}`,
-		either(at("payload", "Authorization"), at("payload", "headers", "Authorization")), false},
-	{"graphql-ws, the older one", `{"type":"connection_init","payload":{"authToken":"%s"}}`, at("payload", "authToken"), false},
-	{"Centrifuge", `{"id":1,"connect":{"token":"%s"}}`, at("connect", "token"), false},
-	{"Phoenix", `["3","3","room:lobby","phx_join",{"token":"%s"}]`, at(4, "token"), false},
+		either(at("payload", "Authorization"), at("payload", "headers", "Authorization"))},
+	{"graphql-ws, the older one", `{"type":"connection_init","payload":{"authToken":"%s"}}`, at("payload", "authToken")},
+	{"Centrifuge", `{"id":1,"connect":{"token":"%s"}}`, at("connect", "token")},
+	{"Phoenix", `["3","3","room:lobby","phx_join",{"token":"%s"}]`, at(4, "token")},
 	{"Supabase Realtime", `{"topic":"realtime:public","event":"phx_join","payload":{"access_token":"%s"},"ref":"1"}`,
-		at("payload", "access_token"), false},
-	{"Socket.IO", `40{"token":"%s"}`, behind("40", "", at("token")), false},
-	{"Socket.IO, in a namespace", `40/admin,{"token":"%s"}`, behind("40/admin,", "", at("token")), false},
-	{"STOMP", "CONNECT\naccept-version:1.2\nhost:x\nAuthorization:Bearer %s\n\n\x00", line("CONNECT", "Authorization"), false},
-	{"STOMP, passcode", "STOMP\r\naccept-version:1.2\r\nlogin:alice\r\npasscode:%s\r\n\r\n\x00", line("STOMP", "passcode"), false},
+		at("payload", "access_token")},
+	{"Socket.IO", `40{"token":"%s"}`, behind("40", "", at("token"))},
+	{"Socket.IO, in a namespace", `40/admin,{"token":"%s"}`, behind("40/admin,", "", at("token"))},
+	{"STOMP", "CONNECT\naccept-version:1.2\nhost:x\nAuthorization:Bearer %s\n\n\x00", line("CONNECT", "Authorization")},
+	{"STOMP, passcode", "STOMP\r\nlogin:alice\r\npasscode:%s\r\n\r\n\x00", line("STOMP", "passcode")},
 	{"Action Cable", `{"command":"subscribe","identifier":"{\"channel\":\"ChatChannel\",\"token\":\"%s\"}"}`,
 		func(message []byte) (string, error) {
 			identifier, err := at("identifier")(message)
@@ -175,21 +174,21 @@ var protocols = []struct {
 				return "", err
 			}
 			return at("token")([]byte(identifier))
-		}, false},
-	{"SignalR", `{"type":1,"target":"Authenticate","arguments":["%s"]}` + "\x1e", behind("", "\x1e", at("arguments", 0)), false},
-	{"MQTT", "", mqttPassword, true},
-	{"Home Assistant", `{"type":"auth","access_token":"%s"}`, at("access_token"), false},
-	{"an application's own", `{"type":"auth","token":"%s"}`, at("token"), false},
-	{"a header in a message", `Bearer %s`, func(m []byte) (string, error) { return bearer(string(m)) }, false},
-	{"Pusher", `{"event":"pusher:subscribe","data":{"channel":"private-chat","auth":"%s"}}`, at("data", "auth"), false},
-	{"Ably", `{"action":17,"auth":{"accessToken":"%s"}}`, at("auth", "accessToken"), false},
-	{"SurrealDB", `{"id":1,"method":"authenticate","params":["%s"]}`, at("params", 0), false},
-	{"NATS", `CONNECT {"verbose":false,"auth_token":"%s"}` + "\r\n", natsToken, false},
-	{"WAMP", `[5,"%s",{}]`, at(1), false},
-	{"DDP", `{"msg":"method","method":"login","params":[{"resume":"%s"}],"id":"1"}`, at("params", 0, "resume"), false},
-	{"Firebase Realtime Database", `{"t":"d","d":{"r":1,"a":"auth","b":{"cred":"%s"}}}`, at("d", "b", "cred"), false},
+		}},
+	{"SignalR", `{"type":1,"target":"Authenticate","arguments":["%s"]}` + "\x1e", behind("", "\x1e", at("arguments", 0))},
+	{"MQTT", "", mqttPassword},
+	{"Home Assistant", `{"type":"auth","access_token":"%s"}`, at("access_token")},
+	{"an application's own", `{"type":"auth","token":"%s"}`, at("token")},
+	{"a header in a message", `Bearer %s`, func(m []byte) (string, error) { return bearer(string(m)) }},
+	{"Pusher", `{"event":"pusher:subscribe","data":{"channel":"private-chat","auth":"%s"}}`, at("data", "auth")},
+	{"Ably", `{"action":17,"auth":{"accessToken":"%s"}}`, at("auth", "accessToken")},
+	{"SurrealDB", `{"id":1,"method":"authenticate","params":["%s"]}`, at("params", 0)},
+	{"NATS", `CONNECT {"verbose":false,"auth_token":"%s"}` + "\r\n", natsToken},
+	{"WAMP", `[5,"%s",{}]`, at(1)},
+	{"DDP", `{"msg":"method","method":"login","params":[{"resume":"%s"}],"id":"1"}`, at("params", 0, "resume")},
+	{"Firebase Realtime Database", `{"t":"d","d":{"r":1,"a":"auth","b":{"cred":"%s"}}}`, at("d", "b", "cred")},
 	{"AppSync", `{"id":"1","type":"start","payload":{"extensions":{"authorization":{"Authorization":"%s"}}}}`,
-		at("payload", "extensions", "authorization", "Authorization"), false},
+		at("payload", "extensions", "authorization", "Authorization")},
 }
 
 func TestTheFirstMessageOfEveryProtocolBringsItsToken(t *testing.T) {
@@ -203,8 +202,8 @@ func TestTheFirstMessageOfEveryProtocolBringsItsToken(t *testing.T) {
 				conn.Write(ctx, coder.MessageText, []byte(claims.Subject))
 			}, &opts))
 			opcode := byte(opText)
-			if row.binary {
-				opcode = 2
+			if row.message == "" {
+				opcode = opBinary
 			}
 			say := func(token string) *peer {
 				message := fmt.Sprintf(row.message, token)
@@ -242,7 +241,8 @@ func TestTheErrorOfFirstTokenGoesNowhere(t *testing.T) {
 	p := w.mustDial(t, libraries[0], "")
 	p.send(opText, []byte(secret))
 	p.wantEnd(t, 3000, "invalid_request")
-	if record := w.record(t, `msg="wsauth: refused"`); strings.Contains(record, secret) || strings.Contains(record, "cannot read") {
+	record := w.record(t, `msg="wsauth: refused"`)
+	if strings.Contains(record, secret) || strings.Contains(record, "cannot read") {
 		t.Errorf("the record is %q, want nothing of the message in it", record)
 	}
 	if e := w.event(t, wsauth.EventRefused); strings.Contains(e.Err.Error(), secret) {

@@ -49,7 +49,8 @@ func TestAFloodEndsInOrderInEveryLibrary(t *testing.T) {
 	}
 }
 
-// floodAll has the tokens of all connections end at one instant, in a flood. False: there was no time for one until then.
+// floodAll has the tokens of all connections end at one instant, in a flood. False: there was no time for one until
+// then.
 func floodAll(t *testing.T, l library, count int, life time.Duration) bool {
 	w := new(world)
 	w.prepare(t)
@@ -91,8 +92,8 @@ func floodAll(t *testing.T, l library, count int, life time.Duration) bool {
 	return seen.messages.Load() >= int64(count/10)
 }
 
-// drown sends messages until it is told to go, and answers then as a peer should: no message begins behind its own close
-// frame.
+// drown sends messages until it is told to go, and answers then as a peer should: no message begins behind its own
+// close frame.
 func (p *peer) drown(frames [][]byte, seen *tally) {
 	p.SetDeadline(time.Now().Add(5 * time.Minute))
 	var leaving atomic.Bool

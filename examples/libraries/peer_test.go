@@ -20,10 +20,11 @@ import (
 
 // The opcodes of RFC 6455 section 5.2.
 const (
-	opText  = 1
-	opClose = 8
-	opPing  = 9
-	opPong  = 10
+	opText   = 1
+	opBinary = 2
+	opClose  = 8
+	opPing   = 9
+	opPong   = 10
 )
 
 // A closed is the close frame that a peer has read.
@@ -89,8 +90,9 @@ func (w *world) dial(t *testing.T, deflate bool, header http.Header) (*peer, int
 		io.Copy(io.Discard, resp.Body)
 		return nil, resp.StatusCode
 	}
-	p.deflate = strings.Contains(resp.Header.Get("Sec-Websocket-Extensions"), "permessage-deflate")
-	p.history = newFlateHistory(!strings.Contains(resp.Header.Get("Sec-Websocket-Extensions"), "server_no_context_takeover"))
+	extensions := resp.Header.Get("Sec-Websocket-Extensions")
+	p.deflate = strings.Contains(extensions, "permessage-deflate")
+	p.history = &flateHistory{keeps: !strings.Contains(extensions, "server_no_context_takeover")}
 	return p, resp.StatusCode
 }
 
@@ -373,8 +375,6 @@ type flateHistory struct {
 	keeps  bool
 	window []byte
 }
-
-func newFlateHistory(keeps bool) *flateHistory { return &flateHistory{keeps: keeps} }
 
 func (h *flateHistory) inflate(p []byte) ([]byte, error) {
 	in := io.MultiReader(bytes.NewReader(p), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))

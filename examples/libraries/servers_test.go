@@ -46,7 +46,9 @@ type library struct {
 	variant bool // of another one, which a flood does not tell from that
 }
 
-func (l library) protect(t *testing.T, auth *wsauth.Authenticator, app application, opts *wsauth.UpgradeOptions) http.Handler {
+func (l library) protect(
+	t *testing.T, auth *wsauth.Authenticator, app application, opts *wsauth.UpgradeOptions,
+) http.Handler {
 	if l.serve == nil {
 		return auth.Guard(l.handler(t, app), opts)
 	}
@@ -78,7 +80,10 @@ var libraries = []library{
 		handler: gorillaEcho(gorilla.Upgrader{ReadBufferSize: 4096, WriteBufferSize: 4096, WriteBufferPool: writers}),
 	},
 	{name: "gorilla, whose handler returns", handler: gorillaChat, max: 512, asks: true, reports: true},
-	{name: "coder", handler: coderEcho(coder.CompressionDisabled), max: anyLength, asks: true, reports: true, cancels: true},
+	{
+		name: "coder", handler: coderEcho(coder.CompressionDisabled),
+		max: anyLength, asks: true, reports: true, cancels: true,
+	},
 	{
 		name: "coder, compressed", handler: coderEcho(coder.CompressionNoContextTakeover),
 		max: anyLength, asks: true, reports: true, cancels: true, deflate: true,
@@ -226,7 +231,8 @@ func melodyEcho(t *testing.T, app application) http.Handler {
 
 // centrifugeEcho answers the RPC calls of clients that have sent a connect command.
 func centrifugeEcho(t *testing.T, app application) http.Handler {
-	node, err := centrifuge.New(centrifuge.Config{ClientQueueMaxSize: 1 << 30}) // or it closes slow clients with a 3008 of its own
+	// Or it closes slow clients with a 3008 of its own.
+	node, err := centrifuge.New(centrifuge.Config{ClientQueueMaxSize: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}

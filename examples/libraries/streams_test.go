@@ -90,7 +90,7 @@ func TestAStreamBehindGuardEndsWithItsToken(t *testing.T) {
 		{"one that listens, at once", true, nil, wsauth.UpgradeOptions{}, true, 5 * time.Second},
 		{"one that takes no notice, by its connection", false, nil, wsauth.UpgradeOptions{}, false, 6 * time.Second},
 		{"one that listens, with a handshake's header", true, handshake, wsauth.UpgradeOptions{}, true, 5 * time.Second},
-		{"one that takes no notice, with a handshake's header", false, handshake, wsauth.UpgradeOptions{}, false, 6 * time.Second},
+		{"one that takes none, with that header", false, handshake, wsauth.UpgradeOptions{}, false, 6 * time.Second},
 		{"by MaxLifetime", true, nil, wsauth.UpgradeOptions{MaxLifetime: 2 * time.Second}, true, 2 * time.Second},
 		{"whoever is pinged in vain", true, nil, wsauth.UpgradeOptions{Ping: time.Second}, true, 5 * time.Second},
 		{"whoever has no seat", true, nil, wsauth.UpgradeOptions{MaxConnections: 1, MaxPerSubject: 1}, true, 5 * time.Second},

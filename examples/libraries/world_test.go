@@ -32,7 +32,8 @@ func (w *world) wait() time.Duration {
 	return patience
 }
 
-// A world is one server with its clients: over pipes in a bubble of synctest, where time goes on at once, or on loopback.
+// A world is one server with its clients: over pipes in a bubble of synctest, where time goes on at once, or on
+// loopback.
 type world struct {
 	bubble  bool
 	host    string
