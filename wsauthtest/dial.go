@@ -16,7 +16,8 @@ import (
 	"github.com/wsauth/wsauth/internal/mint"
 )
 
-// Serve runs the handler on loopback until the test ends, and returns its URL: http, a host and a port.
+// Serve runs the handler on loopback until the test ends, and returns its URL: http, a host and a
+// port.
 func Serve(t testing.TB, handler http.Handler) string {
 	t.Helper()
 	srv := httptest.NewServer(handler)
@@ -24,7 +25,8 @@ func Serve(t testing.TB, handler http.Handler) string {
 	return srv.URL
 }
 
-// A DialOption adds something to a handshake, e.g. a token. A nil one adds nothing, for tables of tests.
+// A DialOption adds something to a handshake, for example a token. A nil DialOption adds nothing,
+// for tables of tests.
 type DialOption func(*handshake)
 
 type handshake struct {
@@ -39,16 +41,17 @@ func Header(token string) DialOption {
 	return func(h *handshake) { h.header.Add("Authorization", "Bearer "+token) }
 }
 
-// Query sends the token as the query parameter access_token, for [wsauth.FromQuery]. With another name, write it into
-// the URL.
+// Query sends the token as the query parameter access_token, for [wsauth.FromQuery]. For another
+// name, write the parameter into the URL.
 func Query(token string) DialOption {
 	return func(h *handshake) {
 		h.url.RawQuery = strings.TrimPrefix(h.url.RawQuery+"&access_token="+url.QueryEscape(token), "&")
 	}
 }
 
-// Cookie sends the token as the cookie access_token, for [wsauth.FromCookie], and the server's own Origin, if there is
-// no other. With another name, use [SetHeader], and set Origin to the server's URL.
+// Cookie sends the token as the cookie access_token, for [wsauth.FromCookie], and the server's own
+// Origin unless another Origin is set. For another name, use [SetHeader], and set Origin to the
+// server's URL.
 func Cookie(token string) DialOption {
 	return func(h *handshake) {
 		h.header.Add("Cookie", "access_token="+token)
@@ -62,8 +65,8 @@ func originOf(u *url.URL) string {
 	return strings.Replace(u.Scheme, "ws", "http", 1) + "://" + u.Host
 }
 
-// Subprotocol offers the subprotocol "bearer." + token, for [wsauth.FromSubprotocol], and others beside it. Default:
-// "wsauth".
+// Subprotocol offers the subprotocol "bearer." + token, for [wsauth.FromSubprotocol], and the given
+// subprotocols beside it. Default: "wsauth".
 func Subprotocol(token string, others ...string) DialOption {
 	if len(others) == 0 {
 		others = []string{"wsauth"}
@@ -76,8 +79,8 @@ func FirstMessage(token string) DialOption {
 	return func(h *handshake) { h.first = mint.JSON(map[string]string{"access_token": token}) }
 }
 
-// SetHeader sets a header, e.g. to a foreign Origin. An empty value takes it out, e.g. the Origin that came with a
-// [Cookie].
+// SetHeader sets a header, for example a foreign Origin. An empty value removes the header, for
+// example the Origin that came with a [Cookie].
 func SetHeader(name, value string) DialOption {
 	return func(h *handshake) {
 		h.header.Del(name)
@@ -87,8 +90,9 @@ func SetHeader(name, value string) DialOption {
 	}
 }
 
-// Dial opens a WebSocket to an http or ws URL, and fails the test if that is refused. Without an option there is no
-// token; several apply in their order. The connection ends with the test.
+// Dial opens a WebSocket to an http or ws URL, and fails the test if the server refuses it. Without
+// options there is no token; several options apply in their order. The connection ends with the
+// test.
 func Dial(t testing.TB, url string, opts ...DialOption) *websocket.Conn {
 	t.Helper()
 	conn, resp, err := dial(t, url, opts)
@@ -102,11 +106,11 @@ func Dial(t testing.TB, url string, opts ...DialOption) *websocket.Conn {
 	return conn
 }
 
-// ExpectRefused makes a handshake as [Dial] does, and fails the test if it is not refused with this status. It returns
-// the response, with the first 1024 bytes of its body.
+// ExpectRefused makes a handshake as [Dial] does, and fails the test if the server does not refuse
+// it with this status. It returns the response, with the first 1024 bytes of its body.
 //
-// What UpgradeOptions.CloseOnRefusal refuses, and a wrong [FirstMessage], is refused after the handshake: [Dial], and
-// [ExpectClose].
+// With UpgradeOptions.CloseOnRefusal, or after a wrong [FirstMessage], the server refuses after the
+// handshake: use [Dial] and [ExpectClose].
 func ExpectRefused(t testing.TB, url string, status int, opts ...DialOption) *http.Response {
 	t.Helper()
 	conn, resp, err := dial(t, url, opts)
@@ -122,8 +126,9 @@ func ExpectRefused(t testing.TB, url string, status int, opts ...DialOption) *ht
 	return resp
 }
 
-// ExpectClose reads from the connection until it ends, whatever messages come before, and fails the test if that is not
-// with a close frame of this code and reason. It waits for 10 seconds, or two days of a synctest bubble's time.
+// ExpectClose reads from the connection until it ends, ignoring messages before the end, and fails
+// the test if the connection does not end with a close frame of this code and reason. It waits for
+// 10 seconds, or for two days of the time of a synctest bubble.
 func ExpectClose(t testing.TB, conn *websocket.Conn, code websocket.StatusCode, reason string) {
 	t.Helper()
 	ctx, cancel := bounded(t)
@@ -177,7 +182,8 @@ func dial(t testing.TB, address string, opts []DialOption) (*websocket.Conn, *ht
 	return conn, resp, nil
 }
 
-// bounded returns a context that ends before the test binary would be killed, so that what waits in vain says where.
+// bounded returns a context that ends before the test binary would be killed, so that a wait in
+// vain says where it waited.
 func bounded(t testing.TB) (context.Context, context.CancelFunc) {
 	patience := 10 * time.Second
 	if time.Now().Year() < 2020 { // the clock of a synctest bubble begins in 2000

@@ -1,9 +1,9 @@
-// Package wsauthtest is for tests of servers that use wsauth: an issuer of tokens, good ones and bad ones, and a client
-// that connects with them.
+// Package wsauthtest helps to test servers that use wsauth. It has an issuer, which signs good tokens and bad ones, and a
+// client, which connects with them.
 //
 //	func TestChat(t *testing.T) {
 //		issuer := wsauthtest.NewIssuer(t)
-//		url := wsauthtest.Serve(t, newServer(issuer.Options())) // newServer is yours
+//		url := wsauthtest.Serve(t, newServer(issuer.Options())) // newServer is your own
 //		conn := wsauthtest.Dial(t, url+"/ws", wsauthtest.Header(issuer.Token()))
 //		// What does your server send to alice?
 //		wsauthtest.ExpectRefused(t, url+"/ws", 401, wsauthtest.Header(issuer.Expired()))
@@ -12,10 +12,10 @@
 // A handler without a WebSocket needs no client: give a request of httptest.NewRequest the header "Authorization:
 // Bearer " + issuer.Token(). A handler that only looks at claims needs no token: see [wsauth.ContextWithClaims].
 //
-// What has to wait for the end of a token is tested in a testing/synctest bubble, where an hour takes no time.
-// [NewHMACIssuer] and [ServeInMemory] work there.
+// Test the end of a token in a testing/synctest bubble, where an hour takes no time. [NewHMACIssuer] and [ServeInMemory]
+// work there.
 //
-// The package is for tests only: outside of one, no issuer can be made.
+// The package works only in tests: elsewhere, no issuer can be created.
 package wsauthtest
 
 import (
@@ -33,17 +33,18 @@ import (
 	"github.com/wsauth/wsauth/internal/mint"
 )
 
-// An Issuer signs tokens. It is made by [NewIssuer] or [NewHMACIssuer] and lives as long as the test. Set its fields
-// before anything else uses it.
+// An Issuer signs tokens. [NewIssuer] or [NewHMACIssuer] creates it, and it lives as long as the
+// test. Set its fields before anything else uses it.
 type Issuer struct {
 	// URL is where the issuer is on loopback. An HMAC issuer has none.
 	URL string
 
-	// Name is the iss of its tokens; empty: they have none. Default: URL, and https://id.example.com/ for HMAC. An
-	// issuer with a URL and another Name cannot be discovered: its keys are at URL + "/jwks.json", and Config says so.
+	// Name is the iss of its tokens; if it is empty, they have none. Default: URL, or
+	// https://id.example.com/ for HMAC. An issuer whose Name is not its URL cannot be discovered:
+	// its keys are at URL + "/jwks.json", and Config says so.
 	Name string
 
-	// Audience is the aud of its tokens; empty: they have none. Default: "test".
+	// Audience is the aud of its tokens; if it is empty, they have none. Default: "test".
 	Audience string
 
 	// Secret is what an HMAC issuer signs with. Default: 64 random bytes, enough for HS512.
@@ -62,9 +63,10 @@ const noAnswer = -1
 
 const keysPath = "/jwks.json"
 
-// NewIssuer starts an issuer on loopback that publishes its keys as OpenID Connect Discovery has it. It has a key for
-// each of the algorithms, and signs with the first unless [TokenOptions] say otherwise. Default: ES256. There also are
-// ES384, ES512, EdDSA, and RS256 to PS512, whose keys take longer to make.
+// NewIssuer starts an issuer on loopback that publishes its keys as OpenID Connect Discovery says.
+// It has a key for each of the algorithms and signs with the first one, unless [TokenOptions] say
+// otherwise. Default: ES256. ES384, ES512, EdDSA and RS256 to PS512 are also available; keys for
+// RSA take longer to create.
 func NewIssuer(t testing.TB, algorithms ...string) *Issuer {
 	t.Helper()
 	if len(algorithms) == 0 {
@@ -89,8 +91,8 @@ func NewIssuer(t testing.TB, algorithms ...string) *Issuer {
 	return i
 }
 
-// NewHMACIssuer makes an issuer that shares a secret with whoever verifies its tokens. It has no server, so that it
-// works in a synctest bubble.
+// NewHMACIssuer creates an issuer that shares a secret with the Authenticator that verifies its
+// tokens. It has no server, so it works in a synctest bubble.
 func NewHMACIssuer(t testing.TB) *Issuer {
 	t.Helper()
 	i := newIssuer(t)
@@ -109,12 +111,13 @@ func newIssuer(t testing.TB) *Issuer {
 
 func isHMAC(alg string) bool { return strings.HasPrefix(alg, "HS") }
 
-// Options are those of an Authenticator that trusts this issuer alone. Add what else it needs.
+// Options returns options for an Authenticator that trusts only this issuer. Add what else the test
+// needs.
 func (i *Issuer) Options() wsauth.Options {
 	return wsauth.Options{Issuers: []wsauth.Issuer{i.Config()}}
 }
 
-// Config is this issuer as one of [wsauth.Options.Issuers].
+// Config returns this issuer as an element of [wsauth.Options.Issuers].
 func (i *Issuer) Config() wsauth.Issuer {
 	config := wsauth.Issuer{Name: i.Name}
 	if i.Audience != "" {
@@ -131,7 +134,8 @@ func (i *Issuer) Config() wsauth.Issuer {
 	return config
 }
 
-// Authenticator is [wsauth.New] of [Issuer.Options]. Each call makes a new one, which has fetched no keys yet.
+// Authenticator returns [wsauth.New] of [Issuer.Options]. Each call creates a new Authenticator,
+// which has not fetched any keys yet.
 func (i *Issuer) Authenticator() *wsauth.Authenticator {
 	i.t.Helper()
 	auth, err := wsauth.New(i.Options())
@@ -141,12 +145,12 @@ func (i *Issuer) Authenticator() *wsauth.Authenticator {
 	return auth
 }
 
-// Rotate has the issuer sign with new keys. The old ones stay in its key set, and what they signed is good, until
-// [Issuer.Withdraw].
+// Rotate makes the issuer sign with new keys. The old keys stay in its key set, and tokens signed
+// with them stay valid, until [Issuer.Withdraw].
 //
-// An Authenticator that has the set fetches it again for the first token of a new key, so that this one is accepted,
-// but does so once in 5 seconds at most: tokens of a second rotation within that time are refused with 401. For a test,
-// a new Authenticator is faster.
+// An Authenticator that has the set fetches it again for the first token of a new key, so it
+// accepts that token. It does so at most once in 5 seconds, so tokens of a second rotation within
+// that time are refused with 401. In a test, a new Authenticator is faster.
 func (i *Issuer) Rotate() {
 	i.t.Helper()
 	i.mustPublish()
@@ -160,8 +164,9 @@ func (i *Issuer) Rotate() {
 	i.published = slices.Concat(i.signing, i.published)
 }
 
-// Withdraw takes the keys from before the last [Issuer.Rotate] out of the key set. An Authenticator that has them
-// accepts their tokens until it fetches the set again: for the first token of a new key, or after some 15 minutes.
+// Withdraw removes the keys from before the last [Issuer.Rotate] from the key set. An Authenticator
+// that has these keys accepts their tokens until it fetches the set again: for the first token of a
+// new key, or after about 15 minutes.
 func (i *Issuer) Withdraw() {
 	i.t.Helper()
 	i.mustPublish()
@@ -170,10 +175,11 @@ func (i *Issuer) Withdraw() {
 	i.published = i.signing
 }
 
-// Fail has the issuer answer every request with this status, until [Issuer.Up].
+// Fail makes the issuer answer every request with this status, until [Issuer.Up].
 //
-// An Authenticator that has the key set goes on with it for a day. One that has none refuses with 503, and asks again
-// half a second to one and a half after it failed: for so long it may go on refusing after Up.
+// An Authenticator that has the key set goes on with it for a day. One that has none refuses with
+// 503, and tries again half a second to one and a half seconds after a failure; it may go on
+// refusing for that long after Up.
 func (i *Issuer) Fail(status int) {
 	i.t.Helper()
 	if status < 200 || status > 599 {
@@ -182,13 +188,13 @@ func (i *Issuer) Fail(status int) {
 	i.setOutage(status)
 }
 
-// Down is [Issuer.Fail] with connections that break off, and no answer.
+// Down is like [Issuer.Fail], but the issuer breaks connections off without a response.
 func (i *Issuer) Down() {
 	i.t.Helper()
 	i.setOutage(noAnswer)
 }
 
-// Up ends what Fail or Down began.
+// Up ends the effect of Fail or Down.
 func (i *Issuer) Up() {
 	i.t.Helper()
 	i.setOutage(0)

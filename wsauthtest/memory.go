@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// ServeInMemory is [Serve] without a network, for synctest bubbles. Only [Dial] and [ExpectRefused] know its URL.
+// ServeInMemory is [Serve] without a network, for synctest bubbles. Only [Dial] and [ExpectRefused]
+// know its URL.
 func ServeInMemory(t testing.TB, handler http.Handler) string {
 	t.Helper()
 	m := &memory{conns: make(chan net.Conn), closed: make(chan struct{})}

@@ -14,32 +14,35 @@ import (
 	"github.com/wsauth/wsauth/internal/mint"
 )
 
-// Claims are a token's. A nil takes a claim out, and a time.Time becomes a NumericDate, exact to the millisecond. A
-// time.Duration fails the test: a claim is a time, and not how long it is until then.
+// Claims are the claims of a token. A nil value removes a claim, and a time.Time becomes a
+// NumericDate, exact to the millisecond. A time.Duration fails the test: a claim is a time, not how
+// long it is until then.
 type Claims map[string]any
 
-// TokenOptions are what [Issuer.TokenWith] does otherwise than [Issuer.Token].
+// TokenOptions are what [Issuer.TokenWith] does differently from [Issuer.Token].
 type TokenOptions struct {
 	// Claims are as Token takes them.
 	Claims Claims
 
-	// Header has what to change in the token's header, whose members are alg, typ ("JWT") and kid. A nil takes one out.
-	// How the token is signed does not change with it.
+	// Header has the changes to the token's header, whose members are alg, typ ("JWT") and kid. A
+	// nil value removes a member. Header does not change how the token is signed.
 	Header map[string]any
 
-	// Alg is how to sign. The issuer must have a key for it; an HMAC issuer's secret is for HS256, HS384 and HS512.
+	// Alg is the algorithm to sign with. The issuer must have a key for it. An HMAC issuer's secret
+	// is for HS256, HS384 and HS512.
 	Alg string
 
-	// Key signs in place of the issuer's: a []byte, *rsa.PrivateKey, *ecdsa.PrivateKey or ed25519.PrivateKey. Without
-	// an Alg, that is HS256, RS256, the one of the curve, or EdDSA. There is no kid but in Header.
+	// Key signs in place of the issuer's key: a []byte, *rsa.PrivateKey, *ecdsa.PrivateKey or
+	// ed25519.PrivateKey. Without Alg, the algorithm is HS256, RS256, the one for the curve, or
+	// EdDSA. The token has no kid, unless Header has one.
 	Key any
 }
 
 // Token returns a token that the issuer's Authenticator accepts, with these claims:
 //
-//	{"iss": Name, "aud": Audience, "sub": "alice", "iat": now, "exp": in an hour, "jti": unlike all others}
+//	{"iss": Name, "aud": Audience, "sub": "alice", "iat": now, "exp": in an hour, "jti": different for each token}
 //
-// Arguments add to them, change them, or take them out:
+// Arguments add claims, change them, or remove them:
 //
 //	issuer.Token(wsauthtest.Claims{"sub": "bob", "scope": "chat:write", "exp": time.Now().Add(time.Minute)})
 func (i *Issuer) Token(claims ...Claims) string {
@@ -62,21 +65,21 @@ func (i *Issuer) TokenWith(opts TokenOptions) string {
 	return ""
 }
 
-// Expired returns a token like Token, whose end was an hour ago.
+// Expired returns a token like Token's that expired an hour ago.
 func (i *Issuer) Expired(claims ...Claims) string {
 	i.t.Helper()
 	past := Claims{"exp": time.Now().Add(-time.Hour)}
 	return i.Token(append([]Claims{past}, claims...)...)
 }
 
-// Forged returns a token like Token, that names the issuer's key and is signed with another one.
+// Forged returns a token like Token's that names the issuer's key and is signed with another key.
 func (i *Issuer) Forged(claims ...Claims) string {
 	i.t.Helper()
 	key := i.key("")
 	return i.sign(mint.New(key.Alg, key.ID), nil, claims...)
 }
 
-// algorithmsOf returns those that a private key is good for, the default first.
+// algorithmsOf returns the algorithms that a private key fits, the default first.
 func algorithmsOf(key any) []string {
 	switch key := key.(type) {
 	case []byte:
@@ -98,7 +101,7 @@ func algorithmsOf(key any) []string {
 	return nil
 }
 
-// key returns the issuer's key for an algorithm; empty: its first.
+// key returns the issuer's key for an algorithm, or its first key if alg is empty.
 func (i *Issuer) key(alg string) *mint.Key {
 	i.t.Helper()
 	if i.URL == "" && (alg == "" || isHMAC(alg)) {
@@ -122,7 +125,7 @@ func (i *Issuer) sign(key *mint.Key, header map[string]any, claims ...Claims) st
 	return key.Sign(mint.JSON(withoutNil(h)), mint.JSON(i.claims(claims)))
 }
 
-// claims are those of a good token and, over them, the changes in their order.
+// claims returns the claims of a good token with the changes applied in their order.
 func (i *Issuer) claims(changes []Claims) map[string]any {
 	i.t.Helper()
 	now := time.Now().Truncate(time.Second) // most issuers' dates are whole
