@@ -24,10 +24,10 @@ type Rule[C any] struct {
 	FirstMessage time.Duration
 	Ping         time.Duration
 
-	Expiry  func(*C) time.Time // when a token with these claims ends
-	Expired gate.Ending        // of a token
-	NoToken gate.Ending        // of a connection that has not shown a token in time
-	Silent  gate.Ending        // of a peer that does not answer a ping
+	Expiry  func(*C) time.Time // when a token with these claims expires
+	Expired gate.Ending        // when the token has expired
+	NoToken gate.Ending        // when no token has come in time
+	Silent  gate.Ending        // when the peer does not answer a ping
 }
 
 // A Wire is what a connection ends: the gate of a WebSocket, or a [Stream].
@@ -36,18 +36,18 @@ type Wire interface {
 	Finish()               // returns when all is closed
 }
 
-// A Conn is a connection, or a response that goes on, whose life is tied to that of a token.
+// A Conn is a connection, or a response that goes on, whose life is tied to the life of a token.
 type Conn[C any] struct {
 	rule    *Rule[C]
 	claims  atomic.Pointer[C] // nil until the first token has come
 	expiry  atomic.Pointer[deadline]
 	entered time.Time
-	expires atomic.Int64 // how long after entered that is, on the monotonic clock
-	lookAt  atomic.Int64 // when Check looks at the wall clock, likewise
+	expires atomic.Int64 // expiry as nanoseconds after entered, on the monotonic clock
+	lookAt  atomic.Int64 // when Check looks at the wall clock next, in the same way
 	seat    seat
 
-	mu        sync.Mutex   // of all that follows: it decides between the end and a renewal
-	end       *gate.Ending // nil while it lives
+	mu        sync.Mutex   // guards all that follows: it decides between the end and a renewal
+	end       *gate.Ending // nil while the connection lives
 	wire      Wire         // nil before the handshake is answered
 	shut      bool         // the wire was told
 	timer     *time.Timer
@@ -59,12 +59,13 @@ type Conn[C any] struct {
 	forgotten bool
 }
 
-// A timer runs on the monotonic clock, which stands still while a machine sleeps. So the wall clock is looked at
-// again this often.
+// A timer runs on the monotonic clock, which stands still while a machine sleeps. So the wall clock is checked this
+// often.
 const clockCheck = time.Minute
 
-// Enter counts a connection in, before its client can take it for one: from here on Shutdown waits for it. The claims are nil if they are to come with a first message. Only one that is seated counts for the bounds of
-// the handler. An error is a refusal.
+// Enter counts a connection before its client can consider it open: from here on Shutdown waits for it. The claims are
+// nil if they come with a first message. Only a connection that is seated counts for the limits of the handler. An
+// error is a refusal.
 func (r *Rule[C]) Enter(claims *C, seated bool) (*Conn[C], error) {
 	now := time.Now()
 	c := &Conn[C]{rule: r, entered: now}
@@ -87,7 +88,8 @@ func (r *Rule[C]) Enter(claims *C, seated bool) (*Conn[C], error) {
 	return c, nil
 }
 
-// Attach gives the connection the wire to end it with. One that has ended meanwhile is shut at once.
+// Attach gives the connection the wire to end it with. If the connection has ended in the meantime, the wire is shut at
+// once.
 func (c *Conn[C]) Attach(wire Wire) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -109,7 +111,8 @@ func (c *Conn[C]) Open(wire Wire) {
 	}
 }
 
-// Admit lets Disconnect find the connection from here on; false: it has ended already, and must not be served.
+// Admit lets Disconnect find the connection from here on. It returns false if the connection has already ended and must
+// not be served.
 func (c *Conn[C]) Admit() bool {
 	c.ExpireIfDue()
 	c.mu.Lock()
@@ -118,7 +121,7 @@ func (c *Conn[C]) Admit() bool {
 	return c.admitted
 }
 
-// Forget counts a connection out that is closed, or never was opened.
+// Forget stops counting a connection that is closed or was never opened.
 func (c *Conn[C]) Forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -132,10 +135,10 @@ func (c *Conn[C]) Forget() {
 	c.rule.Registry.remove(c)
 }
 
-// Claims are those of the newest token; nil: none has come yet.
+// Claims returns the claims of the newest token, or nil before the first one.
 func (c *Conn[C]) Claims() *C { return c.claims.Load() }
 
-// Ended says why the connection ends; false: it lives.
+// Ended returns why the connection has ended; false means that it has not.
 func (c *Conn[C]) Ended() (gate.Ending, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,7 +148,7 @@ func (c *Conn[C]) Ended() (gate.Ending, bool) {
 	return *c.end, true
 }
 
-// End ends the connection, unless it has ended already: the first reason stays. It does not wait.
+// End ends the connection, unless it has already ended: the first reason stays. It does not wait.
 func (c *Conn[C]) End(e gate.Ending) bool {
 	first, wire := c.decide(e)
 	if first && wire != nil {
@@ -154,7 +157,7 @@ func (c *Conn[C]) End(e gate.Ending) bool {
 	return first
 }
 
-// EndAndWait is End, and returns when all is closed.
+// EndAndWait is End, but returns only when everything is closed.
 func (c *Conn[C]) EndAndWait(e gate.Ending) {
 	if _, wire := c.decide(e); wire != nil {
 		wire.Finish()
@@ -187,8 +190,8 @@ func (c *Conn[C]) endLocked(e gate.Ending) bool {
 	return true
 }
 
-// Left is told by the gate that the peer or the library has begun to close, or that the connection is broken: no renewal
-// comes after that. Who closes has the grace to do so.
+// Left is called by the gate when the peer or the library has begun to close, or when the connection is broken. No
+// renewal succeeds after that. Whoever closes has the grace to do so.
 func (c *Conn[C]) Left(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -202,8 +205,8 @@ func (c *Conn[C]) Left(err error) {
 	c.timer.Reset(wait)
 }
 
-// Check ends the connection if it is time, where the timer may come late. It is asked for each message, so it asks the
-// monotonic clock, which takes half the time of both, and the wall clock once in a second.
+// Check ends the connection if it is due, in case the timer is late. It is called for each message, so it looks at the
+// monotonic clock, which takes half the time of looking at both, and at the wall clock once a second.
 func (c *Conn[C]) Check() {
 	alive := time.Since(c.entered)
 	if int64(alive) >= c.expires.Load() || int64(alive) >= c.lookAt.Load() {
@@ -212,14 +215,14 @@ func (c *Conn[C]) Check() {
 	}
 }
 
-// ExpireIfDue ends the connection if it is time by either clock.
+// ExpireIfDue ends the connection if it is due by either clock.
 func (c *Conn[C]) ExpireIfDue() {
 	if c.expiry.Load().left(time.Now()) <= 0 {
 		c.End(c.atExpiry())
 	}
 }
 
-// atExpiry is how a connection ends whose time is over.
+// atExpiry returns how a connection ends that is due.
 func (c *Conn[C]) atExpiry() gate.Ending {
 	if c.claims.Load() == nil {
 		return c.rule.NoToken
@@ -227,14 +230,14 @@ func (c *Conn[C]) atExpiry() gate.Ending {
 	return c.rule.Expired
 }
 
-// tick ends the connection if it is time, or waits on.
+// tick ends the connection if it is due, or goes on waiting.
 func (c *Conn[C]) tick() {
 	now := time.Now()
 	if c.expiry.Load().left(now) <= 0 {
 		c.EndAndWait(c.atExpiry())
 		return
 	}
-	if _, ended := c.Ended(); ended { // by somebody who has had the time to close
+	if _, ended := c.Ended(); ended { // ended by the peer or the library, which has had its time to close
 		c.EndAndWait(gate.Ending{})
 		return
 	}
@@ -250,7 +253,7 @@ func (c *Conn[C]) tick() {
 	}
 }
 
-// prolongLocked sets when the connection expires, and returns when the timer has to look.
+// prolongLocked sets when the connection expires, and returns when the timer must fire next.
 func (c *Conn[C]) prolongLocked(claims *C, now time.Time) time.Duration {
 	left := c.rule.FirstMessage
 	if claims != nil {
@@ -268,8 +271,8 @@ func (c *Conn[C]) prolongLocked(claims *C, now time.Time) time.Duration {
 	return min(left, clockCheck)
 }
 
-// A deadline is an instant on both clocks: the monotonic one stands still in a suspend, and the wall clock can be set
-// back. Whichever comes first counts.
+// A deadline is an instant on both clocks, since the monotonic clock stands still while the machine sleeps, and the
+// wall clock can be set back. The earlier one counts.
 type deadline struct{ monotonic, wall time.Time }
 
 func deadlineIn(d time.Duration, now time.Time) deadline {
@@ -281,5 +284,5 @@ func (d *deadline) left(now time.Time) time.Duration {
 	return min(d.monotonic.Sub(now), d.wall.Sub(now.Round(0)))
 }
 
-// DelayTimer has the timer come in d, as it might on a busy machine, for tests.
+// DelayTimer makes the timer fire in d, as it might on a busy machine, for tests.
 func (c *Conn[C]) DelayTimer(d time.Duration) { c.timer.Reset(d) }

@@ -2,15 +2,15 @@ package life
 
 import "time"
 
-// A pinger is a Wire that can ask its peer whether it is there.
+// A pinger is a Wire that can find out whether its peer is still there.
 type pinger interface {
 	Ping()
 	Heard() time.Time // when something last came from the peer
 	Poke() bool       // looks for what has come where nobody reads; false: it cannot see
 }
 
-// ping asks a peer for a sign that has been silent for as long as the rule says. It returns when to look again, and whether
-// the peer has not answered for as long again.
+// ping pings a peer that has been silent for as long as the rule says. It returns when to look again, and whether the
+// peer has then been silent for as long again.
 func (c *Conn[C]) ping(now time.Time) (next time.Duration, silent bool) {
 	every := c.rule.Ping
 	peer, ok := c.currentWire().(pinger)

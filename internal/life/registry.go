@@ -14,8 +14,8 @@ import (
 // ErrShutDown is why a connection ends with its server.
 var ErrShutDown = http.ErrServerClosed
 
-// A Registry knows the live connections of an Authenticator, to end them: http.Server does not know connections that
-// were taken over.
+// A Registry knows the live connections of an Authenticator, in order to end them: http.Server does not know
+// connections that were hijacked.
 type Registry[C any] struct {
 	mu   sync.Mutex
 	live map[*Conn[C]]struct{}
@@ -37,10 +37,11 @@ func (g *Registry[C]) IsDown() bool {
 	return g.down
 }
 
-// Epoch tells how often Disconnect was called: whoever was admitted in an earlier one is asked again.
+// Epoch returns how often Disconnect was called. The checks of a connection that was admitted in an earlier epoch are
+// asked again.
 func (g *Registry[C]) Epoch() uint32 { return g.epoch.Load() }
 
-// add counts a connection in; false: there are to be no more.
+// add counts a connection. It returns false after Shutdown.
 func (g *Registry[C]) add(c *Conn[C]) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -89,7 +90,7 @@ func (g *Registry[C]) Disconnect(match func(*C) bool, e gate.Ending) int {
 // closeEvery is how far apart Shutdown closes connections, so that their clients do not all come back at once.
 const closeEvery = 10 * time.Millisecond
 
-// Shutdown lets no more connections in, ends those that live, and waits until there are none or ctx ends. Where ctx has a
+// Shutdown admits no more connections, ends the live ones, and waits until there are none or ctx is done. If ctx has a
 // deadline, the ends are spread over at most half of the time until then.
 func (g *Registry[C]) Shutdown(ctx context.Context, e gate.Ending) error {
 	g.mu.Lock()

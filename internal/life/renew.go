@@ -8,23 +8,23 @@ import (
 	"github.com/wsauth/wsauth/internal/refusal"
 )
 
-// A renewal costs a signature, so that a connection has so many at once, and one more in each interval.
+// A renewal costs a signature check. So a connection has a burst of renewals, and one more in each interval.
 const (
 	renewalBurst    = 5
 	renewalInterval = time.Second
 )
 
-// A renewal is one that is under way. Disconnect finds its claims before they are the connection's, and those that are
-// not known yet when they are.
+// A renewal is in progress. Disconnect finds its claims before they become the connection's; if they are not known yet,
+// they are matched as soon as they are.
 type renewal[C any] struct {
 	claims  *C // nil: not verified yet
 	matches []func(*C) bool
 	refused bool
 }
 
-// Renew gives the connection the claims that verify returns, unless its end has come: of the two, exactly one happens.
-// admit is asked about the claims now (nil before the first) and the new ones; it is asked again where another renewal
-// came first. An error is a refusal, or what verify or admit returned.
+// Renew gives the connection the claims that verify returns, unless the connection has ended: exactly one of the two
+// takes effect. admit is called with the current claims (nil before the first token) and the new ones, and again if
+// another renewal came first. An error is a refusal, or what verify or admit returned.
 func (c *Conn[C]) Renew(verify func() (*C, error), admit func(current, next *C) error) (*C, error) {
 	r, err := c.beginRenewal(time.Now())
 	if err != nil {
@@ -95,7 +95,8 @@ func (c *Conn[C]) mayRenew(now time.Time) bool {
 	return true
 }
 
-// propose shows the claims to Disconnect, and returns what Disconnect asked before they were known.
+// propose shows the claims to Disconnect, and returns the matches that Disconnect was called with before the claims
+// were known.
 func (c *Conn[C]) propose(r *renewal[C], claims *C) []func(*C) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -109,7 +110,8 @@ func (c *Conn[C]) endRenewal(r *renewal[C]) {
 	delete(c.renewals, r)
 }
 
-// adopt makes the claims of a renewal the connection's; false without an error: the current ones are no longer that.
+// adopt makes the claims of a renewal the connection's. It returns false without an error if the current claims have
+// changed.
 func (c *Conn[C]) adopt(r *renewal[C], current *C, now time.Time) (bool, error) {
 	c.ExpireIfDue()
 	c.mu.Lock()
@@ -127,8 +129,9 @@ func (c *Conn[C]) adopt(r *renewal[C], current *C, now time.Time) (bool, error) 
 	return true, nil
 }
 
-// disconnect ends the connection, and reports so, if its claims match, and the renewals under way whose claims do. One
-// that is being made is left to whoever makes it, who sees that the epoch has changed.
+// disconnect ends the connection, and returns true, if its claims match. It refuses renewals in progress whose claims
+// match. It does not touch a connection that is being opened: the goroutine that opens it sees that the epoch has
+// changed.
 func (c *Conn[C]) disconnect(match func(*C) bool, e gate.Ending) bool {
 	c.mu.Lock()
 	if !c.admitted {
@@ -154,7 +157,7 @@ func (c *Conn[C]) disconnect(match func(*C) bool, e gate.Ending) bool {
 	return found && c.End(e)
 }
 
-// refuse keeps the claims of a renewal from becoming the connection's; false: they are.
+// refuse keeps the claims of a renewal from becoming the connection's. It returns false if they already are.
 func (c *Conn[C]) refuse(r *renewal[C]) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -12,10 +12,10 @@ import (
 // maxWaiting bounds the connections of a handler that have not shown a token yet.
 const maxWaiting = 1024
 
-// A Subject is whose connection one is.
+// A Subject says whose connection it is.
 type Subject struct{ Issuer, Name string }
 
-// Seats counts the connections of one handler. The zero value has no bounds.
+// Seats counts the connections of one handler. The zero value has no limits.
 type Seats[C any] struct {
 	Max, MaxPerSubject int  // 0: no bound
 	ReplaceOldest      bool // where a subject has too many
@@ -36,7 +36,7 @@ type seat struct {
 	subject *Subject // nil: not known yet, or not counted
 }
 
-// take counts a connection in, whose claims are nil if it has to show its token yet.
+// take counts a connection. Its claims are nil if its token is still to come.
 func (s *Seats[C]) take(c *Conn[C], claims *C) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,7 +57,7 @@ func (s *Seats[C]) take(c *Conn[C], claims *C) error {
 	return nil
 }
 
-// sit gives a connection that waited its subject.
+// sit records the subject of a connection that waited for its first message.
 func (s *Seats[C]) sit(c *Conn[C], claims *C) error {
 	s.mu.Lock()
 	if !c.seat.waiting {
@@ -129,7 +129,7 @@ func (s *Seats[C]) surplus(c *Conn[C]) (all []*Conn[C]) {
 	return all
 }
 
-// leave counts a connection out.
+// leave stops counting a connection.
 func (s *Seats[C]) leave(c *Conn[C]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

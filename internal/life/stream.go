@@ -7,15 +7,15 @@ import (
 	"github.com/wsauth/wsauth/internal/gate"
 )
 
-// A Stream is a response that goes on: server-sent events, a long poll. It ends by the context of its request; a handler
-// that takes no notice cannot read or write once the grace is over.
+// A Stream is a response that goes on, such as server-sent events or a long poll. It ends by the context of its
+// request. A handler that ignores its context cannot read or write after the grace.
 type Stream struct {
 	Cancel func(cause error)
 	Writer http.ResponseWriter
 	Grace  time.Duration
 }
 
-// Shut ends the context, and sets deadlines where the ResponseWriter has any.
+// Shut cancels the context, and sets deadlines if the ResponseWriter has any.
 func (s Stream) Shut(e gate.Ending) bool {
 	s.Cancel(e.Err)
 	until := time.Now().Add(s.Grace)
