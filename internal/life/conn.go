@@ -1,6 +1,6 @@
-// Package life ties the life of a connection to that of a token: one explicit end, one timer, and renewals, of which
-// either the end or the renewal wins. It knows the live connections of an Authenticator, to end them. It is generic in
-// the claims and knows the gate, but no WebSocket library.
+// Package life ties the life of a connection to the life of a token: one explicit end, one timer, and renewals. If the
+// end and a renewal coincide, exactly one takes effect. The package knows the live connections of an Authenticator, in
+// order to end them. It is generic in the claims, and knows the gate but no WebSocket library.
 package life
 
 import (

@@ -1,5 +1,5 @@
-// Package refusal has the kinds of refusal: what each is called on the wire, what an HTTP response or a close frame says
-// of it, and what may be logged.
+// Package refusal has the kinds of refusal: the name of each on the wire, what an HTTP response or a close frame says
+// about it, and what may be logged.
 package refusal
 
 import (
@@ -8,7 +8,7 @@ import (
 	"net/http"
 )
 
-// The kinds. ErrExpired and ErrRevoked are ErrInvalidToken, too.
+// The kinds of refusal. ErrExpired and ErrRevoked are also ErrInvalidToken.
 var (
 	ErrNoToken          = errors.New("wsauth: no token")
 	ErrMalformedRequest = errors.New("wsauth: malformed request")
@@ -27,7 +27,7 @@ type invalid string
 func (e invalid) Error() string        { return string(e) }
 func (e invalid) Is(target error) bool { return target == ErrInvalidToken }
 
-// KindOf finds the kind of an error that came from the application; by default it is of the kind otherwise.
+// KindOf returns the kind of an error that came from the application, or otherwise if the error has none.
 func KindOf(err, otherwise error) error {
 	for _, kind := range []error{ErrExpired, ErrRevoked, ErrInvalidToken, ErrUnavailable} {
 		if errors.Is(err, kind) {
@@ -37,30 +37,30 @@ func KindOf(err, otherwise error) error {
 	return otherwise
 }
 
-// An Error is a refusal of one of the kinds, with its cause and what a log line needs.
+// An Error is a refusal of one of the kinds, with its cause and what a log record needs.
 type Error struct {
 	Kind    error
 	Cause   error // may be nil
-	Checked bool  // by a check of the application, whose text may have claims in it
+	Checked bool  // the cause is an application's, whose text may contain claims
 	Trail
 }
 
 // A Trail is what is known about a token that may be logged.
 type Trail struct {
 	Source string // where the token was
-	Issuer string // of the options, never of a token
+	Issuer string // its name in the options, never the token's iss
 	KeyID  string
 }
 
 // New returns an Error. The cause may be nil.
 func New(kind, cause error) error { return &Error{Kind: kind, Cause: cause} }
 
-// Checked returns the refusal for what a check of the application returned.
+// Checked returns the refusal for an error of an application's check.
 func Checked(err error) error {
 	return &Error{Kind: KindOf(err, ErrForbidden), Cause: err, Checked: true}
 }
 
-// On returns a refusal with what the trail knows and it does not know yet.
+// On adds to a refusal what the trail knows and the refusal does not.
 func (t Trail) On(err error) error {
 	if r, ok := err.(*Error); ok {
 		r.Source, r.Issuer, r.KeyID = cmp.Or(r.Source, t.Source), cmp.Or(r.Issuer, t.Issuer), cmp.Or(r.KeyID, t.KeyID)
@@ -82,7 +82,7 @@ func (r *Error) Unwrap() []error {
 	return []error{r.Kind, r.Cause}
 }
 
-// Logged is the reason for the log.
+// Logged returns the reason for the log.
 func (r *Error) Logged() string {
 	if r.Checked {
 		return r.Kind.Error()
@@ -90,13 +90,13 @@ func (r *Error) Logged() string {
 	return r.Error()
 }
 
-// IsNoToken looks at the refusal only: a cause that an application made must not open what is optional.
+// IsNoToken looks only at the refusal itself: a cause that an application made must not let a request through Optional.
 func IsNoToken(err error) bool {
 	var r *Error
 	return errors.As(err, &r) && r.Kind == ErrNoToken
 }
 
-// MissingScope is the error of a check for scopes: the scopes that are needed.
+// MissingScope is the error of a check for scopes. It has the scopes that are needed.
 type MissingScope string
 
 func (MissingScope) Error() string { return "a scope is missing" }
@@ -110,8 +110,8 @@ const (
 	CloseTimeout       = 3008
 )
 
-// A Response is what a client learns of a refusal: by HTTP, or where a handshake is completed to say it, by a close
-// frame, whose reason is a word that a program can compare.
+// A Response is what a client learns about a refusal: by HTTP, or, if the handshake is completed for it, by a close
+// frame. Its reason is a word that a program can compare.
 type Response struct {
 	Status    int
 	Challenge bool
@@ -138,11 +138,11 @@ var responses = []struct {
 	{ErrOrigin, Response{http.StatusForbidden, false, "", "foreign origin", CloseForbidden, "foreign_origin"}},
 }
 
-// ResponseTo returns the response to an error: that of its kind, or 500 where it is no refusal.
+// ResponseTo returns the response to an error: the one for its kind, or 500 if the error is not a refusal.
 func ResponseTo(err error) Response {
 	var r *Error
 	if errors.As(err, &r) {
-		err = r.Kind // and not that of a cause
+		err = r.Kind // not the kind of a cause
 	}
 	for _, known := range responses {
 		if errors.Is(err, known.kind) {

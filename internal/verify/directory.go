@@ -11,23 +11,23 @@ import (
 	"github.com/wsauth/wsauth/internal/refusal"
 )
 
-// Find looks an issuer up by the iss of a token that is not verified yet. before is what it has found the last time, or
-// nil. No such issuer is refusal.ErrInvalidToken; another error is an outage.
+// Find looks up an issuer by the iss of a token that is not verified yet. before is the issuer that it found the last
+// time, or nil. The error is refusal.ErrInvalidToken if there is no such issuer; any other error is an outage.
 type Find func(ctx context.Context, iss string, before *Issuer) (*Issuer, error)
 
-// What anybody who sends tokens can cause is bounded: what is kept, and how often Find is called for what is not.
+// These bound what anybody who sends tokens can cause: how much is kept, and how often Find is called.
 const (
 	maxFound   = 1024
 	maxUnknown = 1024
-	maxLookups = 64   // under way at one time
+	maxLookups = 64   // in progress at one time
 	maxName    = 2048 // bytes of an iss that is looked up
 
-	lookupBurst    = 100 // of issuers that are not known
+	lookupBurst    = 100 // of unknown issuers
 	lookupInterval = 50 * time.Millisecond
 
 	lookupTimeout = 5 * time.Second
-	askAgain      = 5 * time.Minute // about an issuer that was found
-	keepFound     = time.Hour       // an issuer that cannot be asked about
+	askAgain      = 5 * time.Minute // how long after an issuer was found
+	keepFound     = time.Hour       // an issuer for which Find fails
 	keepUnknown   = 30 * time.Second
 	keepFailed    = time.Second
 )
@@ -43,24 +43,24 @@ type directory struct {
 
 	mu      sync.Mutex
 	found   map[string]*listing
-	unknown map[string]*listing // and those whose lookup has failed
-	lookups map[string]*lookup  // under way
+	unknown map[string]*listing // also issuers whose lookup failed
+	lookups map[string]*lookup  // in progress
 	budget  time.Time           // see mayAsk
 }
 
-// A listing is what is known of one iss.
+// A listing is what is known about one iss.
 type listing struct {
-	issuer *Issuer // nil: there is none, or it could not be looked up
+	issuer *Issuer // nil: there is no such issuer, or the lookup failed
 	err    error
 	askAt  time.Time
 	until  time.Time
 	used   time.Time
 }
 
-// A lookup is one call of Find, shared by all who wait for it.
+// A lookup is one call of Find, shared by everybody who waits for it.
 type lookup struct {
 	done   chan struct{}
-	issuer *Issuer // both set before done is closed
+	issuer *Issuer // issuer and err are set before done is closed
 	err    error
 }
 
@@ -70,7 +70,7 @@ func newDirectory(find Find) *directory {
 	}
 }
 
-// issuer returns the issuer that iss names, or a refusal. It waits for a lookup of that iss, and of no other.
+// issuer returns the issuer that iss names, or a refusal. It waits only for a lookup of that iss.
 func (d *directory) issuer(ctx context.Context, iss string) (*Issuer, error) {
 	l, err := d.ask(ctx, iss, time.Now())
 	if err != nil {
@@ -84,7 +84,7 @@ func (d *directory) issuer(ctx context.Context, iss string) (*Issuer, error) {
 	}
 }
 
-// ask returns a lookup, which is done already where the answer is known.
+// ask returns a lookup, which is already done if the answer is known.
 func (d *directory) ask(ctx context.Context, iss string, now time.Time) (*lookup, error) {
 	if iss == "" || len(iss) > maxName {
 		return nil, refusal.New(refusal.ErrInvalidToken, errIssuer)
@@ -116,7 +116,7 @@ func answered(known *listing) *lookup {
 	return &lookup{done: isDone, issuer: known.issuer, err: known.err}
 }
 
-// mayAsk counts a lookup of an issuer that is not known, unless there were too many.
+// mayAsk counts a lookup of an unknown issuer, unless there were too many.
 func (d *directory) mayAsk(now time.Time) bool {
 	if d.budget.Sub(now) > (lookupBurst-1)*lookupInterval {
 		return false
@@ -128,13 +128,13 @@ func (d *directory) mayAsk(now time.Time) bool {
 	return true
 }
 
-// start begins a lookup, unless one is under way. It belongs to nobody's request: one that goes away must not fail the
-// others.
+// start begins a lookup, unless one is in progress. The lookup belongs to no single request: a request that is
+// cancelled must not fail the others.
 func (d *directory) start(ctx context.Context, iss string, before *Issuer) *lookup {
 	if under := d.lookups[iss]; under != nil {
 		return under
 	}
-	iss = strings.Clone(iss) // it is part of a token, which is not to stay in memory
+	iss = strings.Clone(iss) // iss is part of a token, which must not stay in memory
 	l := &lookup{done: make(chan struct{})}
 	d.lookups[iss] = l
 	go func() {
@@ -146,8 +146,8 @@ func (d *directory) start(ctx context.Context, iss string, before *Issuer) *look
 	return l
 }
 
-// call calls Find. Where that panics, the token of anybody could otherwise end the process: net/http recovers only from
-// what runs in a request's own goroutine.
+// call calls Find and recovers if Find panics: anybody's token could otherwise end the process, since net/http recovers
+// only in a request's own goroutine.
 func (d *directory) call(ctx context.Context, iss string, before *Issuer) (_ *Issuer, err error) {
 	defer func() {
 		if recover() != nil {
@@ -166,7 +166,7 @@ func (d *directory) call(ctx context.Context, iss string, before *Issuer) (_ *Is
 	}
 }
 
-// learn keeps the answer. One who was found before stays so while Find fails.
+// learn keeps the answer. While Find fails, an issuer that was found before is kept.
 func (d *directory) learn(iss string, l *lookup) {
 	defer close(l.done)
 	d.mu.Lock()
@@ -195,7 +195,7 @@ func (d *directory) learn(iss string, l *lookup) {
 	}
 }
 
-// makeRoom drops what is over, and else what was not used for the longest time.
+// makeRoom drops entries that are out of date, and then the least recently used ones.
 func makeRoom(list map[string]*listing, most int, now time.Time) {
 	if len(list) < most {
 		return

@@ -10,7 +10,7 @@ import (
 	"github.com/wsauth/wsauth/internal/refusal"
 )
 
-// An Issuer binds together what belongs together: a key of one issuer never verifies a token of another.
+// An Issuer says whose tokens are accepted, and with which keys: a key of one issuer never verifies a token of another.
 type Issuer struct {
 	Name        string
 	Audience    []string
@@ -18,13 +18,13 @@ type Issuer struct {
 	AnyAudience bool
 	Keys        jose.Source // its errors may be refusal.ErrInvalidToken, too
 	Algs        jose.Algs
-	Lasting     bool   // a key is the same each time it is looked up
+	Lasting     bool   // each lookup of a key returns the same key
 	Type        string // as jose.MediaType has it
 	MaxTTL      time.Duration
 
-	Source any // what Keys was made from, for whoever makes it again
+	Source any // what Keys was made from, for a directory that makes it again
 
-	found bool // by a directory, which may find another one
+	found bool // by a directory, which may find another issuer later
 }
 
 // verifySignature returns the key that made the signature of t, or a refusal.
@@ -40,7 +40,7 @@ func (iss *Issuer) verifySignature(ctx context.Context, t *jose.Token) (*jose.Ke
 func (iss *Issuer) find(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 	keys, err := iss.Keys.Keys(ctx, h)
 	switch {
-	case len(keys) > 0: // whatever became of another source
+	case len(keys) > 0: // even if another source failed
 		return keys, nil
 	case err != nil:
 		return nil, refuseKeys(err)
@@ -48,7 +48,8 @@ func (iss *Issuer) find(ctx context.Context, h jose.Header) ([]*jose.Key, error)
 	return nil, refuseKeys(jose.ErrUnknownKey)
 }
 
-// refuseKeys makes a refusal of the error of a key source, which is an outage unless it says that the token is at fault.
+// refuseKeys makes a refusal from the error of a key source. The error is an outage unless it says that the token is at
+// fault.
 func refuseKeys(err error) error {
 	if errors.Is(err, jose.ErrUnknownKey) || errors.Is(err, jose.ErrSignature) || errors.Is(err, refusal.ErrInvalidToken) {
 		return refusal.New(refusal.KindOf(err, refusal.ErrInvalidToken), err)
@@ -56,8 +57,8 @@ func refuseKeys(err error) error {
 	return refusal.New(refusal.ErrUnavailable, err)
 }
 
-// checkHeader is RFC 8725 sections 3.1 and 3.12: the algorithm is one that was asked for, and the token is of the
-// kind that belongs here. An ID token or a logout token has the same issuer and the same keys.
+// checkHeader applies RFC 8725 sections 3.1 and 3.12: the algorithm is one that is allowed, and the token is of the
+// right kind. An ID token or a logout token has the same issuer and the same keys.
 func (iss *Issuer) checkHeader(h jose.Header) error {
 	if !iss.Algs.Has(h.Alg) {
 		return errors.New("alg: not one that the issuer's keys and Algorithms allow")
@@ -71,8 +72,8 @@ func (iss *Issuer) checkHeader(h jose.Header) error {
 	return nil
 }
 
-// checkClaims checks the claims of a token whose signature is verified. What expired is said last, so that
-// refusal.ErrExpired means that a newer token will do.
+// checkClaims checks the claims of a token whose signature is verified. It checks the expiry last, so that
+// refusal.ErrExpired means that a newer token would be accepted.
 func (iss *Issuer) checkClaims(c *jose.Claims, now time.Time, leeway time.Duration) error {
 	reason := iss.checkAudience(c)
 	switch latest := now.Add(leeway); {
@@ -91,7 +92,7 @@ func (iss *Issuer) checkClaims(c *jose.Claims, now time.Time, leeway time.Durati
 	return refusal.New(refusal.ErrInvalidToken, errors.New(reason))
 }
 
-// checkAudience returns what is wrong with whom the token is for.
+// checkAudience returns why the token is not for this server, or "".
 func (iss *Issuer) checkAudience(c *jose.Claims) string {
 	switch {
 	case iss.AnyAudience:

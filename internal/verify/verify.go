@@ -1,5 +1,5 @@
-// Package verify is the way from a token to its claims: who may have signed it, whether they did, and whether what it
-// claims holds now. It knows nothing of requests.
+// Package verify turns a token into its claims: who may have signed it, whether they did, and whether what it claims
+// holds now. It knows nothing about requests.
 package verify
 
 import (
@@ -26,7 +26,7 @@ type Verifier struct {
 	tokens    *memory.Memory[remembered] // nil: none are remembered
 }
 
-// A Config is what a Verifier is made from.
+// A Config has the options of a Verifier.
 type Config struct {
 	Issuers   []Issuer // one without a name accepts any iss
 	Find      Find     // nil: all issuers are known
@@ -56,7 +56,7 @@ func New(cfg Config) *Verifier {
 	return v
 }
 
-// MaxLength is how many bytes a token may have.
+// MaxLength returns how many bytes a token may have.
 func (v *Verifier) MaxLength() int { return v.parser.MaxLength() }
 
 // Verified is a token that was verified.
@@ -144,8 +144,9 @@ func (v *Verifier) remembered(token string) *remembered {
 // Remembers reports whether the token is in the memory.
 func (v *Verifier) Remembers(token string) bool { return v.remembered(token) != nil }
 
-// checkRemembered checks all of a remembered token but its signature. It is not current where the key that verified it
-// is none of the issuer's any more, be it withdrawn or fetched anew: then the signature must be checked again.
+// checkRemembered checks everything about a remembered token except its signature. The token is not current if the key
+// that verified it no longer belongs to the issuer, because it was withdrawn or fetched again: then the signature must
+// be checked again.
 func (v *Verifier) checkRemembered(ctx context.Context, known *remembered) (current bool, err error) {
 	if known.issuer.found {
 		iss, err := v.directory.issuer(ctx, known.issuer.Name)
@@ -167,10 +168,10 @@ func (v *Verifier) isPast(k *remembered) bool {
 	return !time.Now().Before(v.End(k.claims.Expiry))
 }
 
-// End is when a token with this exp ends, for requests and connections alike.
+// End returns when a token with this exp expires, leeway included, for requests and connections alike.
 func (v *Verifier) End(expiry time.Time) time.Time { return expiry.Add(v.leeway) }
 
-// issuerOf returns the issuer whose token it is, if the token tells the truth.
+// issuerOf returns the issuer that the token names. Nobody has verified the name yet.
 func (v *Verifier) issuerOf(ctx context.Context, c *jose.Claims) (*Issuer, error) {
 	switch iss := v.byName[c.Issuer]; {
 	case iss != nil && c.HasIssuer:
@@ -183,7 +184,8 @@ func (v *Verifier) issuerOf(ctx context.Context, c *jose.Claims) (*Issuer, error
 	return nil, refusal.New(refusal.ErrInvalidToken, errIssuer)
 }
 
-// NameOf is the name in the options of the issuer of verified claims. One without a name accepts any iss.
+// NameOf returns the name of the issuer of verified claims, as it is in the options: an issuer without a name accepts
+// any iss.
 func (v *Verifier) NameOf(iss string) string {
 	if v.anyIssuer != nil {
 		return ""
@@ -191,7 +193,7 @@ func (v *Verifier) NameOf(iss string) string {
 	return iss
 }
 
-// Ready fetches the keys that were never fetched, and returns why there are none, for each issuer that has none.
+// Ready fetches keys that were never fetched. For each issuer that has no keys then, the error says why.
 func (v *Verifier) Ready(ctx context.Context) error {
 	faults := make([]error, len(v.issuers))
 	var all sync.WaitGroup
