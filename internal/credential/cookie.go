@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// maxPieces bounds the pieces of a cookie. Browsers keep 4 KB in each, and no token is longer than 64 KB.
+// maxPieces bounds the pieces of a cookie. A browser keeps up to 4 KB in each, and no token is longer than 64 KB.
 const maxPieces = 16
 
 var errPieces = errors.New("a cookie in pieces, of which one is missing, or beyond the 16th, or that is also there whole")
 
-// cookie finds a cookie as net/http does (http.Request.Cookie), but without reading all the others, and refuses
-// one that is there twice: a sibling domain can set a second one, and which comes first is the browser's choice.
+// cookie finds a cookie as net/http does (http.Request.Cookie), but without reading the others. It refuses a cookie
+// that occurs twice: a sibling domain can set a second one, and the browser chooses which comes first.
 func cookie(r *http.Request, name string) (string, error) {
 	value, found := "", false
 	for key, v := range cookies(r) {
@@ -30,7 +30,7 @@ func cookie(r *http.Request, name string) (string, error) {
 	return value, nil
 }
 
-// readCookie has read find the token in the value of a cookie.
+// readCookie calls read to find the token in the value of a cookie.
 func readCookie(r *http.Request, name string, read func(string) (string, error)) (string, error) {
 	value, err := joinedCookie(r, name)
 	if err != nil || value == "" {
@@ -43,8 +43,8 @@ func readCookie(r *http.Request, name string, read func(string) (string, error))
 	return token, nil
 }
 
-// joinedCookie returns the value of a cookie, or of its pieces name.0, name.1 and so on, in this order. What has more
-// than one reading is refused: one of them twice, a gap, a cookie beside pieces of its name.
+// joinedCookie returns the value of a cookie, or of its pieces name.0, name.1 and so on, in this order. It refuses
+// anything with more than one reading: a piece that occurs twice, a gap, or a whole cookie beside pieces of its name.
 func joinedCookie(r *http.Request, name string) (string, error) {
 	var whole string
 	var pieces [maxPieces]string
@@ -101,8 +101,7 @@ func pieceNumber(key, name string) (int, bool) {
 	return number, true
 }
 
-// cookies are the names and values of all cookies, malformed ones included, without the quotes that may be around a
-// value.
+// cookies returns the names and values of all cookies, including malformed ones, without the quotes around a value.
 func cookies(r *http.Request) iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
 		for _, line := range r.Header["Cookie"] {

@@ -1,5 +1,5 @@
-// Package credential finds the one token of a request, takes it out of sight, and knows what its place demands: a
-// WebSocket handshake, or an Origin.
+// Package credential finds the one token of a request, hides it, and knows what its place requires: a WebSocket
+// handshake, or an Origin.
 package credential
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/wsauth/wsauth/internal/refusal"
 )
 
-// A Place is where a request may carry its token. The zero value is none.
+// A Place is where a request may carry its token. The zero value is no place.
 type Place struct {
 	Source Source
 	Name   string // of the query parameter, cookie or header, the latter in canonical form, or what marks the subprotocol
@@ -39,11 +39,11 @@ func (s Source) String() string {
 	return [...]string{"", "header", "query", "cookie", "subprotocol", "func", "proxy", "cookie"}[s]
 }
 
-// isAmbient reports whether a browser makes a token arrive from here without being asked, whichever page it shows: it
-// adds the cookie, or the cookie from which a proxy makes the token.
+// isAmbient reports whether a browser sends a token from here unasked, whichever page it shows: it adds the cookie, or
+// the cookie that a proxy turns into the token.
 func (s Source) isAmbient() bool { return s == FromCookie || s == FromCookieFunc || s == FromProxy }
 
-// Fault says what is wrong with a place as an option; empty: nothing.
+// Fault says what is wrong with a place as an option, or "".
 func (p Place) Fault() string {
 	switch p.Source {
 	case FromNowhere:
@@ -77,7 +77,7 @@ func (p Place) Fault() string {
 	return ""
 }
 
-// headersOfOthers are those whose content is a page's, or which net/http takes out of the header.
+// headersOfOthers are headers that a page controls, or that net/http removes from the header.
 var headersOfOthers = []string{
 	"Connection", "Cookie", "Host", "Origin", "Sec-Websocket-Protocol", "Trailer", "Transfer-Encoding", "Upgrade",
 }
@@ -90,7 +90,7 @@ func (p Place) Is(other Place) bool {
 	return p.Source != FromFunc && other.Source.String() == p.Source.String() && other.Name == p.Name
 }
 
-// header is the name of the header that the token is in, where the token has it to itself.
+// header returns the name of the header that contains nothing except the token, or "".
 func (p Place) header() string {
 	switch p.Source {
 	case FromHeader:
@@ -126,7 +126,7 @@ var (
 		"GET with Connection: Upgrade and Upgrade: websocket")
 )
 
-// Find finds the one token of a request and checks what its source demands. Its errors are refusals.
+// Find finds the one token of a request and checks what its source requires. Its errors are refusals.
 func Find(r *http.Request, places []Place, origins Origins) (Credential, error) {
 	var found Credential
 	for _, p := range places {
@@ -162,7 +162,7 @@ func Find(r *http.Request, places []Place, origins Origins) (Credential, error) 
 	return Credential{}, refusal.New(refusal.ErrNoToken, nil)
 }
 
-// find returns the token of a place; empty: there is none.
+// find returns the token of a place, or "".
 func (p Place) find(r *http.Request) (string, error) {
 	var token string
 	var err error
@@ -214,9 +214,9 @@ func bearer(values []string) (string, error) {
 	return v[1:], nil
 }
 
-// proxied reads a header that a proxy adds: the token alone, or as in Authorization, where it must be so (RFC 9110
-// section 11.6.2) and another scheme is somebody else's credential. The header that a client sends beside the proxy's,
-// which a proxy that appends lets through, makes two of them.
+// proxied reads a header that a proxy adds. It contains the token alone. In Authorization it must be "Bearer <token>"
+// (RFC 9110 section 11.6.2); another scheme is somebody else's credential. If a client sends the header, too, and the
+// proxy appends its own, there are two, and the request is refused.
 func proxied(values []string, name string) (string, error) {
 	token, err := bearer(values)
 	if err != nil || token != "" || len(values) == 0 || name == authorization {
@@ -225,8 +225,8 @@ func proxied(values []string, name string) (string, error) {
 	return values[0], nil
 }
 
-// Judge says of a token that was refused if it is no b64token at all, which makes the request malformed. One that was
-// read is a b64token, and one that is too long is not looked at: the answer is not worth reading a megabyte.
+// Judge makes the refusal of a token that is not a b64token a malformed request. A token that could be read is a
+// b64token. A token that is too long is not examined: that would not be worth reading a megabyte.
 func (c Credential) Judge(err error) error {
 	if c.Source == FromHeader && errors.Is(err, jose.ErrForm) && !isB64Token(c.Token) {
 		return refusal.New(refusal.ErrMalformedRequest, errMalformed)

@@ -10,8 +10,8 @@ func IsHandshake(r *http.Request) bool {
 	return r.Method == http.MethodGet && headerContains(r.Header["Connection"], "upgrade") && headerContains(r.Header["Upgrade"], "websocket")
 }
 
-// MayUpgrade reports whether any handler could take r for a handshake: whatever has an Upgrade header, a WebSocket
-// key, or the CONNECT of RFC 8441. Being wrong here would let a cookie in without its Origin.
+// MayUpgrade reports whether any handler could treat r as a handshake: it has an Upgrade header or a WebSocket key, or
+// is the CONNECT of RFC 8441. A wrong answer would let a cookie in without its Origin.
 func MayUpgrade(r *http.Request) bool {
 	return len(r.Header["Upgrade"]) > 0 || len(r.Header["Sec-Websocket-Key"]) > 0 || r.Method == http.MethodConnect
 }

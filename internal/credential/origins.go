@@ -10,7 +10,8 @@ import (
 	"github.com/wsauth/wsauth/internal/refusal"
 )
 
-// Origins are those that may connect, besides the server's own. For ambient tokens those in the list count alone.
+// Origins are the origins that may connect, in addition to the server's own. For ambient tokens only the listed ones
+// count.
 type Origins struct {
 	Listed []origin.Pattern
 	Allow  func(r *http.Request, origin string) bool // of Options.AllowOrigin, for explicit tokens; may be nil
@@ -24,9 +25,9 @@ var (
 	errNoOriginProxy = errors.New("a token that a proxy added, without one Origin")
 )
 
-// checkAmbient is what stands between a cookie and cross-site WebSocket hijacking (RFC 6455 section 10.2). SameSite is
-// no substitute: a sibling domain is the same site. AllowOrigin is not asked: it is written for clients that bring a
-// token on purpose, such as any browser extension, and whoever it is generous to must not get a visitor's cookie.
+// checkAmbient stands between a cookie and cross-site WebSocket hijacking (RFC 6455 section 10.2). SameSite is not a
+// substitute: a sibling domain is the same site. AllowOrigin is not asked: it is written for clients that send a token
+// on purpose, such as any browser extension, and an origin that it allows must not get the use of a visitor's cookie.
 func (os Origins) checkAmbient(r *http.Request, from Source) error {
 	o, ok := originOf(r)
 	if ok && o.IsPage() && os.listsOwned(o) {
@@ -50,7 +51,8 @@ func (os Origins) checkAmbient(r *http.Request, from Source) error {
 	return nil
 }
 
-// NotForCookies are the indices of the patterns that anybody can match, where there are places that they do not count for.
+// NotForCookies returns the indices of the patterns that anybody can match, if any of places is ambient: such patterns
+// do not count there.
 func (os Origins) NotForCookies(places []Place) (open []int) {
 	if !slices.ContainsFunc(places, func(p Place) bool { return p.Source.isAmbient() }) {
 		return nil
@@ -63,14 +65,13 @@ func (os Origins) NotForCookies(places []Place) (open []int) {
 	return open
 }
 
-// foreign is a refusal that says what there was, so that whoever reads the log can tell an attack from a missing option.
+// foreign returns a refusal with the Origin and the Host, so that an operator can tell an attack from a missing option.
 func foreign(r *http.Request, why error) error {
 	origins := r.Header["Origin"]
 	return refusal.New(refusal.ErrOrigin, fmt.Errorf("%w: Origin %.200q, Host %.200q", why, origins[:min(len(origins), 2)], r.Host))
 }
 
-// Check refuses a handshake from a foreign origin, whatever carries its token. No Origin means that it is not a
-// browser.
+// Check refuses a handshake from a foreign origin, wherever its token is. A client without an Origin is not a browser.
 func (os Origins) Check(r *http.Request) error {
 	values := r.Header["Origin"]
 	if len(values) == 0 {
@@ -100,7 +101,7 @@ func isOneOrigin(text string) bool {
 	return text != ""
 }
 
-// originOf reads the Origin header; "null" and two of them are none.
+// originOf reads the Origin header. "null" counts as none, and so does a repeated header.
 func originOf(r *http.Request) (origin.Origin, bool) {
 	values := r.Header["Origin"]
 	if len(values) != 1 {
@@ -114,7 +115,7 @@ func (os Origins) lists(o origin.Origin) bool {
 	return slices.ContainsFunc(os.Listed, func(listed origin.Pattern) bool { return listed.Matches(o) })
 }
 
-// listsOwned is lists without the patterns that anybody can match: a cookie is for nobody's site except those that are named.
+// listsOwned is lists without the patterns that anybody can match: a cookie counts only for sites that are named.
 func (os Origins) listsOwned(o origin.Origin) bool {
 	return slices.ContainsFunc(os.Listed, func(listed origin.Pattern) bool { return !listed.IsOpen() && listed.Matches(o) })
 }

@@ -11,14 +11,14 @@ import (
 
 const protocolHeader = "Sec-Websocket-Protocol"
 
-// isPair reports whether a place among the subprotocols is an entry of its own with the token behind it, and not a
-// prefix of the token's entry. A prefix ends in a dot.
+// isPair reports whether a place among the subprotocols is an entry of its own, followed by the token, and not a prefix
+// of the token's entry. A prefix ends in a dot.
 func (p Place) isPair() bool { return p.Source == FromSubprotocol && !strings.HasSuffix(p.Name, ".") }
 
 func (p Place) isPrefix() bool { return p.Source == FromSubprotocol && !p.isPair() }
 
-// protocolFault says what is wrong with the name of a place among the subprotocols. One like "bearer-" was meant to be
-// a prefix, and would be taken for an entry of its own.
+// protocolFault says what is wrong with the name of a place among the subprotocols. A name like "bearer-" was meant as
+// a prefix, and would be treated as an entry of its own.
 func protocolFault(name string) string {
 	last := name[len(name)-1]
 	if last == '.' || '0' <= last && last <= '9' || 'a' <= last|0x20 && last|0x20 <= 'z' {
@@ -27,8 +27,8 @@ func protocolFault(name string) string {
 	return "a prefix that does not end in a dot"
 }
 
-// Overlaps reports whether an entry of Sec-WebSocket-Protocol could be read as of either place, so that whoever means
-// the one has offered two tokens.
+// Overlaps reports whether an entry of Sec-WebSocket-Protocol could belong to either place: a client that means one of
+// them would have offered two tokens.
 func (p Place) Overlaps(other Place) bool {
 	switch {
 	case p.Source != FromSubprotocol || other.Source != FromSubprotocol:
@@ -65,7 +65,7 @@ func Selectable(r *http.Request, places []Place) (offered []string, marker strin
 	return offered, marker
 }
 
-// Markers are the entries that announce a token, whether a client offers them or not.
+// Markers returns the entries that announce a token, whether a client offers them or not.
 func Markers(places []Place) []string {
 	var all []string
 	for _, p := range places {
@@ -80,8 +80,8 @@ func isMarker(entry string, places []Place) bool {
 	return slices.ContainsFunc(places, func(p Place) bool { return p.isPair() && p.Name == entry })
 }
 
-// protocols are the entries of Sec-WebSocket-Protocol, each with the one before it. Its lines are one list, and empty
-// entries are none (RFC 9110 section 5.6.1).
+// protocols returns the entries of Sec-WebSocket-Protocol, each with the one before it. Several lines are one list, and
+// empty entries do not count (RFC 9110 section 5.6.1).
 func protocols(values []string) iter.Seq2[string, string] {
 	return func(yield func(entry, before string) bool) {
 		before := ""
@@ -132,8 +132,8 @@ func subprotocolToken(values []string, p Place) (string, error) {
 	return string(decoded), nil
 }
 
-// tokenIn returns the token, in either form, of an entry with the one before it. An entry behind the first of a pair is
-// taken for its token whatever it looks like, even if it is the same again.
+// tokenIn returns the token, in either form, that an entry contains; before is the entry in front of it. The entry
+// after the first of a pair counts as its token whatever it looks like, even if it repeats the first.
 func (p Place) tokenIn(entry, before string) (string, bool) {
 	if p.isPair() {
 		return entry, before == p.Name
@@ -154,9 +154,9 @@ func isToken(entry, before string, places []Place) bool {
 	return false
 }
 
-// hideProtocols leaves the first entry of a pair for the server to select, but as the last of all: where it was, the
-// next entry would be taken for a token by whoever looks again. There it also comes after the application's own
-// protocols.
+// hideProtocols removes the tokens. It leaves the first entry of a pair for the server to select, but moves it to the
+// end: in its old place, the next reader would take the entry after it for a token. At the end it also comes after the
+// application's own protocols.
 func hideProtocols(r *http.Request, places []Place) {
 	if !offersToken(r.Header[protocolHeader], places) {
 		return
@@ -180,7 +180,7 @@ func hideProtocols(r *http.Request, places []Place) {
 	}
 }
 
-// offersToken takes no memory: nobody has to have a token to send a megabyte of commas.
+// offersToken allocates nothing: a client without a token may send a megabyte of commas.
 func offersToken(values []string, places []Place) bool {
 	for entry, before := range protocols(values) {
 		if isToken(entry, before, places) {

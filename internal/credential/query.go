@@ -39,10 +39,10 @@ func queryToken(query, name string) (string, error) {
 	return token, nil
 }
 
-// isParameter reports whether a pair of a raw query is of the parameter name, also where that is spelled with escapes,
-// or stands behind a semicolon. It takes no memory and reads a pair three times at most, whatever is in it: for a
-// semicolon, for the ends of the parts between semicolons, and for an equals sign. What it unescapes is no longer than
-// three bytes for each byte of the name.
+// isParameter reports whether a pair of a raw query is the parameter name, even if name is spelled with escapes or
+// follows a semicolon. It allocates nothing and reads a pair three times at most, whatever is in it: for a semicolon,
+// for the ends of the parts between semicolons, and for an equals sign. It unescapes at most three bytes for each byte
+// of the name.
 func isParameter(pair, name string) bool {
 	if len(pair) < len(name) {
 		return false
@@ -59,8 +59,8 @@ func isParameter(pair, name string) bool {
 	return len(key) <= 3*len(name) && len(key)-2*strings.Count(key, "%") == len(name) && unescapesTo(key, name)
 }
 
-// unescapesTo reports whether url.QueryUnescape would make name of key, without the memory that it takes. Where that
-// says that key is malformed, url.ParseQuery drops the pair.
+// unescapesTo reports whether url.QueryUnescape would turn key into name, without allocating. If url.QueryUnescape
+// would fail, url.ParseQuery drops the pair.
 func unescapesTo(key, name string) bool {
 	for i := range len(name) {
 		c := key[0]
@@ -107,8 +107,8 @@ func hideParameter(r *http.Request, name string) {
 	}
 }
 
-// withoutParameter takes memory only where there is something to take out: nobody has to have a token to send a
-// megabyte of query.
+// withoutParameter allocates only if there is something to remove: a client without a token may send a megabyte of
+// query.
 func withoutParameter(query, name string) string {
 	if !hasParameter(query, name) {
 		return query

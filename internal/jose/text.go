@@ -188,7 +188,7 @@ func codeUnit(s string) (rune, bool) {
 	return r, true
 }
 
-// decode turns what str returned into the string it stands for.
+// decode turns what scanString has scanned, the text between the quotes, into the string that it stands for.
 func decode(raw string, plain bool) string {
 	if plain {
 		return raw
