@@ -240,7 +240,7 @@ func (a *Authenticator) identify(r *http.Request) (*identity, credential.Source,
 	a.reportVerified(r.Context(), EventAuthenticated, verified.Trail)
 	id := newIdentity(r.Context(), a, cred.Source, epoch, &verified)
 	if own != nil { // Renew asks the checks again that admitted the request
-		id.checks, id.seen = own.checks, own.seen
+		id.checks, id.epoch = own.checks, own.epoch
 	}
 	return id, cred.Source, nil
 }

@@ -25,7 +25,7 @@ type identity struct {
 	conn   *connection       // once there is a connection, it has the claims
 	source credential.Source // of the token
 	keyID  string            // of the token
-	seen   uint32            // the epoch of the registry when it was admitted
+	epoch  uint32            // the epoch of the registry when it was admitted
 }
 
 // newIdentity allocates the identity and its claims together, which saves an
@@ -36,7 +36,7 @@ func newIdentity(ctx context.Context, a *Authenticator, from credential.Source, 
 		set claimSet
 	})
 	id.identity = identity{
-		Context: ctx, auth: a, claims: id.set.fill(&v.Claims), source: from, keyID: v.KeyID, seen: epoch,
+		Context: ctx, auth: a, claims: id.set.fill(&v.Claims), source: from, keyID: v.KeyID, epoch: epoch,
 	}
 	return &id.identity
 }

@@ -531,7 +531,7 @@ func (e *entrance) enter(r *http.Request, upgrades bool) (*connection, error) {
 		return nil, id.trail().On(err)
 	}
 	c := &connection{Conn: entered, auth: e.auth, source: id.source,
-		epoch: id.seen, checks: slices.Concat(e.opts.Require, id.checks)}
+		epoch: id.epoch, checks: slices.Concat(e.opts.Require, id.checks)}
 	ctx := r.Context()
 	if ctx == context.Context(id) {
 		ctx = id.Context // the connection has an identity of its own
@@ -562,7 +562,7 @@ func (e *entrance) identify(r *http.Request, upgrades bool) (*identity, error) {
 	epoch := a.live.Epoch()
 	id, _, err := a.identify(r)
 	if e.opts.FirstMessage > 0 && refusal.IsNoToken(err) && credential.IsHandshake(r) {
-		return &identity{auth: a, seen: epoch}, nil
+		return &identity{auth: a, epoch: epoch}, nil
 	}
 	if err != nil {
 		return nil, err
