@@ -85,7 +85,8 @@ func (c *connection) trail() refusal.Trail {
 }
 
 func (c *connection) reportOpened() {
-	c.opened = time.Now()
+	now := time.Now()
+	c.opened.Store(&now)
 	if c.auth.observe != nil {
 		c.auth.observe(c.ctx, Event{Kind: EventOpened, Issuer: c.trail().Issuer})
 	}
@@ -93,12 +94,13 @@ func (c *connection) reportOpened() {
 
 // reportClosed reports the end of a connection whose beginning was reported.
 func (c *connection) reportClosed() {
-	if c.opened.IsZero() {
+	opened := c.opened.Load()
+	if opened == nil {
 		return
 	}
 	e := Event{
 		Kind: EventClosed, Issuer: c.trail().Issuer, Code: websocket.StatusCode(cmp.Or(c.gate.Code(), int(websocket.StatusAbnormalClosure))),
-		Duration: time.Since(c.opened),
+		Duration: time.Since(*opened),
 	}
 	if cause := context.Cause(c.ctx); cause != context.Canceled {
 		e.Err = cause

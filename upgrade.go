@@ -614,7 +614,7 @@ type connection struct {
 
 	gate    *gate.Conn // nil: not a WebSocket, or not one yet
 	serving atomic.Pointer[websocket.Conn]
-	opened  time.Time // zero: not reported
+	opened  atomic.Pointer[time.Time] // nil: not reported
 	alone   atomic.Bool
 }
 
@@ -634,10 +634,10 @@ func (c *connection) Opened(isWebSocket bool) {
 		c.Forget()
 		return
 	}
-	c.Open(c.gate)
 	if c.guarded && c.Claims() != nil {
-		c.reportOpened()
+		c.reportOpened() // before Open, since the connection may end as soon as there is a gate to end it with
 	}
+	c.Open(c.gate)
 }
 
 // Left is called by the gate when the peer or the library has begun to end the

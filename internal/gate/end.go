@@ -46,6 +46,7 @@ func (c *Conn) Finish() {
 	// A peer may be stuck in a write of its own, and take nothing until somebody reads that.
 	reader := time.AfterFunc(meanwhile, c.drain)
 	said := c.say(e, write)
+	close(c.said)
 	reader.Stop()
 	if said {
 		until := earlier(time.Now().Add(c.grace), latest)

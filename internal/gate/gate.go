@@ -88,6 +88,7 @@ type Conn struct {
 	pinging   atomic.Bool // Ping is under way
 	finishing atomic.Bool
 	closing   atomic.Bool
+	said      chan struct{} // closed when Finish has written the close frame, or has given up
 	closed    chan struct{}
 }
 
@@ -117,6 +118,7 @@ func New(conn net.Conn, rw *bufio.ReadWriter, life Life, opts Options) (*Conn, e
 		grace:  min(max(opts.Grace, shortestGrace), longestGrace),
 		limits: deadlines{conn: conn},
 		opened: time.Now(),
+		said:   make(chan struct{}),
 		closed: make(chan struct{}),
 	}
 	if opts.Handshake {

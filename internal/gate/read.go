@@ -44,6 +44,7 @@ const (
 // buffer would be read after the gate has shut.
 func (c *Conn) Read(p []byte) (int, error) {
 	if e := c.end.Load(); e != nil {
+		c.awaitFrame()
 		return 0, e.Err
 	}
 	if len(p) == 0 {
@@ -54,10 +55,28 @@ func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.read(p)
 	code := in.closeCode()
 	in.give()
+	if n == 0 && c.end.Load() != nil {
+		c.awaitFrame()
+	}
 	if code != 0 && c.phase.Load() == inFrames {
 		c.peerHasClosed(code)
 	}
 	return n, err
+}
+
+// awaitFrame waits for the end of the frame under way on its way out, or until that is given up. Somebody who copies, such
+// as httputil.ReverseProxy, stops writing as soon as its Read fails.
+func (c *Conn) awaitFrame() {
+	out := &c.outgoing
+	out.take()
+	within := out.within() && !out.failed
+	out.give()
+	if within {
+		select {
+		case <-c.said:
+		case <-c.closed:
+		}
+	}
 }
 
 func (c *Conn) read(p []byte) (int, error) {
