@@ -1,4 +1,4 @@
-package libraries_test
+package differential_test
 
 import (
 	"bufio"
