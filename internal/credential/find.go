@@ -122,7 +122,7 @@ type Credential struct {
 var (
 	errTwice     = errors.New("more than one token")
 	errMalformed = errors.New("a token that is malformed")
-	errPlace     = errors.New("a token in the query or a subprotocol of what is no WebSocket handshake: " +
+	errPlace     = errors.New("a token in the query or a subprotocol of a request that is not a WebSocket handshake: " +
 		"GET with Connection: Upgrade and Upgrade: websocket")
 )
 

@@ -11,7 +11,15 @@ import (
 // Shut ends the connection for the reason given, unless another call came first: it returns whether this one counts.
 // When it returns, no data frame begins in either direction, except what a Read or a Write under way has in hand. It
 // never blocks. Finish must follow.
-func (c *Conn) Shut(e Ending) bool { return c.end.CompareAndSwap(nil, &e) }
+func (c *Conn) Shut(e Ending) bool {
+	return c.end.CompareAndSwap(nil, &shutting{Ending: e, said: make(chan struct{})})
+}
+
+// A shutting is an Ending that has begun. What it needs is made when it does: most connections are idle.
+type shutting struct {
+	Ending
+	said chan struct{} // closed when Finish has written the close frame, or has given up
+}
 
 const (
 	shortestWrite = 250 * time.Millisecond // for a close frame to be written, however short the grace
@@ -46,7 +54,7 @@ func (c *Conn) Finish() {
 	// A peer may be stuck in a write of its own, and take nothing until somebody reads that.
 	reader := time.AfterFunc(meanwhile, c.drain)
 	said := c.say(e, write)
-	close(c.said)
+	close(e.said)
 	reader.Stop()
 	if said {
 		until := earlier(time.Now().Add(c.grace), latest)
@@ -58,7 +66,7 @@ func (c *Conn) Finish() {
 
 // say writes the close frame once no other frame is under way, and reports whether the peer has been sent one, by
 // whomever.
-func (c *Conn) say(e *Ending, deadline time.Time) bool {
+func (c *Conn) say(e *shutting, deadline time.Time) bool {
 	out := &c.outgoing
 	out.take()
 	defer out.give()

@@ -72,7 +72,7 @@ type Conn struct {
 	grace time.Duration
 
 	phase atomic.Int32
-	end   atomic.Pointer[Ending] // why this side ends the connection; nil: it does not. The first one stays
+	end   atomic.Pointer[shutting] // why this side ends the connection; nil: it does not. The first one stays
 
 	incoming incoming
 	outgoing outgoing
@@ -88,7 +88,6 @@ type Conn struct {
 	pinging   atomic.Bool // Ping is under way
 	finishing atomic.Bool
 	closing   atomic.Bool
-	said      chan struct{} // closed when Finish has written the close frame, or has given up
 	closed    chan struct{}
 }
 
@@ -118,7 +117,6 @@ func New(conn net.Conn, rw *bufio.ReadWriter, life Life, opts Options) (*Conn, e
 		grace:  min(max(opts.Grace, shortestGrace), longestGrace),
 		limits: deadlines{conn: conn},
 		opened: time.Now(),
-		said:   make(chan struct{}),
 		closed: make(chan struct{}),
 	}
 	if opts.Handshake {

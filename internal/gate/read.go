@@ -44,7 +44,7 @@ const (
 // buffer would be read after the gate has shut.
 func (c *Conn) Read(p []byte) (int, error) {
 	if e := c.end.Load(); e != nil {
-		c.awaitFrame()
+		c.awaitFrame(e)
 		return 0, e.Err
 	}
 	if len(p) == 0 {
@@ -55,8 +55,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.read(p)
 	code := in.closeCode()
 	in.give()
-	if n == 0 && c.end.Load() != nil {
-		c.awaitFrame()
+	if e := c.end.Load(); n == 0 && e != nil {
+		c.awaitFrame(e)
 	}
 	if code != 0 && c.phase.Load() == inFrames {
 		c.peerHasClosed(code)
@@ -66,14 +66,14 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // awaitFrame waits for the end of the frame under way on its way out, or until that is given up. Somebody who copies, such
 // as httputil.ReverseProxy, stops writing as soon as its Read fails.
-func (c *Conn) awaitFrame() {
+func (c *Conn) awaitFrame(e *shutting) {
 	out := &c.outgoing
 	out.take()
 	within := out.within() && !out.failed
 	out.give()
 	if within {
 		select {
-		case <-c.said:
+		case <-e.said:
 		case <-c.closed:
 		}
 	}

@@ -141,7 +141,7 @@ func (c *Conn) drop() {
 }
 
 // writeRest passes what belongs to the frame under way when the gate was shut.
-func (c *Conn) writeRest(p []byte, e *Ending) (int, error) {
+func (c *Conn) writeRest(p []byte, e *shutting) (int, error) {
 	out := &c.outgoing
 	c.drop()
 	n := 0

@@ -161,7 +161,7 @@ func CanHijack(w http.ResponseWriter) bool {
 }
 
 // Accept completes a handshake without any library, to say by a close frame what a page cannot read from a response. It
-// selects protocol, unless that is empty. False: it is no handshake, or cannot be completed, and nothing was answered.
+// selects protocol, unless that is empty. False: the request is not a handshake, or it cannot be completed, and nothing was answered.
 func Accept(w http.ResponseWriter, r *http.Request, protocol string, opts Options) (_ *Conn, answered bool) {
 	key, ok := handshakeKey(r)
 	if !ok || !CanHijack(w) {

@@ -338,7 +338,7 @@ func derSignature(der, signature []byte, size int) ([]byte, bool) {
 // A derInteger is an unsigned big-endian number.
 type derInteger []byte
 
-// len is the length of its shortest two's complement form: without leading zeros, but for one where the number would be
+// len is the length of its shortest two's complement form: without leading zeros, except one where the number would be
 // negative.
 func (n derInteger) len() int {
 	n = bytes.TrimLeft(n, "\x00")

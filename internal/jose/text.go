@@ -87,7 +87,7 @@ func scanString(s string, i int) (end int, plain bool, err error) {
 	}
 }
 
-// plainPrefix returns how many bytes at the beginning of s stand for themselves within a string: ASCII but for quotes,
+// plainPrefix returns how many bytes at the beginning of s stand for themselves within a string: ASCII except quotes,
 // backslashes and control characters. Most of the time goes into it, so it takes eight at once.
 func plainPrefix(s string) int {
 	i := 0

@@ -86,7 +86,7 @@ func sameOrigin(also func(*http.Request, []*http.Request) error) func(*http.Requ
 	}
 }
 
-// keys fetches the set, and says for how long it is fresh. forMiss says that a key is looked for that the set at hand
+// keys fetches the set, and says for how long it is fresh. forMiss says that a key is looked for that the current set
 // does not have.
 func (f *fetcher) keys(ctx context.Context, forMiss bool) (*jose.Set, time.Duration, error) {
 	if f.mustDiscover(forMiss) {

@@ -1,5 +1,5 @@
 // Package jwks keeps the key set of a remote issuer: fetched when first needed, kept, refreshed ahead of its end,
-// and served on while the issuer is not to be had.
+// and used on while the issuer is unavailable.
 //
 // Nothing runs at rest and nothing has to be closed: a fetch is a goroutine of at most 5 seconds, started by a
 // lookup. Lookups never wait for one as long as the set they need is there.
@@ -129,7 +129,7 @@ type snapshot struct {
 type flight struct {
 	began     time.Time
 	discovers bool      // it finds a set that has moved
-	until     time.Time // how long lookups wait that a set at hand could serve
+	until     time.Time // how long lookups wait that the current set could serve
 	done      chan struct{}
 	err       error // set before done is closed
 }
@@ -146,7 +146,7 @@ func New(cfg Config) *Remote {
 }
 
 // Keys returns the keys that may have signed a token with header h. The error is ErrUnknownKey where the token is
-// at fault, and any other where the keys are not to be had (or ctx ended before they were).
+// at fault, and any other where the keys are unavailable (or ctx ended before they came).
 func (r *Remote) Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 	now := time.Now()
 	snap := r.current.Load()
@@ -170,7 +170,7 @@ func (r *Remote) Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 	return r.wait(ctx, h, true)
 }
 
-// Knows reports whether the set at hand has keys for h, so that Keys need not fetch any.
+// Knows reports whether the current set has keys for h, so that Keys need not fetch any.
 func (r *Remote) Knows(h jose.Header) bool {
 	snap := r.current.Load()
 	if snap == nil || !time.Now().Before(snap.staleAt) {
@@ -199,7 +199,7 @@ func (r *Remote) Ready(ctx context.Context) error {
 	return err
 }
 
-// wait is the lookup that needs a fetch: for a key that the set at hand does not have, or for a set at all.
+// wait is the lookup that needs a fetch: for a key that the current set does not have, or for a set at all.
 func (r *Remote) wait(ctx context.Context, h jose.Header, forMiss bool) ([]*jose.Key, error) {
 	asked := time.Now()
 	for {

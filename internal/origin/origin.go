@@ -15,7 +15,7 @@ type Origin struct {
 }
 
 // Parse reads an Origin header, which is no more than scheme, host and maybe port; "null" is none. Apps and extensions
-// have schemes of their own, and some of those no host (file://). A client that is no browser may name the scheme with
+// have schemes of their own, and some of those no host (file://). A client that is not a browser may name the scheme with
 // which it connects: wss is https, and ws is http.
 func Parse(text string) (Origin, error) {
 	o, err := parse(text)
