@@ -2,7 +2,9 @@ package gate
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -46,7 +48,9 @@ func (c *Conn) Finish() {
 	write := begun.Add(max(c.grace, shortestWrite))
 	latest := begun.Add(c.grace + slack)
 	// A Write that is stuck leaves time for the close frame.
-	if c.limits.takeOver(write.Add(-2*shortestGrace), latest) != nil { // a connection without deadlines might keep us for ever
+	if err := c.limits.takeOver(write.Add(-2*shortestGrace), latest); err != nil {
+		// The peer of a net.Pipe has gone, or a connection without deadlines might keep us for ever.
+		c.broken.Store(c.broken.Load() || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, net.ErrClosed))
 		c.closeTold(false)
 		return
 	}
