@@ -396,6 +396,10 @@ func (u *upgrader) readFirst(ctx context.Context, ws *websocket.Conn) (string, e
 // outlives outer timeouts and the return of next, and is cancelled with the
 // cause when the connection ends.
 //
+// A connection that next hijacks and answers with anything but 101 and
+// "Upgrade: websocket", such as a tunnel, is left alone from then on: it does
+// not end with the token.
+//
 // A library must use the [net.Conn] that Hijack returns. A library that works
 // on the file descriptor below it, such as an epoll server, must not be used
 // behind Guard: its connections would not end.
