@@ -93,9 +93,15 @@ func New(opts Options) (*Authenticator, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authenticator{policy: p, onRefuse: opts.OnRefuse, log: opts.Logger, observe: opts.Observe, live: life.NewRegistry[Claims]()}
+	a := &Authenticator{
+		policy: p, onRefuse: opts.OnRefuse, log: opts.Logger, observe: opts.Observe,
+		live: life.NewRegistry(p.revoked, p.revocable),
+	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
+	}
+	if p.revoked != nil {
+		p.revoked.Tell(listener{a})
 	}
 	for _, i := range p.origins.NotForCookies(p.places) {
 		a.log.Warn("wsauth: an origin that anybody can have does not count for cookies", slog.String("field", fmt.Sprintf("Origins[%d]", i)))
@@ -106,7 +112,8 @@ func New(opts Options) (*Authenticator, error) {
 // Ready reports whether every issuer's keys are available, for a readiness
 // probe. It fetches keys that have never been fetched, and waits until ctx is
 // done at the latest. The error is [ErrUnavailable]; it names the issuers whose
-// keys are missing, or says that [Authenticator.Shutdown] was called.
+// keys are missing, or says that the log of [Revocations] has not been read for
+// too long, or that [Authenticator.Shutdown] was called.
 func (a *Authenticator) Ready(ctx context.Context) error {
 	if a.isZero() {
 		return refusal.New(ErrUnavailable, errZero)
@@ -117,7 +124,7 @@ func (a *Authenticator) Ready(ctx context.Context) error {
 	if err := a.policy.verifier.Ready(ctx); err != nil {
 		return refusal.New(ErrUnavailable, err)
 	}
-	return nil
+	return a.policy.revoked.IsFresh()
 }
 
 // Middleware passes requests with a valid token to next and refuses all other

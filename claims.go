@@ -12,6 +12,7 @@ import (
 	"github.com/wsauth/wsauth/internal/credential"
 	"github.com/wsauth/wsauth/internal/jose"
 	"github.com/wsauth/wsauth/internal/refusal"
+	"github.com/wsauth/wsauth/internal/revocation"
 	"github.com/wsauth/wsauth/internal/verify"
 )
 
@@ -52,7 +53,7 @@ type claimSet struct {
 func (s *claimSet) fill(c *jose.Claims) *Claims {
 	s.Claims = Claims{
 		Issuer: c.Issuer, Subject: c.Subject, ID: c.ID, Scope: c.Scope,
-		Expiry: c.Expiry, NotBefore: c.NotBefore, IssuedAt: c.IssuedAt, raw: c.Raw,
+		Expiry: c.Expiry, NotBefore: c.NotBefore, IssuedAt: c.IssuedAt, raw: c.Raw, session: c.Session,
 	}
 	if c.HasAudience() {
 		s.Audience = c.Audience(s.audience[:0])
@@ -151,7 +152,8 @@ type Claims struct {
 	NotBefore time.Time // nbf
 	IssuedAt  time.Time // iat
 
-	raw string // the whole claim set; empty: the claims were not read from a token
+	raw     string // the whole claim set; empty: the claims were not read from a token
+	session string // the claim that Issuer.Session names
 }
 
 // Decode reads the whole claim set into v, as [json.Unmarshal] does, except
@@ -239,7 +241,7 @@ func (c *Claims) samePerson(next *Claims) error {
 		return errors.New("iss: another issuer than the connection's")
 	case next.Subject != c.Subject:
 		return errors.New("sub: another subject than the connection's")
-	case differs(first.SessionID, second.SessionID):
+	case differs(first.SessionID, second.SessionID), differs(c.session, next.session):
 		return errors.New("sid: another session than the connection's")
 	case differs(first.ClientID, second.ClientID), differs(first.AuthorizedParty, second.AuthorizedParty):
 		return errors.New("client_id or azp: another client than the connection's")
@@ -247,4 +249,16 @@ func (c *Claims) samePerson(next *Claims) error {
 		return errors.New("exp: not later than the connection's")
 	}
 	return nil
+}
+
+// revocable returns what of a token can be revoked. It is read from the token
+// again: Claims are in the hands of the application, which may have modified
+// them.
+func (p *policy) revocable(c *Claims) revocation.Token {
+	read, err := jose.ParseClaims(c.raw)
+	if err != nil {
+		return revocation.Token{} // no token with such claims was accepted
+	}
+	read.Session = c.session
+	return p.verifier.Revocable(&read)
 }

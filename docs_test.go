@@ -277,7 +277,7 @@ func TestEveryReasonHasARowInTroubleshooting(t *testing.T) {
 var docsNoReasons = []string{
 	"application/jwk-set+json, application/json", "text/plain; charset=utf-8", "Bearer realm=…",
 	`, error="…", error_description="…"`, `, scope="…"`,
-	"PUBLIC KEY", "RSA PUBLIC KEY", "PRIVATE KEY", "wsauth: …: …", "… kid …: …", "; and … more",
+	"PUBLIC KEY", "RSA PUBLIC KEY", "PRIVATE KEY", "wsauth: …: …", "wsauth: revocation …: …", "… kid …: …", "; and … more",
 	": leave out the slash, and what is behind it", "http: panic serving …: …\n…",
 }
 
@@ -303,7 +303,8 @@ func docsReasons(t *testing.T) []docsReason {
 	t.Helper()
 	var reasons []docsReason
 	for _, dir := range []string{
-		".", "internal/credential", "internal/jose", "internal/jwks", "internal/life", "internal/origin", "internal/verify",
+		".", "internal/credential", "internal/jose", "internal/jwks", "internal/life", "internal/origin",
+		"internal/revocation", "internal/verify",
 	} {
 		names, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil {

@@ -24,7 +24,7 @@ var (
 	ErrMalformedRequest = refusal.ErrMalformedRequest // 400: two tokens, or a malformed or misplaced one
 	ErrInvalidToken     = refusal.ErrInvalidToken     // 401: forged, malformed, or not for this server
 	ErrExpired          = refusal.ErrExpired          // 401: get a new token
-	ErrRevoked          = refusal.ErrRevoked          // 401: by a check of Require, a KeyFunc, or Disconnect
+	ErrRevoked          = refusal.ErrRevoked          // 401: by Revoke, a check of Require, or a KeyFunc
 	ErrForbidden        = refusal.ErrForbidden        // 403: a check of Require refused the claims
 	ErrOrigin           = refusal.ErrOrigin           // 403: a page of another origin
 	ErrUnavailable      = refusal.ErrUnavailable      // 503: no keys, MaxConnections, or shutting down
@@ -160,6 +160,7 @@ func endingFor(code websocket.StatusCode, reason string, cause error) gate.Endin
 var (
 	endingExpired  = endingFor(StatusUnauthorized, "token expired", ErrExpired)
 	endingNoToken  = endingFor(StatusTimeout, "token_required", ErrNoToken)
+	endingRevoked  = endingFor(StatusUnauthorized, "token revoked", ErrRevoked)
 	endingSilent   = endingFor(StatusTimeout, "no answer to a ping", context.Canceled)
 	endingReplaced = endingFor(StatusReplaced, "replaced", websocket.CloseError{Code: StatusReplaced, Reason: "replaced"})
 	endingServed   = endingFor(websocket.StatusNormalClosure, "", context.Canceled)

@@ -48,6 +48,10 @@ type Event struct {
 
 	// Keys is how many usable keys the fetch returned.
 	Keys int
+
+	// Connections is how many connections of this process a revocation has
+	// ended. Set only for EventRevoked.
+	Connections int
 }
 
 // An EventKind says what happened.
@@ -62,6 +66,8 @@ const (
 	EventClosed        EventKind = "closed"        // after EventOpened: the connection is closed, and serve has returned
 	EventKeysFetched   EventKind = "keys_fetched"  // by JWKS
 	EventKeysFailed    EventKind = "keys_failed"   // the fetch failed
+	EventRevoked       EventKind = "revoked"       // tokens were revoked here, or connections ended that were revoked elsewhere
+	EventLogFailed     EventKind = "log_failed"    // the revocation log can no longer be read or written
 )
 
 func (a *Authenticator) observeVerified(ctx context.Context, kind EventKind, t refusal.Trail) {

@@ -1,6 +1,7 @@
 package wsauth
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/wsauth/wsauth/internal/jose"
 	"github.com/wsauth/wsauth/internal/jwks"
 	"github.com/wsauth/wsauth/internal/origin"
+	"github.com/wsauth/wsauth/internal/revocation"
 	"github.com/wsauth/wsauth/internal/verify"
 )
 
@@ -93,6 +95,10 @@ type Options struct {
 	// buffers, too. Default (0): 8192.
 	MaxTokenLength int
 
+	// Revocations says how long revoked tokens are remembered, and with which
+	// other servers they are shared. [Authenticator.Revoke] revokes tokens.
+	Revocations Revocations
+
 	// Realm is the realm of WWW-Authenticate (RFC 9110 section 11.5). Default: "wsauth".
 	Realm string
 
@@ -163,6 +169,11 @@ type Issuer struct {
 	// MaxTTL refuses tokens that expire later than this from now, without
 	// leeway. Default: no bound, except the year 9999.
 	MaxTTL time.Duration
+
+	// Session is the claim that names the session of a token, a string or an
+	// integer, so that [Revocation].Session can revoke it: origin_jti for
+	// Amazon Cognito, session_id for Supabase. Default: sid.
+	Session string
 }
 
 // Keys is where an issuer's keys come from: the result of [HMAC] or [AnyOf], or
@@ -451,6 +462,11 @@ func (e *OptionError) Error() string { return "wsauth: " + e.Field + ": " + e.Re
 // policy is Options without faults, with the defaults filled in.
 type policy struct {
 	verifier *verify.Verifier
+	issuers  []verify.Issuer
+	finds    bool            // there is a FindIssuer
+	revoked  *revocation.Set // nil: nothing can be revoked, since nobody knows how long tokens live
+	strict   bool            // Keep is set
+	keep     time.Duration
 	places   []credential.Place
 	origins  credential.Origins
 	realm    string // with quotes
@@ -486,14 +502,60 @@ func (o *Options) check() (*policy, error) {
 	if o.MaxTokenLength < 0 || o.MaxTokenLength > jose.LargestMaxLength {
 		c.fault("MaxTokenLength", "negative, or more than %d", jose.LargestMaxLength)
 	}
+	c.revocations(&o.Revocations)
 	p.realm = c.realm(o.Realm)
 	if len(c.faults) > 0 {
 		return nil, errors.Join(c.faults...)
 	}
+	p.issuers, p.finds = issuers, o.FindIssuer != nil
+	p.keepRevocations(&o.Revocations, leeway)
 	p.verifier = verify.New(verify.Config{
 		Issuers: issuers, Find: o.find(), Leeway: leeway, CacheSize: o.CacheSize, MaxLength: o.MaxTokenLength,
+		Revoked: p.revoked,
 	})
 	return p, nil
+}
+
+func (c *checker) revocations(r *Revocations) {
+	if r.Keep < 0 {
+		c.fault("Revocations.Keep", "negative")
+	}
+	if r.Log == nil {
+		if r.MaxStale != 0 {
+			c.fault("Revocations.MaxStale", "needs a Log")
+		}
+		return
+	}
+	if isNil(r.Log) {
+		c.fault("Revocations.Log", "a nil pointer")
+	}
+	if r.Keep == 0 {
+		c.fault("Revocations.Keep", "missing, and a Log needs it: the longest life of a token")
+	}
+	if r.MaxStale == 0 {
+		c.fault("Revocations.MaxStale", "missing, and a Log needs it: how long tokens are accepted while the log is away. "+
+			"Until then, a user who was logged out on another server can come back; after it, every token gets 503. Negative: for ever")
+	}
+}
+
+// keepRevocations prepares what is needed to revoke, if it is known how long tokens live.
+func (p *policy) keepRevocations(r *Revocations, leeway time.Duration) {
+	p.strict, p.keep = r.Keep > 0, r.Keep
+	if !p.strict {
+		for _, iss := range p.issuers {
+			if iss.MaxTTL > 0 {
+				p.keep = max(p.keep, iss.MaxTTL+leeway)
+			}
+		}
+	}
+	if p.keep == 0 {
+		return
+	}
+	cfg := revocation.Config{Keep: p.keep, Strict: p.strict, Leeway: leeway, MaxStale: r.MaxStale}
+	if r.Log != nil {
+		cfg.Log = r.Log
+	}
+	p.revoked = revocation.New(cfg)
 }
 
 const maxCacheSize = 1 << 24
@@ -553,6 +615,7 @@ func (c *checker) issuer(field string, in *Issuer, o *Options) verify.Issuer {
 	out := verify.Issuer{
 		Name: in.Name, Audience: slices.Clone(in.Audience), ClientIDs: slices.Clone(in.ClientIDs),
 		AnyAudience: in.AnyAudience, Type: jose.MediaType(in.Type), MaxTTL: in.MaxTTL,
+		Session: cmp.Or(in.Session, "sid"),
 	}
 	narrow := c.algorithms(field+".Algorithms", in.Algorithms)
 	if isNilKeys(in.Keys) {

@@ -21,6 +21,8 @@ type Claims struct {
 
 	// What else says whose token it is, as JSON text; empty: missing or null.
 	SessionID, ClientID, AuthorizedParty string // sid, client_id, azp
+
+	Session string // what Text returns for the claim that names the session; whoever knows the claim sets it
 }
 
 // HasAudience reports whether there is an aud.
@@ -62,6 +64,29 @@ func (c *Claims) readAudience(value string) error {
 		c.others = value
 	}
 	return err
+}
+
+// Text returns a claim that is a string, or an integer, as text; empty: it is missing, or is neither.
+func (c *Claims) Text(name string) (text string) {
+	read := func(value string) string {
+		if s, ok := stringValue(value); ok {
+			return s
+		}
+		if value != "" && skipDigits(value, 0) == len(value) {
+			return value
+		}
+		return ""
+	}
+	if name == "sid" {
+		return read(c.SessionID)
+	}
+	walkObject(c.Raw, func(m member) error { // its form has been checked
+		if m.name == name {
+			text = read(m.value)
+		}
+		return nil
+	})
+	return text
 }
 
 // Client returns client_id; empty: there is none, or it is not a string.

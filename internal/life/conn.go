@@ -12,6 +12,7 @@ import (
 
 	"github.com/wsauth/wsauth/internal/gate"
 	"github.com/wsauth/wsauth/internal/refusal"
+	"github.com/wsauth/wsauth/internal/revocation"
 )
 
 // A Rule is what the connections of one handler have in common. The durations must not be negative; zero means none.
@@ -57,6 +58,10 @@ type Conn[C any] struct {
 	pinged    time.Time // zero: no ping waits for its answer
 	admitted  bool
 	forgotten bool
+
+	// The names in the current token, and the neighbours in the lists of the index. Registry.mu guards them, too.
+	marks revocation.Marks
+	links [len(named)]link[C]
 }
 
 // A timer runs on the monotonic clock, which stands still while a machine sleeps. So the wall clock is checked this
@@ -78,14 +83,26 @@ func (r *Rule[C]) Enter(claims *C, seated bool) (*Conn[C], error) {
 	if r.MaxLifetime > 0 {
 		c.lifetime = deadlineIn(r.MaxLifetime, now)
 	}
+	if err := c.enter(claims, now); err != nil {
+		return nil, err
+	}
+	if err := r.Registry.checkRevoked(claims); err != nil {
+		c.Forget()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Conn[C]) enter(claims *C, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !r.Registry.add(c) {
-		r.Seats.leave(c)
-		return nil, refusal.New(refusal.ErrUnavailable, ErrShutDown)
+	if !c.rule.Registry.add(c) {
+		c.rule.Seats.leave(c)
+		return refusal.New(refusal.ErrUnavailable, ErrShutDown)
 	}
+	c.rule.Registry.mark(c, claims)
 	c.timer = time.AfterFunc(c.prolongLocked(claims, now), c.tick)
-	return c, nil
+	return nil
 }
 
 // Attach gives the connection the wire to end it with. If the connection has ended in the meantime, the wire is shut at
@@ -168,6 +185,10 @@ func (c *Conn[C]) EndAndWait(e gate.Ending) {
 func (c *Conn[C]) decide(e gate.Ending) (first bool, wire Wire) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.decideLocked(e)
+}
+
+func (c *Conn[C]) decideLocked(e gate.Ending) (first bool, wire Wire) {
 	first = c.endLocked(e)
 	if c.wire == nil || c.forgotten { // net/http may serve another request on it by now
 		return first, nil

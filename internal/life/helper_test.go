@@ -30,7 +30,7 @@ var (
 // newRule has no bounds, and what change makes of that.
 func newRule(change ...func(*Rule[claims])) *Rule[claims] {
 	r := &Rule[claims]{
-		Registry: NewRegistry[claims](),
+		Registry: NewRegistry[claims](nil, nil),
 		Seats: &Seats[claims]{
 			Replaced:  gate.Ending{Err: errReplaced},
 			SubjectOf: func(c *claims) Subject { return Subject{Name: c.subject} },

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wsauth/wsauth/internal/gate"
+	"github.com/wsauth/wsauth/internal/revocation"
 )
 
 // ErrShutDown is why a connection ends with its server.
@@ -22,12 +23,21 @@ type Registry[C any] struct {
 	down bool
 	none chan struct{} // closed when down and no connection lives
 
+	revoked  *revocation.Set // nil: nothing can be revoked
+	tokenOf  func(*C) revocation.Token
+	index    index[C]
+	renewing map[*renewal[C]]*Conn[C] // renewals whose new claims are known, and not yet those of the connection
+
 	epoch atomic.Uint32 // how often Disconnect was called
 }
 
-// NewRegistry returns an empty Registry.
-func NewRegistry[C any]() *Registry[C] {
-	return &Registry[C]{live: map[*Conn[C]]struct{}{}, none: make(chan struct{})}
+// NewRegistry returns an empty Registry. tokenOf returns what can be revoked of a token with these claims. revoked is
+// nil if nothing can be.
+func NewRegistry[C any](revoked *revocation.Set, tokenOf func(*C) revocation.Token) *Registry[C] {
+	return &Registry[C]{
+		live: map[*Conn[C]]struct{}{}, none: make(chan struct{}),
+		revoked: revoked, tokenOf: tokenOf, index: index[C]{}, renewing: map[*renewal[C]]*Conn[C]{},
+	}
 }
 
 // IsDown reports whether Shutdown was called.
@@ -56,6 +66,8 @@ func (g *Registry[C]) remove(c *Conn[C]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.live, c)
+	g.index.remove(c)
+	c.marks = revocation.Marks{}
 	g.tellIfNone()
 }
 
@@ -68,6 +80,10 @@ func (g *Registry[C]) tellIfNone() {
 func (g *Registry[C]) all() []*Conn[C] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.allLocked()
+}
+
+func (g *Registry[C]) allLocked() []*Conn[C] {
 	all := make([]*Conn[C], 0, len(g.live))
 	for c := range g.live {
 		all = append(all, c)

@@ -17,7 +17,7 @@ var shutDown = gate.Ending{Err: ErrShutDown}
 func TestShutdownWithoutConnectionsIsDoneWhateverItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	registry := NewRegistry[claims]()
+	registry := NewRegistry[claims](nil, nil)
 	for range 2 {
 		if err := registry.Shutdown(ctx, shutDown); err != nil {
 			t.Errorf("got %v, want no error", err)

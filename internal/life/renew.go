@@ -6,6 +6,7 @@ import (
 
 	"github.com/wsauth/wsauth/internal/gate"
 	"github.com/wsauth/wsauth/internal/refusal"
+	"github.com/wsauth/wsauth/internal/revocation"
 )
 
 // A renewal costs a signature check. So a connection has a burst of renewals, and one more in each interval.
@@ -18,6 +19,7 @@ const (
 // they are matched as soon as they are.
 type renewal[C any] struct {
 	claims  *C // nil: not verified yet
+	marks   revocation.Marks
 	matches []func(*C) bool
 	refused bool
 }
@@ -39,6 +41,9 @@ func (c *Conn[C]) Renew(verify func() (*C, error), admit func(current, next *C) 
 		if match(next) {
 			return nil, errDisconnected()
 		}
+	}
+	if err := c.rule.Registry.checkRevoked(next); err != nil {
+		return nil, err
 	}
 	for {
 		current := c.claims.Load()
@@ -62,7 +67,7 @@ func errEnded() error {
 }
 
 func errDisconnected() error {
-	return refusal.New(refusal.ErrRevoked, errors.New("Disconnect has met the new claims"))
+	return refusal.New(refusal.ErrRevoked, errors.New("the new claims were disconnected or revoked"))
 }
 
 func (c *Conn[C]) beginRenewal(now time.Time) (*renewal[C], error) {
@@ -95,19 +100,32 @@ func (c *Conn[C]) mayRenew(now time.Time) bool {
 	return true
 }
 
-// propose shows the claims to Disconnect, and returns the matches that Disconnect was called with before the claims
+// propose shows the claims to Disconnect and Revoke, and returns the matches that Disconnect was called with before the claims
 // were known.
 func (c *Conn[C]) propose(r *renewal[C], claims *C) []func(*C) bool {
+	g := c.rule.Registry
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.claims = claims
+	if g.revoked != nil {
+		r.marks = g.marksOf(claims)
+		g.mu.Lock()
+		g.renewing[r] = c
+		g.mu.Unlock()
+	}
 	return r.matches
 }
 
 func (c *Conn[C]) endRenewal(r *renewal[C]) {
+	g := c.rule.Registry
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.renewals, r)
+	if g.revoked != nil {
+		g.mu.Lock()
+		delete(g.renewing, r)
+		g.mu.Unlock()
+	}
 }
 
 // adopt makes the claims of a renewal the connection's. It returns false without an error if the current claims have
@@ -126,6 +144,7 @@ func (c *Conn[C]) adopt(r *renewal[C], current *C, now time.Time) (bool, error) 
 	}
 	c.timer.Reset(c.prolongLocked(r.claims, now))
 	c.claims.Store(r.claims)
+	c.rule.Registry.mark(c, r.claims)
 	return true, nil
 }
 

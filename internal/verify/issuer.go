@@ -21,6 +21,7 @@ type Issuer struct {
 	Lasting     bool   // each lookup of a key returns the same key
 	Type        string // as jose.MediaType has it
 	MaxTTL      time.Duration
+	Session     string // the claim that names the session
 
 	Source any // what Keys was made from, for a directory that makes it again
 

@@ -13,6 +13,7 @@ import (
 	"github.com/wsauth/wsauth/internal/jose"
 	"github.com/wsauth/wsauth/internal/memory"
 	"github.com/wsauth/wsauth/internal/refusal"
+	"github.com/wsauth/wsauth/internal/revocation"
 )
 
 // A Verifier verifies tokens. It is safe for concurrent use.
@@ -24,6 +25,7 @@ type Verifier struct {
 	leeway    time.Duration
 	parser    *jose.Parser
 	tokens    *memory.Memory[remembered] // nil: none are remembered
+	revoked   *revocation.Set            // nil: nothing can be revoked
 }
 
 // A Config has the options of a Verifier.
@@ -33,12 +35,14 @@ type Config struct {
 	Leeway    time.Duration
 	CacheSize int // how many verified tokens are remembered
 	MaxLength int // of a token in bytes; 0: 8192
+	Revoked   *revocation.Set
 }
 
 // New returns a Verifier.
 func New(cfg Config) *Verifier {
 	v := &Verifier{
 		issuers: cfg.Issuers, byName: map[string]*Issuer{}, leeway: cfg.Leeway, parser: jose.NewParser(cfg.MaxLength),
+		revoked: cfg.Revoked,
 	}
 	for i := range v.issuers {
 		if iss := &v.issuers[i]; iss.Name == "" {
@@ -71,6 +75,9 @@ type Verified struct {
 // What was verified goes into out, which nobody has used before: returned by value it is copied from frame to frame, and the
 // stack of a connection's goroutine, which stays as large as it once was, grows from 8 to 16 KB.
 func (v *Verifier) Token(ctx context.Context, token string, out *Verified) error {
+	if err := v.revoked.IsFresh(); err != nil { // before any verdict: a client that gets a 401 logs its user out
+		return err
+	}
 	if known := v.remembered(token); known != nil {
 		out.Issuer, out.KeyID = known.issuer.Name, known.header.KeyID
 		current, err := v.checkRemembered(ctx, known)
@@ -115,7 +122,10 @@ func (v *Verifier) verifyToken(ctx context.Context, token string, out *Verified)
 		return err
 	}
 	v.parser.Remember(&t)
-	if err := iss.checkClaims(&out.Claims, time.Now(), v.leeway); err != nil {
+	if v.revoked != nil {
+		out.Claims.Session = out.Claims.Text(iss.Session)
+	}
+	if err := v.checkClaims(iss, &out.Claims, time.Now()); err != nil {
 		return err
 	}
 	if v.tokens != nil && iss.Lasting {
@@ -161,7 +171,31 @@ func (v *Verifier) checkRemembered(ctx context.Context, known *remembered) (curr
 	if !slices.Contains(keys, known.key) {
 		return false, nil
 	}
-	return true, known.issuer.checkClaims(&known.claims, time.Now(), v.leeway)
+	return true, v.checkClaims(known.issuer, &known.claims, time.Now())
+}
+
+// checkClaims checks what a token says whose signature is verified.
+func (v *Verifier) checkClaims(iss *Issuer, c *jose.Claims, now time.Time) error {
+	if err := iss.checkClaims(c, now, v.leeway); err != nil {
+		return err
+	}
+	if err := v.revoked.Check(c.IssuedAt, c.Expiry); err != nil {
+		return refusal.New(refusal.ErrInvalidToken, err)
+	}
+	if v.revoked.IsEmpty() {
+		return nil
+	}
+	if t := v.Revocable(c); v.revoked.IsRevoked(&t, now) {
+		return refusal.New(refusal.ErrRevoked, nil)
+	}
+	return nil
+}
+
+// Revocable returns what of a verified token can be revoked.
+func (v *Verifier) Revocable(c *jose.Claims) revocation.Token {
+	return revocation.Token{
+		Issuer: v.NameOf(c.Issuer), Subject: c.Subject, Session: c.Session, ID: c.ID, IssuedAt: c.IssuedAt,
+	}
 }
 
 func (v *Verifier) isPast(k *remembered) bool {

@@ -1,0 +1,309 @@
+package revocation
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Log is what the servers of a cluster have in common.
+type Log interface {
+	Append(ctx context.Context, entries ...string) error
+	Read(ctx context.Context, after string) (entries []string, next string, err error)
+}
+
+// How a log is followed.
+const (
+	readEvery   = time.Minute            // all of the log
+	readShare   = 100                    // but in no more than one hundredth of the time
+	retryAfter  = 50 * time.Millisecond  // an error; twice as long after each further one
+	retryAtMost = 500 * time.Millisecond // so that a log that is back is read within a second
+	pollEvery   = 20 * time.Millisecond  // a log whose Read does not wait
+	mendAtMost  = 5 * time.Second
+	callTimeout = 10 * time.Second // of Read and Append, which may have shorter timeouts of their own
+	batch       = 1000             // entries for one Append
+)
+
+var (
+	errNotFollowed = errors.New("the revocation log has not been read: Follow does not run, or has not come to its end yet")
+	errStale       = errors.New("the revocation log has not been read to its end for longer than Revocations.MaxStale")
+	errFollowed    = errors.New("wsauth: Follow is already running")
+	errNoLog       = errors.New("wsauth: Follow without Options.Revocations.Log")
+)
+
+// A follower keeps a Set equal to a log. It trusts nothing but a read that began at the beginning: a connection that
+// was lost, or a server that came back without what it had, may have swallowed anything. So it reads the whole log after
+// every error and from time to time, and then appends what the Set has and the log lacks.
+type follower struct {
+	set      *Set
+	log      Log // nil: none
+	maxStale time.Duration
+	listener Listener
+
+	running  atomic.Bool
+	complete atomic.Pointer[time.Time] // when the last Read began that reached the end; nil: none has
+	reads    atomic.Uint32             // the number of the whole read that was begun last
+	unsaid   chan struct{}             // an Append has failed
+
+	failing sync.Mutex
+	failed  bool
+	garbled bool
+}
+
+func (f *follower) init(s *Set, cfg Config) {
+	f.set, f.log, f.maxStale = s, cfg.Log, cfg.MaxStale
+	f.unsaid = make(chan struct{}, 1)
+}
+
+// stale returns why no token may be accepted, or nil. It looks at both clocks, since the monotonic one stands still while
+// the machine sleeps.
+func (f *follower) stale(now time.Time) error {
+	at := f.complete.Load()
+	switch {
+	case at == nil:
+		return errNotFollowed
+	case f.maxStale >= 0 && max(now.Sub(*at), now.Round(0).Sub(at.Round(0))) > f.maxStale:
+		return errStale
+	}
+	return nil
+}
+
+// Append adds revocations to the log, if there is one. After an error, Follow goes on trying.
+func (s *Set) Append(ctx context.Context, all []Revocation) error {
+	if s.log == nil {
+		return nil
+	}
+	entries := make([]string, len(all))
+	for i := range all {
+		entries[i] = all[i].String()
+	}
+	err := s.append(ctx, entries)
+	if err != nil {
+		select {
+		case s.unsaid <- struct{}{}:
+		default:
+		}
+	}
+	return err
+}
+
+func (f *follower) append(ctx context.Context, entries []string) error {
+	for len(entries) > 0 {
+		n := min(batch, len(entries))
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		err := f.log.Append(ctx, entries[:n]...)
+		cancel()
+		if err != nil {
+			return err
+		}
+		entries = entries[n:]
+	}
+	return nil
+}
+
+// Follow reads the log until ctx ends. It returns the cause of that.
+func (s *Set) Follow(ctx context.Context) error {
+	f := &s.follower
+	if f.log == nil {
+		return errNoLog
+	}
+	if !f.running.CompareAndSwap(false, true) {
+		return errFollowed
+	}
+	defer f.running.Store(false)
+	defer f.complete.Store(nil)
+	for pause := retryAfter; ctx.Err() == nil; pause = min(2*pause, retryAtMost) {
+		began := time.Now()
+		err := f.follow(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		f.report(err)
+		if time.Since(began) > retryAtMost {
+			pause = retryAfter
+		}
+		sleep(ctx, pause/2+rand.N(pause/2)) // not at the same moment as all the other servers
+	}
+	return context.Cause(ctx)
+}
+
+// follow reads the whole log and then what is added to it, until there is an error. Meanwhile it reads the whole log
+// again and again.
+func (f *follower) follow(ctx context.Context) error {
+	cursor, took, err := f.readWhole(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var again sync.WaitGroup
+	again.Go(func() { cancel(f.keepEqual(ctx, took)) })
+	err = f.tail(ctx, cursor)
+	cancel(err)
+	again.Wait()
+	return context.Cause(ctx)
+}
+
+// readWhole reads the log from its beginning to its end.
+func (f *follower) readWhole(ctx context.Context) (cursor string, took time.Duration, err error) {
+	start := time.Now()
+	number := f.reads.Add(1)
+	for {
+		began := time.Now()
+		entries, next, err := f.read(ctx, cursor)
+		if err != nil {
+			return "", 0, err
+		}
+		cursor = next
+		if len(entries) == 0 {
+			f.reachedEnd(began)
+			return cursor, time.Since(start), nil
+		}
+		f.learn(entries, number)
+	}
+}
+
+// tail reads what is added to the log behind the cursor.
+func (f *follower) tail(ctx context.Context, cursor string) error {
+	waited := true
+	for {
+		began := time.Now()
+		entries, next, err := f.read(ctx, cursor)
+		if err != nil {
+			return err
+		}
+		cursor = next
+		if len(entries) > 0 {
+			f.learn(entries, f.reads.Load())
+			waited = true
+			continue
+		}
+		f.reachedEnd(began)
+		quick := time.Since(began) < pollEvery/4
+		if quick && !waited { // a log may answer at once to say where its end is, but not twice
+			sleep(ctx, pollEvery)
+		}
+		waited = !quick
+	}
+}
+
+func (f *follower) read(ctx context.Context, after string) ([]string, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return f.log.Read(ctx, after)
+}
+
+// reachedEnd notes that everything is known that the log had at this time. Two goroutines read.
+func (f *follower) reachedEnd(at time.Time) {
+	for {
+		last := f.complete.Load()
+		if last != nil && !at.After(*last) || f.complete.CompareAndSwap(last, &at) {
+			return
+		}
+	}
+}
+
+// learn takes in entries of the log. Entries that are not revocations do not keep anybody from reading the others.
+func (f *follower) learn(entries []string, read uint32) {
+	now := time.Now()
+	var news []Revocation
+	for _, entry := range entries {
+		r, err := Parse(entry)
+		if err != nil {
+			f.reportGarbled(err)
+			continue
+		}
+		if f.set.add(r, read, now) {
+			news = append(news, r)
+		}
+	}
+	if len(news) > 0 {
+		f.listener.Learned(news)
+	}
+}
+
+// keepEqual appends what the log lacks, after each whole read and after an Append that has failed. It returns when the
+// log cannot be read.
+func (f *follower) keepEqual(ctx context.Context, took time.Duration) error {
+	again := time.NewTimer(max(readEvery, readShare*took))
+	defer again.Stop()
+	pause := retryAfter
+	for {
+		err := f.mend(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		f.report(err)
+		var retry <-chan time.Time
+		if err != nil {
+			retry = time.After(pause)
+			pause = min(2*pause, mendAtMost)
+		} else {
+			pause = retryAfter
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-retry:
+		case <-f.unsaid:
+		case <-again.C:
+			_, took, err := f.readWhole(ctx)
+			if err != nil {
+				return err
+			}
+			again.Reset(max(readEvery, readShare*took))
+		}
+	}
+}
+
+// mend appends what the last whole read has not met. A server that came back empty, a replica that lags behind and an
+// Append that failed all come to the same.
+func (f *follower) mend(ctx context.Context) (err error) {
+	var entries []string
+	flush := func() {
+		if err == nil {
+			err = f.append(ctx, entries)
+		}
+		entries = entries[:0]
+	}
+	// Each server begins somewhere else, and finds that others have appended the rest.
+	f.set.lacking(f.reads.Load(), f.set.since(time.Now()), rand.IntN(parts), func(r *Revocation) {
+		if err == nil {
+			entries = append(entries, r.String())
+		}
+		if len(entries) == batch {
+			flush()
+		}
+	})
+	flush()
+	return err
+}
+
+// report tells of a change.
+func (f *follower) report(err error) {
+	f.failing.Lock()
+	defer f.failing.Unlock()
+	if f.failed != (err != nil) {
+		f.failed = err != nil
+		f.listener.LogChanged(err)
+	}
+}
+
+// reportGarbled tells of the first entry that is not a revocation.
+func (f *follower) reportGarbled(err error) {
+	f.failing.Lock()
+	defer f.failing.Unlock()
+	if !f.garbled {
+		f.garbled = true
+		f.listener.Garbled(err)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
