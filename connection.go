@@ -98,8 +98,7 @@ func (c *connection) renew(ctx context.Context, token string) (*Claims, error) {
 // bytes, which is what fits into a close frame, is cut.
 //
 // Disconnect keeps no record: a token that has not expired can open a new
-// connection. So first record the revocation where a check of [Require], or the
-// issuer, looks it up; then call Disconnect.
+// connection. To log somebody out, use [Authenticator.Revoke].
 //
 // A [Renew] in progress whose new claims match fails. Its connection counts as
 // ended only if the current claims match, too. A connection that is being

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -124,26 +123,17 @@ func ExampleRenew() {
 	// renewed until 2101-01-01 <nil>
 }
 
-// The end of all of a user's connections. Disconnect keeps no record, so the list comes first: a new connection is
-// refused by the Require that asks it, and so is a new token for Renew.
+// The end of a user's connections, with a code of the application's own. The user may come back at once.
 func ExampleAuthenticator_Disconnect() {
 	auth := exampleAuth()
-	var blocked sync.Map // of subjects; with several servers, what they have in common
-	notBlocked := wsauth.Require(func(_ context.Context, c *wsauth.Claims) error {
-		if _, ok := blocked.Load(c.Subject); ok {
-			return wsauth.ErrRevoked
-		}
-		return nil
-	})
-	srv := httptest.NewServer(auth.Middleware(notBlocked(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
+	srv := httptest.NewServer(auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 		conn.Write(ctx, websocket.MessageText, []byte("hello"))
 		conn.Read(ctx)
-	}, nil))))
+	}, nil))
 	defer srv.Close()
 
 	ctx := context.Background()
-	url := srv.URL + "?access_token=" + exampleToken(`{"sub":"alice","exp":4102444800}`)
-	conn, _, err := websocket.Dial(ctx, url, nil)
+	conn, _, err := websocket.Dial(ctx, srv.URL+"?access_token="+exampleToken(`{"sub":"alice","exp":4102444800}`), nil)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -151,21 +141,14 @@ func ExampleAuthenticator_Disconnect() {
 	_, message, err := conn.Read(ctx)
 	fmt.Println(string(message), err)
 
-	blocked.Store("alice", true)
 	isAlice := func(c *wsauth.Claims) bool { return c.Subject == "alice" }
-	n := auth.Disconnect(isAlice, wsauth.StatusUnauthorized, "logged out")
-	fmt.Println("closed:", n)
-
+	fmt.Println("closed:", auth.Disconnect(isAlice, 4002, "your plan has changed"))
 	_, _, err = conn.Read(ctx)
 	fmt.Println(codeAndReason(err))
-	if _, resp, err := websocket.Dial(ctx, url, nil); err != nil {
-		fmt.Println(resp.Status)
-	}
 	// Output:
 	// hello <nil>
 	// closed: 1
-	// 3000 logged out
-	// 401 Unauthorized
+	// 4002 your plan has changed
 }
 
 // Both are needed: http.Server does not know WebSockets.

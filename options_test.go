@@ -340,6 +340,25 @@ var faultyOptions = map[string]struct {
 		oneIssuer(func(i *wsauth.Issuer) { i.MaxTTL = -time.Second }), []string{"Issuers[0].MaxTTL"},
 	},
 
+	"revocations: a negative Keep": {
+		revoking(wsauth.Revocations{Keep: -time.Second}), []string{"Revocations.Keep"},
+	},
+	"revocations: a MaxStale without a log": {
+		revoking(wsauth.Revocations{Keep: time.Hour, MaxStale: time.Minute}), []string{"Revocations.MaxStale"},
+	},
+	"revocations: a log and nothing else": {
+		revoking(wsauth.Revocations{Log: new(sharedLog)}), []string{"Revocations.Keep", "Revocations.MaxStale"},
+	},
+	"revocations: a log without Keep": {
+		revoking(wsauth.Revocations{Log: new(sharedLog), MaxStale: -1}), []string{"Revocations.Keep"},
+	},
+	"revocations: a log without MaxStale": {
+		revoking(wsauth.Revocations{Log: new(sharedLog), Keep: time.Hour}), []string{"Revocations.MaxStale"},
+	},
+	"revocations: a nil pointer for a log": {
+		revoking(wsauth.Revocations{Log: (*sharedLog)(nil), Keep: time.Hour, MaxStale: -1}), []string{"Revocations.Log"},
+	},
+
 	"extractors: the zero value": {withExtractors(wsauth.Extractor{}), []string{"Extractors[0]"}},
 	"extractors: two headers": {
 		withExtractors(wsauth.FromHeader(), wsauth.FromHeader()), []string{"Extractors[1]"},
@@ -501,8 +520,18 @@ func TestNoSecretIsInAFault(t *testing.T) {
 	}
 }
 
+// revoking has one issuer, and these revocations.
+func revoking(r wsauth.Revocations) wsauth.Options {
+	opts := oneIssuer(func(*wsauth.Issuer) {})
+	opts.Revocations = r
+	return opts
+}
+
 func TestNewAcceptsGoodOptions(t *testing.T) {
 	for name, opts := range map[string]wsauth.Options{
+		"revocations for a time":       revoking(wsauth.Revocations{Keep: time.Hour}),
+		"revocations with a log":       revoking(wsauth.Revocations{Log: new(sharedLog), Keep: time.Hour, MaxStale: time.Minute}),
+		"a log that may be away":       revoking(wsauth.Revocations{Log: new(sharedLog), Keep: time.Hour, MaxStale: -1}),
 		"one issuer with a secret":     oneIssuer(func(*wsauth.Issuer) {}),
 		"a secret and no audience":     oneIssuer(func(i *wsauth.Issuer) { i.Audience = nil }),
 		"a secret and any audience":    oneIssuer(func(i *wsauth.Issuer) { i.Audience, i.AnyAudience = nil, true }),

@@ -67,12 +67,13 @@ type RevocationLog interface {
 	Append(ctx context.Context, entries ...string) error
 
 	// Read returns entries that come after a cursor, the oldest first, and the
-	// cursor behind them. It may return as many as it likes at one time. If there
-	// are none, it returns none, at once or after it has waited for some: then
-	// the log has been read to its end. The first Read gets an empty cursor,
-	// which stands for the beginning.
+	// cursor behind them. It returns no more than a fixed number at one time; if
+	// there are none, it returns none, at once or after it has waited for some.
+	// That says that the log has been read to its end. A Read after one that
+	// returned entries should not wait. The empty cursor stands for the
+	// beginning.
 	//
-	// A cursor must belong to one log: if the log was lost and began anew, Read
+	// A cursor belongs to one log: if the log was lost and began anew, Read
 	// returns an error. After an error, the log is read from its beginning.
 	Read(ctx context.Context, after string) (entries []string, next string, err error)
 }
@@ -136,7 +137,7 @@ var (
 	errNoIssuer   = errors.New("Issuer: missing, and there is not just one")
 	errNotTrusted = errors.New("Issuer: not one of Options.Issuers")
 	errNoKeep     = errors.New("Revocations.Keep: missing, and no MaxTTL says how long tokens of the issuer live")
-	errBefore     = errors.New("Before: not between 1970 and Revocations.Keep from now")
+	errBefore     = errors.New("a Before that is not between 1970 and Revocations.Keep from now")
 )
 
 // revocation checks what an application revokes.

@@ -106,10 +106,10 @@ func (f *follower) append(ctx context.Context, entries []string) error {
 
 // Follow reads the log until ctx ends. It returns the cause of that.
 func (s *Set) Follow(ctx context.Context) error {
-	f := &s.follower
-	if f.log == nil {
+	if s == nil || s.log == nil {
 		return errNoLog
 	}
+	f := &s.follower
 	if !f.running.CompareAndSwap(false, true) {
 		return errFollowed
 	}
@@ -167,7 +167,7 @@ func (f *follower) readWhole(ctx context.Context) (cursor string, took time.Dura
 
 // tail reads what is added to the log behind the cursor.
 func (f *follower) tail(ctx context.Context, cursor string) error {
-	waited := true
+	waited, most := true, 0
 	for {
 		began := time.Now()
 		entries, next, err := f.read(ctx, cursor)
@@ -177,6 +177,10 @@ func (f *follower) tail(ctx context.Context, cursor string) error {
 		cursor = next
 		if len(entries) > 0 {
 			f.learn(entries, f.reads.Load())
+			if len(entries) < most { // a log that is never quiet may never return none, but here it had no more
+				f.reachedEnd(began)
+			}
+			most = max(most, len(entries))
 			waited = true
 			continue
 		}
@@ -190,6 +194,9 @@ func (f *follower) tail(ctx context.Context, cursor string) error {
 }
 
 func (f *follower) read(ctx context.Context, after string) ([]string, string, error) {
+	if ctx.Err() != nil { // a log in memory may not look at it
+		return nil, "", context.Cause(ctx)
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return f.log.Read(ctx, after)

@@ -94,20 +94,25 @@ func (x *index) drop(before int64) {
 func (x *index) dropFrom(p *part, before int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	kept := make(map[uint64]entry)
+	over := func(e entry) bool { return max(e.all, e.before) < before }
 	dropped := 0
-	for mark, e := range p.entries {
-		if max(e.all, e.before) < before {
-			dropped++
+	for _, e := range p.entries {
+		if over(e) {
 			x.counts[e.kind].Add(-1)
-		} else {
+			dropped++
+		}
+	}
+	if dropped == 0 {
+		return
+	}
+	kept := make(map[uint64]entry, len(p.entries)-dropped) // a map never gets smaller by itself
+	for mark, e := range p.entries {
+		if !over(e) {
 			kept[mark] = e
 		}
 	}
-	if dropped > 0 { // a map never gets smaller, so the old one goes
-		p.entries = kept
-		p.makeFilter()
-	}
+	p.entries = kept
+	p.makeFilter()
 }
 
 // lacking calls visit with the revocations that this whole read of the log has not met, and that are not over. visit may

@@ -152,7 +152,7 @@ func (s *Set) dropLater() {
 }
 
 func (s *Set) pause() time.Duration {
-	return min(max(time.Duration(s.span())*time.Second/16, time.Second), 10*time.Minute)
+	return min(max(time.Duration(s.span())*time.Second/16, time.Second), time.Hour)
 }
 
 func (s *Set) sweep() {
