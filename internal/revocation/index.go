@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -10,6 +11,10 @@ import (
 type index struct {
 	parts  [parts]part
 	counts [kinds]atomic.Int64 // no lookup for a kind of which there is none
+
+	naming  sync.Mutex
+	issuers []string
+	numbers map[string]uint32 // of the issuers, which save memory where names would be repeated
 }
 
 // parts is how many parts the index has: the first 8 bits of a mark say which.
@@ -23,10 +28,11 @@ type part struct {
 
 // An entry has the newest revocation of each of the two sorts.
 type entry struct {
-	issuer, name string
-	all, before  int64     // Revocation.At; 0: none
-	inLog        [2]uint32 // the whole read of the log that has met all and before
-	kind         Kind
+	name        string
+	all, before int64     // Revocation.At; 0: none
+	inLog       [2]uint32 // the whole read of the log that has met before and all
+	issuer      uint32
+	kind        Kind
 }
 
 func (x *index) part(mark uint64) *part { return &x.parts[mark>>56] }
@@ -34,12 +40,14 @@ func (x *index) part(mark uint64) *part { return &x.parts[mark>>56] }
 // add adds a revocation, and reports whether it says anything new. read is the number of the whole read of the log that
 // has met it; 0: it did not come from the log.
 func (x *index) add(mark uint64, r *Revocation, read uint32) (isNew bool) {
+	issuer := x.number(r.Issuer)
 	p := x.part(mark)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e, known := p.entries[mark]
 	if !known {
-		e = entry{issuer: r.Issuer, name: r.Name, kind: r.Kind}
+		// The name may be part of a token or of a page of the log, which would stay in memory with it.
+		e = entry{issuer: issuer, name: strings.Clone(r.Name), kind: r.Kind}
 		x.counts[r.Kind].Add(1)
 	}
 	at, inLog := &e.before, &e.inLog[0]
@@ -60,6 +68,30 @@ func (x *index) add(mark uint64, r *Revocation, read uint32) (isNew bool) {
 		p.addToFilter(mark)
 	}
 	return isNew
+}
+
+// number returns the number of an issuer.
+func (x *index) number(issuer string) uint32 {
+	x.naming.Lock()
+	defer x.naming.Unlock()
+	n, known := x.numbers[issuer]
+	if !known {
+		if x.numbers == nil {
+			x.numbers = map[string]uint32{}
+		}
+		issuer = strings.Clone(issuer)
+		n = uint32(len(x.issuers))
+		x.issuers = append(x.issuers, issuer)
+		x.numbers[issuer] = n
+	}
+	return n
+}
+
+// names returns the issuers by their numbers. None of them ever changes.
+func (x *index) names() []string {
+	x.naming.Lock()
+	defer x.naming.Unlock()
+	return x.issuers
 }
 
 // find returns the entry with a mark.
@@ -119,21 +151,36 @@ func (x *index) dropFrom(p *part, before int64) {
 // call index.
 func (x *index) lacking(read uint32, since int64, first int, visit func(*Revocation)) {
 	for i := range x.parts {
-		for _, r := range x.parts[(i+first)%parts].lacking(read, since) {
-			visit(&r)
+		p := &x.parts[(i+first)%parts]
+		list := p.lacking(read, since)
+		names := x.names()
+		for _, e := range list {
+			r := Revocation{Kind: e.kind, Issuer: names[e.issuer], Name: e.name}
+			if e.before > 0 {
+				r.At = e.before
+				visit(&r)
+			}
+			if e.all > 0 {
+				r.At, r.All = e.all, true
+				visit(&r)
+			}
 		}
 	}
 }
 
-func (p *part) lacking(read uint32, since int64) (out []Revocation) {
+// lacking returns entries without what need not be appended.
+func (p *part) lacking(read uint32, since int64) (out []entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.entries {
-		if e.before >= since && e.before > 0 && e.inLog[0] < read {
-			out = append(out, Revocation{Kind: e.kind, Issuer: e.issuer, Name: e.name, At: e.before})
+		if e.inLog[0] >= read || e.before < since {
+			e.before = 0
 		}
-		if e.all >= since && e.all > 0 && e.inLog[1] < read {
-			out = append(out, Revocation{Kind: e.kind, Issuer: e.issuer, Name: e.name, At: e.all, All: true})
+		if e.inLog[1] >= read || e.all < since {
+			e.all = 0
+		}
+		if e.before > 0 || e.all > 0 {
+			out = append(out, e)
 		}
 	}
 	return out

@@ -108,7 +108,7 @@ func (s *Set) IsRevoked(t *Token, now time.Time) bool {
 			name = ""
 		}
 		e, found := s.find(kind, s.mark(issuer, kind, name))
-		if !found || e.issuer != t.Issuer || e.name != name || e.kind != kind {
+		if !found || e.name != name || e.kind != kind { // the issuer is in the mark
 			continue
 		}
 		if e.all > 0 && e.all >= since || e.before > 0 && e.before >= since && issued <= e.before {
