@@ -1,0 +1,219 @@
+// Package wsauthredis keeps the revocations of wsauth in Redis (or Valkey), for servers that share them. It works with a
+// single server, with Sentinel and with Redis Cluster, of version 6.2 or later.
+//
+//	client := redis.NewClient(&redis.Options{Addr: "redis.example.com:6379", ContextTimeoutEnabled: true})
+//	auth, err := wsauth.New(wsauth.Options{
+//		…
+//		Revocations: wsauth.Revocations{
+//			Log: wsauthredis.NewLog(client, "wsauth", time.Hour), Keep: time.Hour, MaxStale: time.Minute,
+//		},
+//	})
+//
+// Set ContextTimeoutEnabled: without it, a call that got no answer holds a connection of the client's pool until its
+// ReadTimeout has passed several times.
+//
+// The log is a stream, with a random id beside it, which is new whenever the log begins anew. The servers append again
+// what Redis loses as long as one of them knows it; only to survive an end of all servers does Redis need to save to
+// disk (appendonly). Keys must not be evicted: maxmemory-policy must be noeviction or one of the volatile policies. The
+// user of the log needs the commands XADD, XRANGE, XREAD, XINFO, GET and SET on the keys "{name}" and "{name}:id".
+package wsauthredis
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	reserve = 10 * time.Minute       // how long entries stay beyond keep
+	page    = 1000                   // entries that a Read returns at most
+	wait    = 250 * time.Millisecond // how long a Read waits at the end
+	timeout = 750 * time.Millisecond // of one round trip, beyond the wait
+	field   = "r"                    // an entry's only field
+)
+
+// A Log is a log of revocations in Redis: a wsauth.RevocationLog. It is safe for concurrent use.
+type Log struct {
+	client redis.UniversalClient
+	stream string
+	id     string // the key of the log's id
+	keep   time.Duration
+}
+
+// NewLog returns the log with this name, which becomes part of two keys. Servers that have a log in common use one name
+// and one keep, the Keep of wsauth.Revocations. Entries stay for keep and ten minutes more, for leeway and clocks that
+// differ. NewLog sends nothing. Closing the client is left to the caller.
+func NewLog(client redis.UniversalClient, name string, keep time.Duration) *Log {
+	stream := "{" + name + "}" // braces put both keys into one slot of a Redis Cluster
+	return &Log{client: client, stream: stream, id: stream + ":id", keep: keep}
+}
+
+// Append adds entries. It returns nil when Redis has them. An error comes after a second at the latest.
+func (l *Log) Append(ctx context.Context, entries ...string) error {
+	oldest := strconv.FormatInt(time.Now().Add(-l.keep-reserve).UnixMilli(), 10)
+	_, err := within(ctx, timeout, func(ctx context.Context) (struct{}, error) {
+		_, err := l.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			p.SetNX(ctx, l.id, rand.Text(), 0)
+			for _, entry := range entries {
+				p.XAdd(ctx, &redis.XAddArgs{Stream: l.stream, MinID: oldest, Approx: true, Values: []string{field, entry}})
+			}
+			return nil
+		})
+		return struct{}{}, err
+	})
+	return err
+}
+
+// Read returns up to 1,000 entries after a cursor and the cursor behind them; the empty cursor is the beginning. It
+// returns none if there are none; if it is called again with that cursor, it waits up to a quarter of a second for some.
+// The error says that Redis does not answer, or that the log is not the one that the cursor belongs to.
+func (l *Log) Read(ctx context.Context, after string) (entries []string, next string, err error) {
+	from, err := parseCursor(after)
+	if err != nil {
+		return nil, "", err
+	}
+	got, err := within(ctx, wait+timeout, func(ctx context.Context) (*answer, error) { return l.ask(ctx, from) })
+	if err != nil {
+		return nil, "", err
+	}
+	if err := got.follows(from); err != nil {
+		return nil, "", err
+	}
+	position := from.position
+	for _, message := range got.messages {
+		if entry, ok := message.Values[field].(string); ok { // anything else is not a log's
+			entries = append(entries, entry)
+		}
+		position = message.ID
+	}
+	return entries, cursor{got.id, position, len(got.messages) == 0}.String(), nil
+}
+
+// An answer is what Redis says in one round trip.
+type answer struct {
+	messages []redis.XMessage
+	id       string
+	last     string // the last id that the stream has given
+}
+
+// ask asks for the id after the messages, on the same connection: messages of a server that came back without the log
+// are then never taken for those of the log, although the client may have connected again and asked once more.
+func (l *Log) ask(ctx context.Context, from cursor) (*answer, error) {
+	p := l.client.Pipeline()
+	p.SetNX(ctx, l.id, rand.Text(), 0)
+	read := l.read(ctx, p, from)
+	id := p.Get(ctx, l.id)
+	info := p.XInfoStream(ctx, l.stream)
+	p.Exec(ctx) // each command has its own error
+	messages, err := read()
+	if err != nil && err != redis.Nil {
+		return nil, err
+	}
+	if id.Err() != nil {
+		return nil, id.Err()
+	}
+	got := &answer{messages: messages, id: id.Val(), last: zero}
+	switch err := info.Err(); {
+	case err == nil:
+		got.last = info.Val().LastGeneratedID
+	case !redis.HasErrorPrefix(err, "no such key"):
+		return nil, err
+	}
+	return got, nil
+}
+
+// read adds the command that reads to a pipeline, and returns a function for its result.
+func (l *Log) read(ctx context.Context, p redis.Pipeliner, from cursor) func() ([]redis.XMessage, error) {
+	if !from.wait {
+		return p.XRangeN(ctx, l.stream, "("+from.position, "+", page).Result
+	}
+	cmd := p.XRead(ctx, &redis.XReadArgs{Streams: []string{l.stream, from.position}, Count: page, Block: wait})
+	return func() (all []redis.XMessage, err error) {
+		streams, err := cmd.Result()
+		for _, s := range streams {
+			all = append(all, s.Messages...)
+		}
+		return all, err
+	}
+}
+
+// follows reports whether the answer comes from the log that the cursor belongs to. The stream of a replica that lagged
+// behind when it took over ends before the cursor: what comes next could be counted below it.
+func (a *answer) follows(from cursor) error {
+	switch {
+	case from.id != "" && from.id != a.id:
+		return errors.New("wsauthredis: the log has begun anew")
+	case before(a.last, from.position):
+		return errors.New("wsauthredis: the log ends before the cursor")
+	}
+	return nil
+}
+
+const zero = "0-0" // the position before the first entry
+
+// A cursor is a position in a log: the empty text, or the log's id, a position, and whether the log was found to end
+// there.
+type cursor struct {
+	id, position string
+	wait         bool
+}
+
+func (c cursor) String() string { return fmt.Sprintf("%s %s %t", c.id, c.position, c.wait) }
+
+func parseCursor(text string) (cursor, error) {
+	if text == "" {
+		return cursor{position: zero}, nil
+	}
+	parts := strings.Split(text, " ")
+	if len(parts) != 3 {
+		return cursor{}, errors.New("wsauthredis: not a cursor of this log")
+	}
+	return cursor{id: parts[0], position: parts[1], wait: parts[2] == "true"}, nil
+}
+
+// before compares two ids of entries, each two numbers with a hyphen between them.
+func before(a, b string) bool {
+	aTime, aCount := split(a)
+	bTime, bCount := split(b)
+	return aTime < bTime || aTime == bTime && aCount < bCount
+}
+
+func split(id string) (milliseconds, count uint64) {
+	left, right, _ := strings.Cut(id, "-")
+	milliseconds, _ = strconv.ParseUint(left, 10, 64)
+	count, _ = strconv.ParseUint(right, 10, 64)
+	return milliseconds, count
+}
+
+// within calls f, and returns in time even if the client waits on: go-redis heeds contexts only if it is told to.
+func within[T any](ctx context.Context, d time.Duration, f func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer cancel()
+		value, err := f(ctx)
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		select {
+		case r := <-done: // f has ended, which ends ctx, too
+			return r.value, r.err
+		default:
+		}
+		var none T
+		return none, context.Cause(ctx)
+	}
+}
