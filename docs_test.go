@@ -277,7 +277,8 @@ func TestEveryReasonHasARowInTroubleshooting(t *testing.T) {
 var docsNoReasons = []string{
 	"application/jwk-set+json, application/json", "text/plain; charset=utf-8", "Bearer realm=…",
 	`, error="…", error_description="…"`, `, scope="…"`,
-	"PUBLIC KEY", "RSA PUBLIC KEY", "PRIVATE KEY", "wsauth: …: …", "wsauth: revocation …: …", "… kid …: …", "; and … more",
+	"PUBLIC KEY", "RSA PUBLIC KEY", "PRIVATE KEY", "wsauth: …: …", "wsauth: revocation …: …", "logout token", "security event token", "the … was refused",
+	"… kid …: …", "; and … more",
 	": leave out the slash, and what is behind it", "http: panic serving …: …\n…",
 }
 

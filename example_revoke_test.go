@@ -2,10 +2,13 @@ package wsauth_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,6 +55,79 @@ func ExampleAuthenticator_Revoke() {
 	// hello <nil>
 	// 3000 token revoked
 	// true
+}
+
+// What an OpenID provider sends when a user logs out there. Its access tokens have the sid of the session.
+func ExampleAuthenticator_BackChannelLogout() {
+	auth, err := wsauth.New(wsauth.Options{
+		Issuers: []wsauth.Issuer{{
+			Name: "https://id.example.com/", Audience: []string{"chat"}, Keys: wsauth.HMAC(exampleSecret),
+		}},
+		Revocations: wsauth.Revocations{Keep: time.Hour},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/backchannel_logout", auth.BackChannelLogout("my-client"))
+
+	ctx, now := context.Background(), time.Now().Unix()
+	token := exampleToken(fmt.Sprintf(
+		`{"iss":"https://id.example.com/","aud":"chat","sub":"alice","sid":"4711","iat":%d,"exp":%d}`, now, now+600))
+	_, err = auth.Verify(ctx, token)
+	fmt.Println(err)
+
+	logout := exampleToken(fmt.Sprintf(`{"iss":"https://id.example.com/","aud":"my-client","sid":"4711","jti":"1",
+		"iat":%d,"exp":%d,"events":{"http://schemas.openid.net/event/backchannel-logout":{}}}`, now, now+120))
+	r := httptest.NewRequest("POST", "/backchannel_logout", strings.NewReader("logout_token="+logout))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, r)
+	fmt.Println(w.Code)
+
+	_, err = auth.Verify(ctx, token)
+	fmt.Println(err)
+	// Output:
+	// <nil>
+	// 200
+	// wsauth: token revoked
+}
+
+// Events of a transmitter that names users by their email addresses.
+func ExampleAuthenticator_SecurityEvents() {
+	auth, err := wsauth.New(wsauth.Options{
+		Issuers: []wsauth.Issuer{{
+			Name: "https://id.example.com/", Audience: []string{"chat"}, Keys: wsauth.HMAC(exampleSecret),
+		}},
+		Revocations: wsauth.Revocations{Keep: time.Hour},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	userOf := map[string]string{"alice@example.com": "alice"} // in place of a database
+	events := auth.SecurityEvents(wsauth.Transmitter{
+		Name:          "https://events.example.com/",
+		Audience:      []string{"https://chat.example.com/"},
+		Keys:          wsauth.JWKS{DiscoveryURL: "https://events.example.com/.well-known/ssf-configuration"},
+		Authorization: "Bearer what-was-agreed",
+		Map: func(_ context.Context, _ string, subject json.RawMessage) ([]wsauth.Revocation, error) {
+			var s struct{ Email string }
+			if err := json.Unmarshal(subject, &s); err != nil || userOf[s.Email] == "" {
+				return nil, nil // nobody here
+			}
+			return []wsauth.Revocation{{Subject: userOf[s.Email]}}, nil
+		},
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/events", events)
+
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest("POST", "/events", strings.NewReader("not an event")))
+	fmt.Println(w.Code, w.Body)
+	// Output:
+	// 400 {"err":"authentication_failed","description":"the security event token was refused"}
 }
 
 // A sharedLog is a RevocationLog for servers in one process. It keeps everything, and so it cannot begin anew.

@@ -21,8 +21,9 @@ type Event struct {
 	Issuer string
 
 	// Source is where the token was: header, query, cookie, subprotocol, func
-	// or proxy. It is empty if there was no token, or if the token was given to
-	// Verify or Renew or came in a first message.
+	// or proxy; logout or event for what a provider sent to a handler of
+	// BackChannelLogout or SecurityEvents. It is empty if there was no token, or
+	// if the token was given to Verify or Renew or came in a first message.
 	Source string
 
 	// Err is why a request or a token was refused, and then one of this

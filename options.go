@@ -467,6 +467,7 @@ type policy struct {
 	revoked  *revocation.Set // nil: nothing can be revoked, since nobody knows how long tokens live
 	strict   bool            // Keep is set
 	keep     time.Duration
+	leeway   time.Duration
 	places   []credential.Place
 	origins  credential.Origins
 	realm    string // with quotes
@@ -540,7 +541,7 @@ func (c *checker) revocations(r *Revocations) {
 
 // keepRevocations prepares what is needed to revoke, if it is known how long tokens live.
 func (p *policy) keepRevocations(r *Revocations, leeway time.Duration) {
-	p.strict, p.keep = r.Keep > 0, r.Keep
+	p.strict, p.keep, p.leeway = r.Keep > 0, r.Keep, leeway
 	if !p.strict {
 		for _, iss := range p.issuers {
 			if iss.MaxTTL > 0 {

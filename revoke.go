@@ -1,13 +1,19 @@
 package wsauth
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
+	"github.com/wsauth/wsauth/internal/credential"
+	"github.com/wsauth/wsauth/internal/jose"
 	"github.com/wsauth/wsauth/internal/refusal"
 	"github.com/wsauth/wsauth/internal/revocation"
 	"github.com/wsauth/wsauth/internal/verify"
@@ -172,7 +178,7 @@ func (p *policy) revocation(in *Revocation, now time.Time) (revocation.Revocatio
 		return out, nil
 	}
 	out.At = in.Before.Unix()
-	if out.At < 1 || in.Before.After(now.Add(p.keep)) {
+	if out.At < 1 || in.Before.After(now.Add(p.keep+p.leeway)) {
 		return out, errBefore
 	}
 	return out, nil
@@ -234,4 +240,270 @@ func (l listener) LogChanged(err error) {
 
 func (l listener) Garbled(err error) {
 	l.log.LogAttrs(context.Background(), slog.LevelWarn, "wsauth: the revocation log has something else in it", slog.String("reason", err.Error()))
+}
+
+// BackChannelLogout returns a handler for the logout tokens that an OpenID
+// provider sends ([OpenID Connect Back-Channel Logout 1.0]). Register its URL
+// with the provider as the backchannel_logout_uri of the clients. A logout token
+// must be signed by one of [Options].Issuers, with the same keys as its access
+// tokens, and be for one of the clients.
+//
+// A logout token with a sid revokes the tokens of that session, by the claim
+// that [Issuer].Session names; one with only a sub revokes the tokens of that
+// user. Tokens issued after the logout are accepted, so a logout token that is
+// sent again changes nothing. Many providers put no sid into access tokens.
+// Then the log record says that a session was revoked and 0 connections ended:
+// configure the provider to add sid to access tokens, or to send logout tokens
+// without it.
+//
+// The handler answers a POST with 200; with 400 if the logout token is refused;
+// and with 503 if keys or the log are unavailable, so that the provider tries
+// again.
+//
+// BackChannelLogout panics if clientIDs is empty or has an empty string, or if
+// nothing can be revoked because neither [Revocations].Keep nor a MaxTTL is set.
+//
+// [OpenID Connect Back-Channel Logout 1.0]: https://openid.net/specs/openid-connect-backchannel-1_0.html
+func (a *Authenticator) BackChannelLogout(clientIDs ...string) http.Handler {
+	if len(clientIDs) == 0 || slices.Contains(clientIDs, "") {
+		panic("wsauth: BackChannelLogout without the IDs of clients")
+	}
+	a.mustRevoke("BackChannelLogout")
+	clients := slices.Clone(clientIDs)
+	return a.receiver("logout", func(w http.ResponseWriter, r *http.Request) (refusal.Trail, error) {
+		token, err := credential.LogoutToken(w, r, a.policy.verifier.MaxLength())
+		if err != nil {
+			return refusal.Trail{}, err
+		}
+		e, trail, err := a.policy.verifier.Logout(r.Context(), token, clients)
+		if err != nil {
+			return trail, err
+		}
+		what := Revocation{Issuer: trail.Issuer, Session: e.Text("sid"), Before: e.IssuedAt}
+		if what.Session == "" {
+			what.Subject = e.Subject
+		}
+		return trail, a.Revoke(r.Context(), what)
+	}, respondToLogout)
+}
+
+// A Transmitter sends security events to [Authenticator.SecurityEvents]. It may
+// revoke the tokens of one issuer and nothing else, and no token of its own is
+// accepted anywhere else.
+type Transmitter struct {
+	// Name must equal the iss of its Security Event Tokens.
+	Name string
+
+	// Audience: the aud of its tokens must contain one of these.
+	Audience []string
+
+	// Keys verify its tokens. A JWKS with neither URL nor DiscoveryURL is found
+	// by OpenID discovery from Name; for a transmitter that publishes only the
+	// document of the Shared Signals Framework, set DiscoveryURL to it:
+	// https://…/.well-known/ssf-configuration.
+	Keys Keys
+
+	// Issuer is the Name of the issuer in [Options] whose tokens it may revoke.
+	// It may be empty if there is only one.
+	Issuer string
+
+	// Authorization is what the Authorization header of each request must be, as
+	// agreed with the transmitter: "Bearer …". Default: the header is ignored.
+	Authorization string
+
+	// Map returns what an event revokes, for transmitters that name users in
+	// another way than the sub of your tokens, such as by an email address. event
+	// is the URI of its type, and subject what it is about, a JSON object: sub_id,
+	// or the subject of the event itself; nil if there is neither. A Revocation
+	// without Issuer is one of the transmitter's Issuer; another Issuer is an
+	// error. Without Before, it has the time of the event. For an error, the
+	// transmitter gets 503 and tries again. Default: see SecurityEvents.
+	Map func(ctx context.Context, event string, subject json.RawMessage) ([]Revocation, error)
+}
+
+// SecurityEvents returns a handler for the security events that a transmitter of
+// the [Shared Signals Framework] pushes ([RFC 8935]), with the events of CAEP and
+// RISC. These revoke all tokens that the user has at the time of the event:
+//
+//   - session-revoked, credential-change (CAEP);
+//   - account-disabled, account-purged, sessions-revoked (RISC);
+//   - tokens-revoked (Google).
+//
+// All others are acknowledged and change nothing, such as token-claims-change
+// and the event of a verification.
+//
+// The user is the sub of a subject of the format iss_sub whose iss is the
+// issuer's Name, apart from a final slash, or the id of an opaque subject. Of a
+// complex subject, the user counts, and the session only if there is no user:
+// its session need not be the one of your tokens. For session-revoked, an opaque
+// subject may be a user or a session, and stands for both. Of aliases, each
+// counts. A subject of the format jwt_id names one token. An event about anything
+// else is acknowledged, logged with 0 connections, and revokes nothing, unless
+// Map knows better.
+//
+// The handler answers a POST with 202; with 400 and a JSON body as RFC 8935
+// defines it if the token is refused; and with 503 if keys or the log are
+// unavailable, so that the transmitter tries again.
+//
+// SecurityEvents panics if from lacks Name, Audience or Keys, if its Keys have a
+// fault, if its Issuer is none of [Options], or if nothing can be revoked because
+// neither [Revocations].Keep nor a MaxTTL is set.
+//
+// [Shared Signals Framework]: https://openid.net/specs/openid-sharedsignals-framework-1_0.html
+// [RFC 8935]: https://www.rfc-editor.org/rfc/rfc8935
+func (a *Authenticator) SecurityEvents(from Transmitter) http.Handler {
+	a.mustRevoke("SecurityEvents")
+	sender := a.transmitter(&from)
+	return a.receiver("event", func(w http.ResponseWriter, r *http.Request) (refusal.Trail, error) {
+		token, err := credential.EventToken(w, r, from.Authorization, a.policy.verifier.MaxLength())
+		if err != nil {
+			return refusal.Trail{Issuer: from.Name}, err
+		}
+		e, trail, err := a.policy.verifier.SecurityEvent(r.Context(), token, sender)
+		if err != nil {
+			return trail, err
+		}
+		all, err := from.revocations(r.Context(), a.policy, e)
+		if err != nil {
+			return trail, err
+		}
+		a.log.LogAttrs(r.Context(), slog.LevelInfo, "wsauth: security event", slog.String("transmitter", from.Name),
+			slog.Int("events", len(e.All)), slog.Int("revocations", len(all)))
+		return trail, a.revoke(r.Context(), all)
+	}, respondToEvent)
+}
+
+// mustRevoke panics where a handler could do nothing.
+func (a *Authenticator) mustRevoke(handler string) {
+	if !a.isZero() && a.policy.revoked == nil {
+		panic("wsauth: " + handler + " needs Options.Revocations.Keep, or a MaxTTL of the issuer")
+	}
+}
+
+// receiver returns a handler for what a provider sends. accept reads a request, acts on it, and says whose it was.
+func (a *Authenticator) receiver(source string, accept func(http.ResponseWriter, *http.Request) (refusal.Trail, error),
+	respond func(http.ResponseWriter, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if a.isZero() {
+			respond(w, refusal.New(ErrUnavailable, errZero))
+			return
+		}
+		trail, err := accept(w, r)
+		if err != nil {
+			trail.Source = source
+			var refused *refusal.Error
+			if !errors.As(err, &refused) {
+				refused = &refusal.Error{Kind: ErrUnavailable, Cause: err, Checked: true} // what Map said, or a fault of the options
+			}
+			a.reportRefusal(r.Context(), trail.On(refused))
+		}
+		respond(w, err)
+	})
+}
+
+// pushStatus is the status that tells a provider whether to try again.
+func pushStatus(w http.ResponseWriter, err error) int {
+	if errors.Is(err, ErrMalformedRequest) || errors.Is(err, ErrInvalidToken) {
+		return http.StatusBadRequest
+	}
+	w.Header().Set("Retry-After", "2")
+	return http.StatusServiceUnavailable
+}
+
+// respondToLogout writes the response of OpenID Connect Back-Channel Logout 1.0 section 2.8.
+func respondToLogout(w http.ResponseWriter, err error) {
+	if err == nil {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	status := pushStatus(w, err)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	io.WriteString(w, `{"error":"invalid_request","error_description":"`+pushText(status, "logout token")+`"}`+"\n")
+}
+
+// respondToEvent writes the response of RFC 8935 sections 2.2 to 2.4.
+func respondToEvent(w http.ResponseWriter, err error) {
+	if err == nil {
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	status, code := pushStatus(w, err), "invalid_request"
+	var event *refusal.EventError
+	if errors.As(err, &event) {
+		code = event.Code
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Language", "en")
+	w.WriteHeader(status)
+	io.WriteString(w, `{"err":"`+code+`","description":"`+pushText(status, "security event token")+`"}`+"\n")
+}
+
+func pushText(status int, what string) string {
+	if status == http.StatusServiceUnavailable {
+		return "not available now"
+	}
+	return "the " + what + " was refused"
+}
+
+// transmitter checks a Transmitter, and returns what verifies its tokens.
+func (a *Authenticator) transmitter(from *Transmitter) *verify.Issuer {
+	if a.isZero() {
+		return nil // every event is refused
+	}
+	switch {
+	case from.Name == "":
+		panic("wsauth: a Transmitter without Name")
+	case len(from.Audience) == 0 || slices.Contains(from.Audience, ""):
+		panic("wsauth: a Transmitter without Audience")
+	case isNilKeys(from.Keys):
+		panic("wsauth: a Transmitter without Keys")
+	case from.Issuer == "" && !a.policy.hasOneIssuer():
+		panic("wsauth: a Transmitter without Issuer, and there is not just one")
+	case from.Issuer == "":
+		from.Issuer = a.policy.issuers[0].Name
+	case !a.policy.trusts(from.Issuer):
+		panic("wsauth: a Transmitter whose Issuer is not one of Options.Issuers")
+	}
+	source, algs, err := from.Keys.source(setting{from.Name, jose.AllAlgs, a.log, a.observe})
+	if err != nil {
+		panic("wsauth: the Keys of a Transmitter: " + err.Error())
+	}
+	return &verify.Issuer{Name: from.Name, Audience: slices.Clone(from.Audience), Keys: source, Algs: algs}
+}
+
+var errForeign = errors.New("Transmitter.Map: a revocation of another issuer's tokens")
+
+// revocations returns what the events of a verified token revoke.
+func (from *Transmitter) revocations(ctx context.Context, p *policy, e *jose.Event) (all []revocation.Revocation, err error) {
+	for _, incident := range verify.Incidents(e) {
+		if from.Map == nil {
+			all = append(all, incident.Names(from.Issuer)...)
+			continue
+		}
+		var subject json.RawMessage
+		if incident.Subject != "" {
+			subject = json.RawMessage(incident.Subject)
+		}
+		mapped, err := from.Map(ctx, incident.Type, subject)
+		if err != nil {
+			return nil, err
+		}
+		for _, what := range mapped {
+			what.Issuer = cmp.Or(what.Issuer, from.Issuer)
+			if what.Issuer != from.Issuer {
+				return nil, errForeign
+			}
+			if what.Before.IsZero() {
+				what.Before = incident.At
+			}
+			r, err := p.revocation(&what, time.Now())
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, r)
+		}
+	}
+	return all, nil
 }

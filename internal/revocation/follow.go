@@ -76,9 +76,11 @@ func (s *Set) Append(ctx context.Context, all []Revocation) error {
 	if s.log == nil {
 		return nil
 	}
-	entries := make([]string, len(all))
+	var entries []string
 	for i := range all {
-		entries[i] = all[i].String()
+		if s.isUnsaid(&all[i]) {
+			entries = append(entries, all[i].String())
+		}
 	}
 	err := s.append(ctx, entries)
 	if err != nil {
@@ -88,6 +90,17 @@ func (s *Set) Append(ctx context.Context, all []Revocation) error {
 		}
 	}
 	return err
+}
+
+// isUnsaid reports whether the log is not known to have a revocation, which counts. A provider may send the same one
+// again and again.
+func (s *Set) isUnsaid(r *Revocation) bool {
+	e, known := s.find(r.Kind, s.MarkOf(r))
+	if !known {
+		return false // it is over
+	}
+	at, inLog := e.newest(r.All)
+	return *at > r.At || *inLog == 0 || *inLog < s.reads.Load()
 }
 
 func (f *follower) append(ctx context.Context, entries []string) error {

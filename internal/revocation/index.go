@@ -35,6 +35,14 @@ type entry struct {
 	kind        Kind
 }
 
+// newest returns the time of the newest revocation of one sort, and the read that has met it.
+func (e *entry) newest(all bool) (at *int64, inLog *uint32) {
+	if all {
+		return &e.all, &e.inLog[1]
+	}
+	return &e.before, &e.inLog[0]
+}
+
 func (x *index) part(mark uint64) *part { return &x.parts[mark>>56] }
 
 // add adds a revocation, and reports whether it says anything new. read is the number of the whole read of the log that
@@ -50,10 +58,7 @@ func (x *index) add(mark uint64, r *Revocation, read uint32) (isNew bool) {
 		e = entry{issuer: issuer, name: strings.Clone(r.Name), kind: r.Kind}
 		x.counts[r.Kind].Add(1)
 	}
-	at, inLog := &e.before, &e.inLog[0]
-	if r.All {
-		at, inLog = &e.all, &e.inLog[1]
-	}
+	at, inLog := e.newest(r.All)
 	switch {
 	case r.At > *at:
 		*at, *inLog, isNew = r.At, read, true

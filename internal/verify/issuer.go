@@ -58,11 +58,13 @@ func refuseKeys(err error) error {
 	return refusal.New(refusal.ErrUnavailable, err)
 }
 
+var errAlg = errors.New("alg: not one that the issuer's keys and Algorithms allow")
+
 // checkHeader applies RFC 8725 sections 3.1 and 3.12: the algorithm is one that is allowed, and the token is of the
 // right kind. An ID token or a logout token has the same issuer and the same keys.
 func (iss *Issuer) checkHeader(h jose.Header) error {
 	if !iss.Algs.Has(h.Alg) {
-		return errors.New("alg: not one that the issuer's keys and Algorithms allow")
+		return errAlg
 	}
 	if iss.Type != "" && h.Type != iss.Type {
 		return errors.New("typ: not the Type of the issuer")
