@@ -15,7 +15,7 @@
 // The log is a stream, with a random id beside it, which is new whenever the log begins anew. The servers append again
 // what Redis loses as long as one of them knows it; only to survive an end of all servers does Redis need to save to
 // disk (appendonly). Keys must not be evicted: maxmemory-policy must be noeviction or one of the volatile policies. The
-// user of the log needs the commands XADD, XRANGE, XREAD, XINFO, GET and SET on the keys "{name}" and "{name}:id".
+// user of the log needs the commands XADD, XRANGE, XREAD, GET and SET on the keys "{name}" and "{name}:id".
 package wsauthredis
 
 import (
@@ -99,7 +99,7 @@ func (l *Log) Read(ctx context.Context, after string) (entries []string, next st
 type answer struct {
 	messages []redis.XMessage
 	id       string
-	last     string // the last id that the stream has given
+	hasLast  bool // the entry at which the cursor stands is there
 }
 
 // ask asks for the id after the messages, on the same connection: messages of a server that came back without the log
@@ -108,9 +108,12 @@ func (l *Log) ask(ctx context.Context, from cursor) (*answer, error) {
 	p := l.client.Pipeline()
 	p.SetNX(ctx, l.id, rand.Text(), 0)
 	read := l.read(ctx, p, from)
+	last := p.XRange(ctx, l.stream, from.position, from.position)
 	id := p.Get(ctx, l.id)
-	info := p.XInfoStream(ctx, l.stream)
-	p.Exec(ctx) // each command has its own error
+	var reply redis.Error // of a command, which has it itself
+	if _, err := p.Exec(ctx); err != nil && !errors.As(err, &reply) {
+		return nil, err // perhaps no command was sent at all
+	}
 	messages, err := read()
 	if err != nil && err != redis.Nil {
 		return nil, err
@@ -118,14 +121,7 @@ func (l *Log) ask(ctx context.Context, from cursor) (*answer, error) {
 	if id.Err() != nil {
 		return nil, id.Err()
 	}
-	got := &answer{messages: messages, id: id.Val(), last: zero}
-	switch err := info.Err(); {
-	case err == nil:
-		got.last = info.Val().LastGeneratedID
-	case !redis.HasErrorPrefix(err, "no such key"):
-		return nil, err
-	}
-	return got, nil
+	return &answer{messages: messages, id: id.Val(), hasLast: len(last.Val()) > 0}, nil
 }
 
 // read adds the command that reads to a pipeline, and returns a function for its result.
@@ -143,14 +139,14 @@ func (l *Log) read(ctx context.Context, p redis.Pipeliner, from cursor) func() (
 	}
 }
 
-// follows reports whether the answer comes from the log that the cursor belongs to. The stream of a replica that lagged
-// behind when it took over ends before the cursor: what comes next could be counted below it.
+// follows reports whether the answer comes from the log that the cursor belongs to. A replica that lagged behind when it
+// took over lacks the newest entries: the one at the cursor, if this reader knows of any that are lost.
 func (a *answer) follows(from cursor) error {
 	switch {
 	case from.id != "" && from.id != a.id:
 		return errors.New("wsauthredis: the log has begun anew")
-	case before(a.last, from.position):
-		return errors.New("wsauthredis: the log ends before the cursor")
+	case from.position != zero && !a.hasLast:
+		return errors.New("wsauthredis: the log has lost the entry at the cursor")
 	}
 	return nil
 }
@@ -175,20 +171,6 @@ func parseCursor(text string) (cursor, error) {
 		return cursor{}, errors.New("wsauthredis: not a cursor of this log")
 	}
 	return cursor{id: parts[0], position: parts[1], wait: parts[2] == "true"}, nil
-}
-
-// before compares two ids of entries, each two numbers with a hyphen between them.
-func before(a, b string) bool {
-	aTime, aCount := split(a)
-	bTime, bCount := split(b)
-	return aTime < bTime || aTime == bTime && aCount < bCount
-}
-
-func split(id string) (milliseconds, count uint64) {
-	left, right, _ := strings.Cut(id, "-")
-	milliseconds, _ = strconv.ParseUint(left, 10, 64)
-	count, _ = strconv.ParseUint(right, 10, 64)
-	return milliseconds, count
 }
 
 // within calls f, and returns in time even if the client waits on: go-redis heeds contexts only if it is told to.

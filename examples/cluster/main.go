@@ -40,7 +40,7 @@ func main() {
 }
 
 func run(ctx context.Context, redisURL string, addresses []string) error {
-	log, closeLog, err := openLog(ctx, redisURL)
+	log, closeLog, err := openLog(redisURL)
 	if err != nil {
 		return err
 	}
