@@ -256,7 +256,7 @@ func TestAReplicaThatLaggedBehindLosesNoRevocation(t *testing.T) {
 	host, port, _ := net.SplitHostPort(replication.addr())
 	admin := redis.NewClient(&redis.Options{Addr: replica.addr})
 	defer admin.Close()
-	if err := admin.SlaveOf(t.Context(), host, port).Err(); err != nil {
+	if err := admin.ReplicaOf(t.Context(), host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
 	link := newProxy(t, primary.addr)
@@ -265,7 +265,7 @@ func TestAReplicaThatLaggedBehindLosesNoRevocation(t *testing.T) {
 		replication.set(func() { replication.silent = true })
 		time.Sleep(200 * time.Millisecond)
 		primary.kill()
-		if err := admin.SlaveOf(t.Context(), "NO", "ONE").Err(); err != nil {
+		if err := admin.ReplicaOf(t.Context(), "NO", "ONE").Err(); err != nil {
 			t.Error(err)
 		}
 		link.set(func() { link.target = replica.addr })
