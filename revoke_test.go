@@ -3,9 +3,12 @@ package wsauth_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -397,5 +400,79 @@ func TestAnAuthenticatorThatNewDidNotMakeRevokesNothing(t *testing.T) {
 		if !errors.Is(err, wsauth.ErrUnavailable) {
 			t.Errorf("%s: got %v, want ErrUnavailable", name, err)
 		}
+	}
+}
+
+var interleavings = flag.Int("interleavings", 300, "`rounds` of handshakes, renewals and first messages beside a revocation")
+
+// Whatever comes first: a handshake, a first message, a renewal or a stream, when the token is revoked at the same time.
+func TestNoOrderOfARevocationAndItsTokenLetsItLive(t *testing.T) {
+	auth := newAuth(t, keeping)
+	hold := func(ctx context.Context, conn *websocket.Conn) { renewing(ctx, conn) }
+	mux := http.NewServeMux()
+	mux.Handle("/ws", auth.Upgrade(hold, &wsauth.UpgradeOptions{FirstMessage: time.Minute}))
+	mux.Handle("/stream", auth.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), nil))
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	dial := func(token string) *websocket.Conn {
+		opts := &websocket.DialOptions{HTTPHeader: http.Header{}}
+		if token != "" {
+			opts.HTTPHeader = bearerHeader(token)
+		}
+		conn, _, err := websocket.Dial(t.Context(), srv.URL+"/ws", opts)
+		if err != nil {
+			return nil
+		}
+		return conn
+	}
+	by := []func(user string) wsauth.Revocation{
+		func(user string) wsauth.Revocation { return wsauth.Revocation{Subject: user} },
+		func(user string) wsauth.Revocation { return wsauth.Revocation{Session: "session of " + user} },
+		func(user string) wsauth.Revocation { return wsauth.Revocation{ID: "token of " + user} },
+	}
+	for round := range *interleavings {
+		user := fmt.Sprint("user ", round)
+		tokenUntil := func(d time.Duration) string {
+			return testToken(revocable(lasting(d), map[string]any{"sub": user, "sid": "session of " + user, "jti": "token of " + user}))
+		}
+		token, newer := tokenUntil(30*time.Minute), tokenUntil(40*time.Minute)
+		open, waiting := dial(token), dial("")
+		if open == nil || waiting == nil {
+			t.Fatal("no connection before anything is revoked")
+		}
+		var late *websocket.Conn
+		var all sync.WaitGroup
+		start := make(chan struct{})
+		run := func(f func()) { all.Go(func() { <-start; f() }) }
+		run(func() { late = dial(token) })
+		run(func() { open.Write(t.Context(), websocket.MessageText, []byte(newer)) })
+		run(func() { waiting.Write(t.Context(), websocket.MessageText, []byte(token)) })
+		run(func() {
+			r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/stream", nil)
+			r.Header = bearerHeader(token)
+			if resp, err := http.DefaultClient.Do(r); err == nil { // when the context has ended, or it was refused
+				resp.Body.Close()
+			}
+		})
+		run(func() { revoke(t, auth, by[round%len(by)](user)) })
+		close(start)
+		all.Wait()
+		for name, conn := range map[string]*websocket.Conn{"open": open, "waiting": waiting, "late": late} {
+			if conn == nil {
+				continue
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			var err error
+			for err == nil {
+				_, _, err = conn.Read(ctx)
+			}
+			cancel()
+			if websocket.CloseStatus(err) != wsauth.StatusUnauthorized {
+				t.Fatalf("round %d, %s: got %v, want 3000", round, name, err)
+			}
+		}
+	}
+	if n := disconnect(auth, func(*wsauth.Claims) bool { return true }); n != 0 {
+		t.Errorf("got %d connections alive, want none", n)
 	}
 }

@@ -27,7 +27,8 @@ const (
 	shortestWrite = 250 * time.Millisecond // for a close frame to be written, however short the grace
 	slack         = 300 * time.Millisecond // beyond the grace, and leaves a busy machine 200 ms more
 	meanwhile     = 10 * time.Millisecond  // how long Finish writes before somebody reads as well
-	maxDrain      = 64 << 20               // bytes: a peer that sends more is not about to answer
+	breathAfter   = 1 << 20                // bytes that are drained without a pause
+	breath        = 5 * time.Millisecond   // a flood costs less, and leaves its peer the time to read our close frame
 )
 
 // Finish ends a connection that was shut: it writes the close frame, waits for the peer's, and closes the connection
@@ -134,9 +135,9 @@ func (c *Conn) drain() {
 	in.drained = true
 	c.limits.release()
 	for drained := 0; !in.closed && in.broken == nil; {
-		if drained > maxDrain {
-			in.timedOut = true
-			return
+		if drained > breathAfter {
+			time.Sleep(breath)
+			drained = 0
 		}
 		if len(in.unread()) == 0 {
 			if err := c.fill(); err != nil {

@@ -118,6 +118,33 @@ func TestAPeerThatIsStuckInAWriteOfItsOwnIsTold(t *testing.T) {
 	})
 }
 
+// A peer of a busy machine writes and writes before it comes to read.
+func TestAPeerThatSendsMuchBeforeItReadsIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer, _ := pipe(t)
+		told := make(chan []byte)
+		frame := frameOf(2, true, make([]byte, 1<<20))
+		go func() {
+			for range 100 {
+				peer.Write(frame)
+			}
+			got := make([]byte, len(goodbye))
+			io.ReadFull(peer, got)
+			peer.Write(frameOf(8, true, []byte{11, 184}))
+			told <- got
+		}()
+		c.Shut(ending)
+		go c.Finish()
+		if got := <-told; !bytes.Equal(got, goodbye) {
+			t.Errorf("got %q, want %q", got, goodbye)
+		}
+		<-c.Closed()
+		if c.PeerCode() != 3000 {
+			t.Errorf("got code %d of the peer, want 3000", c.PeerCode())
+		}
+	})
+}
+
 // A timeless connection knows no deadlines.
 type timeless struct{ net.Conn }
 
