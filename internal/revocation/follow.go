@@ -163,6 +163,8 @@ func (f *follower) follow(ctx context.Context) error {
 func (f *follower) readWhole(ctx context.Context) (cursor string, took time.Duration, err error) {
 	start := time.Now()
 	number := f.reads.Add(1)
+	var learning sync.WaitGroup // beside the next Read: a server that starts has a million entries before it
+	defer learning.Wait()
 	for {
 		began := time.Now()
 		entries, next, err := f.read(ctx, cursor)
@@ -170,11 +172,12 @@ func (f *follower) readWhole(ctx context.Context) (cursor string, took time.Dura
 			return "", 0, err
 		}
 		cursor = next
+		learning.Wait()
 		if len(entries) == 0 {
 			f.reachedEnd(began)
 			return cursor, time.Since(start), nil
 		}
-		f.learn(entries, number)
+		learning.Go(func() { f.learn(entries, number) })
 	}
 }
 
