@@ -43,9 +43,10 @@
 //
 // # Live connections
 //
-// [Renew] gives a live connection a new token. [Authenticator.Disconnect]
-// closes the connections whose claims match, and [Authenticator.Shutdown]
-// closes them all.
+// [Renew] gives a live connection a new token. [Authenticator.Revoke] refuses
+// tokens from then on, on every server that shares the log of [Revocations],
+// and closes their connections. [Authenticator.Disconnect] closes the
+// connections whose claims match, and [Authenticator.Shutdown] closes them all.
 //
 // # Refusals
 //

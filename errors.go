@@ -27,7 +27,7 @@ var (
 	ErrRevoked          = refusal.ErrRevoked          // 401: by Revoke, a check of Require, or a KeyFunc
 	ErrForbidden        = refusal.ErrForbidden        // 403: a check of Require refused the claims
 	ErrOrigin           = refusal.ErrOrigin           // 403: a page of another origin
-	ErrUnavailable      = refusal.ErrUnavailable      // 503: no keys, MaxConnections, or shutting down
+	ErrUnavailable      = refusal.ErrUnavailable      // 503: no keys, no revocation log, MaxConnections, or shutting down
 	ErrTooMany          = refusal.ErrTooMany          // 429: MaxPerSubject, or too many calls of Renew
 )
 
