@@ -29,42 +29,43 @@ type Revocations struct {
 	// token gets 503 ([ErrUnavailable]). Default: this process alone.
 	Log RevocationLog
 
-	// Keep is the longest life of a token. A revocation is remembered for so
-	// long, so a token is refused if its exp is later than its iat + Keep, or if
-	// it has no iat: it could outlive what is remembered of it. All servers need
+	// Keep is the longest life of a token, from iat to exp. A revocation is
+	// remembered for that long. So a token that lives longer, or that has no iat,
+	// is refused: it could outlive the memory of its revocation. All servers need
 	// the same value. Default without a Log: the largest MaxTTL of the issuers,
-	// plus leeway; then only tokens are refused for their length that were
-	// issued before something was revoked.
+	// plus Leeway; a token is then refused for its length only if it was issued
+	// before something was revoked.
 	Keep time.Duration
 
-	// MaxStale is how old the last complete read of the log may be. After that,
-	// every token gets 503 until the log can be read again; open connections
-	// stay. A short time keeps nobody in who was logged out on another server
-	// while the log is away; a long one keeps everybody else in. Negative:
-	// tokens are accepted however long the log is away. A Log needs a MaxStale:
-	// there is no default.
+	// MaxStale is how long tokens are accepted after the last complete read of
+	// the log. Then every token gets 503 until the log can be read again; open
+	// connections stay. With a short MaxStale, an outage of the log soon becomes
+	// an outage of the server. With a long one, a user who was logged out on
+	// another server can get in during the outage. Negative: tokens are always
+	// accepted. A Log needs a MaxStale: there is no default.
 	MaxStale time.Duration
 }
 
-// A Revocation names tokens that count no longer: those of a user, of a session,
-// or one token. At most one of Subject, Session and ID may be set. If none is,
-// all tokens of the issuer are revoked that were issued at or before Before.
+// A Revocation says which tokens are revoked: those of a user, those of a
+// session, or a single token. Set one of Subject, Session and ID. If all three
+// are empty, the whole issuer is meant, and Before must be set.
 type Revocation struct {
 	Issuer  string // its Name in Options; may be empty if there is only one issuer
 	Subject string // sub
 	Session string // the claim that Issuer.Session names, by default sid
 	ID      string // jti
 
-	// Before revokes only tokens whose iat is not later, in whole seconds, and
-	// tokens without iat. A user who logs in again within the same second needs
-	// another token a second later. Zero: all tokens, also those that are issued
-	// while the revocation is remembered.
+	// Before revokes only tokens whose iat is not later than Before, in whole
+	// seconds, and tokens without iat. So a token that is issued within the same
+	// second, by a login right after a logout, is revoked, too. Zero: all tokens
+	// are revoked, including those that are issued while the revocation is
+	// remembered.
 	Before time.Time
 }
 
 // A RevocationLog keeps entries for some time, and shows them to every server
-// that reads it. It must be safe for concurrent use. What it keeps must be kept
-// for [Revocations].Keep, plus a few minutes for clocks that differ.
+// that reads it. It must be safe for concurrent use. It must keep an entry for
+// [Revocations].Keep, and some minutes more for clocks that differ.
 //
 // Whoever can write to the log can log out anybody, and nothing else.
 type RevocationLog interface {

@@ -37,6 +37,7 @@ const (
 	timeout = 2 * time.Second        // of Append, and of Read beyond the wait
 	idle    = 10 * time.Second       // after which NATS drops a consumer that nobody uses
 	most    = 4                      // consumers that are kept for the next Read
+	atOnce  = 64                     // entries that are on their way
 )
 
 // A Log is a log of revocations in a stream: a wsauth.RevocationLog. It is safe for concurrent use.
@@ -61,7 +62,8 @@ func NewLog(js jetstream.JetStream, name string, keep time.Duration) *Log {
 	return &Log{js: js, name: name, keep: keep, ready: map[cursor]*reader{}}
 }
 
-// Append adds entries. It returns nil when the stream has them. An error comes after two seconds at the latest.
+// Append adds entries, in any order. It returns nil when the stream has them. An error comes after two seconds at the
+// latest.
 func (l *Log) Append(ctx context.Context, entries ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -75,26 +77,30 @@ func (l *Log) Append(ctx context.Context, entries ...string) error {
 	return err
 }
 
+// publish sends entries, many at one time, in any order. It does not use the client's asynchronous calls: those that got
+// no answer would count against a limit that the application shares.
 func (l *Log) publish(ctx context.Context, entries []string) error {
-	sent := make([]jetstream.PubAckFuture, 0, len(entries))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	next := make(chan string)
+	var all sync.WaitGroup
+	for range min(atOnce, len(entries)) {
+		all.Go(func() {
+			for entry := range next {
+				// No retries: one could succeed beside ours, after the stream is created.
+				_, err := l.js.Publish(ctx, l.name, []byte(entry), jetstream.WithRetryAttempts(0))
+				if err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
 	for _, entry := range entries {
-		// No retries: one could succeed beside ours, after the stream is created.
-		ack, err := l.js.PublishMsgAsync(&nats.Msg{Subject: l.name, Data: []byte(entry)}, jetstream.WithRetryAttempts(0))
-		if err != nil {
-			return err
-		}
-		sent = append(sent, ack)
+		next <- entry // whoever takes it fails at once when ctx has ended
 	}
-	for _, ack := range sent {
-		select {
-		case <-ack.Ok():
-		case err := <-ack.Err():
-			return err
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	return nil
+	close(next)
+	all.Wait()
+	return context.Cause(ctx)
 }
 
 // stream returns the stream, and what NATS says of it now. It creates the stream if it is missing.
