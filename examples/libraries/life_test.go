@@ -42,6 +42,7 @@ var rows = []struct {
 	{"at its end all sides are told", wsauth.UpgradeOptions{}, nil, endsWithToken},
 	{"Renew puts the end off", wsauth.UpgradeOptions{}, asks, renews},
 	{"Disconnect ends it with the code given", wsauth.UpgradeOptions{}, nil, disconnects},
+	{"Revoke ends it, and its token opens no other", wsauth.UpgradeOptions{}, nil, revokes},
 	{"Shutdown ends it with 1001", wsauth.UpgradeOptions{}, nil, shutsDown},
 	{"a foreign origin is refused", wsauth.UpgradeOptions{}, nil, refusesOrigin},
 	{"MaxPerSubject counts it until it is closed", wsauth.UpgradeOptions{MaxPerSubject: 1}, nil, countsSubjects},
@@ -124,6 +125,23 @@ func disconnects(t *testing.T, w *world, l library) {
 	p.wantEnd(t, 4001, "replaced")
 	w.wantEnded(t, l, func(err error) bool { return coder.CloseStatus(err) == 4001 })
 	w.wantClosed(t, 4001, nil)
+}
+
+func revokes(t *testing.T, w *world, l library) {
+	token := w.token(time.Hour)
+	p := w.mustDial(t, l, token)
+	p.greet(t, l, token)
+	p.exchange(t, l, []byte("hello"))
+	w.settle()
+	if err := w.auth.Revoke(t.Context(), wsauth.Revocation{Subject: "alice"}); err != nil {
+		t.Fatal(err)
+	}
+	p.wantEnd(t, 3000, "token revoked")
+	w.wantEnded(t, l, func(err error) bool { return errors.Is(err, wsauth.ErrRevoked) })
+	w.wantClosed(t, 3000, wsauth.ErrRevoked)
+	if _, status := w.dial(t, false, http.Header{"Authorization": {"Bearer " + token}}); status != http.StatusUnauthorized {
+		t.Errorf("got %d with the same token, want 401", status)
+	}
 }
 
 func shutsDown(t *testing.T, w *world, l library) {

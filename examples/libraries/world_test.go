@@ -80,6 +80,7 @@ func (w *world) prepare(t *testing.T) {
 	w.app = &probe{reads: make(chan error, 64), causes: make(chan error, 64)}
 	opts := w.issuer.Options()
 	opts.Leeway = -1
+	opts.Revocations.Keep = 10_000 * time.Hour
 	opts.Logger = slog.New(slog.NewTextHandler(w.log, nil))
 	opts.Observe = func(_ context.Context, e wsauth.Event) { w.events <- e }
 	auth, err := wsauth.New(opts)
