@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,10 +71,10 @@ func follow(t *testing.T, auth *wsauth.Authenticator) {
 func TestARevocationOnOneServerEndsTheConnectionsOnAllOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := new(unsteadyLog)
-		var ended int
+		var ended atomic.Int32
 		first := newAuth(t, sharing(log))
 		second := newAuth(t, sharing(log), func(o *wsauth.Options) {
-			o.Observe = func(_ context.Context, e wsauth.Event) { ended += e.Connections }
+			o.Observe = func(_ context.Context, e wsauth.Event) { ended.Add(int32(e.Connections)) }
 		})
 		follow(t, first)
 		follow(t, second)
@@ -87,8 +88,8 @@ func TestARevocationOnOneServerEndsTheConnectionsOnAllOthers(t *testing.T) {
 		if websocket.CloseStatus(err) != wsauth.StatusUnauthorized || time.Since(start) > 50*time.Millisecond {
 			t.Errorf("got %v after %v, want 3000 within 50 ms", err, time.Since(start))
 		}
-		if ended != 1 {
-			t.Errorf("got an event with %d connections, want 1", ended)
+		if got := ended.Load(); got != 1 {
+			t.Errorf("got an event with %d connections, want 1", got)
 		}
 		third := newAuth(t, sharing(log)) // starts later
 		follow(t, third)
@@ -102,13 +103,13 @@ func TestARevocationOnOneServerEndsTheConnectionsOnAllOthers(t *testing.T) {
 func TestWhileTheLogIsAwayTokensGet503AndNever401(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, away := new(unsteadyLog), errors.New("connection refused")
-		var records bytes.Buffer
-		var failed []wsauth.Event
+		var records lockedBuffer
+		var failed atomic.Int32
 		auth := newAuth(t, sharing(log), func(o *wsauth.Options) {
 			o.Logger = slog.New(slog.NewJSONHandler(&records, nil))
 			o.Observe = func(_ context.Context, e wsauth.Event) {
 				if e.Kind == wsauth.EventLogFailed {
-					failed = append(failed, e)
+					failed.Add(1)
 				}
 			}
 		})
@@ -168,13 +169,13 @@ func TestWhileTheLogIsAwayTokensGet503AndNever401(t *testing.T) {
 		if _, err := other.Verify(t.Context(), bob); !errors.Is(err, wsauth.ErrRevoked) {
 			t.Errorf("got %v for what was revoked meanwhile, want ErrRevoked", err)
 		}
-		lines := logLines(t, &records)
+		lines := logLines(t, bytes.NewBufferString(records.String()))
 		counts := map[string]int{}
 		for _, line := range lines {
 			counts[fmt.Sprint(line["level"], " ", line["msg"])]++
 		}
-		if counts["WARN wsauth: the revocation log fails"] != 2 || counts["INFO wsauth: the revocation log is there again"] != 2 || len(failed) != 2 {
-			t.Errorf("got %v and %d events, want one record and one event for each change", counts, len(failed))
+		if counts["WARN wsauth: the revocation log fails"] != 2 || counts["INFO wsauth: the revocation log is there again"] != 2 || failed.Load() != 2 {
+			t.Errorf("got %v and %d events, want one record and one event for each change", counts, failed.Load())
 		}
 	})
 }

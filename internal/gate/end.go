@@ -136,7 +136,11 @@ func (c *Conn) drain() {
 	c.limits.release()
 	for drained := 0; !in.closed && in.broken == nil; {
 		if drained > breathAfter {
-			time.Sleep(breath)
+			select {
+			case <-c.closed:
+				return
+			case <-time.After(breath):
+			}
 			drained = 0
 		}
 		if len(in.unread()) == 0 {
