@@ -238,9 +238,23 @@ func (c *Conn[C]) Check() {
 
 // ExpireIfDue ends the connection if it is due by either clock.
 func (c *Conn[C]) ExpireIfDue() {
-	if c.expiry.Load().left(time.Now()) <= 0 {
-		c.End(c.atExpiry())
+	if first, wire := c.expire(); first && wire != nil {
+		go wire.Finish()
 	}
+}
+
+// expire decides that the connection ends, if it is due. It looks again where a renewal cannot come in between: one that
+// came first counts.
+func (c *Conn[C]) expire() (first bool, wire Wire) {
+	if c.expiry.Load().left(time.Now()) > 0 {
+		return false, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.expiry.Load().left(time.Now()) > 0 {
+		return false, nil
+	}
+	return c.decideLocked(c.atExpiry())
 }
 
 // atExpiry returns how a connection ends that is due.
@@ -253,15 +267,12 @@ func (c *Conn[C]) atExpiry() gate.Ending {
 
 // tick ends the connection if it is due, or goes on waiting.
 func (c *Conn[C]) tick() {
-	now := time.Now()
-	if c.expiry.Load().left(now) <= 0 {
-		c.EndAndWait(c.atExpiry())
-		return
-	}
-	if _, ended := c.Ended(); ended { // ended by the peer or the library, which has had its time to close
+	c.expire()
+	if _, ended := c.Ended(); ended { // perhaps by the peer or the library, which has had its time to close
 		c.EndAndWait(gate.Ending{})
 		return
 	}
+	now := time.Now()
 	next, silent := c.ping(now)
 	if silent {
 		c.EndAndWait(c.rule.Silent)

@@ -157,7 +157,6 @@ func (c *Conn[C]) disconnect(match func(*C) bool, e gate.Ending) bool {
 		c.mu.Unlock()
 		return false
 	}
-	current := c.claims.Load()
 	var proposed []*renewal[C]
 	for r := range c.renewals {
 		if r.claims == nil {
@@ -167,13 +166,35 @@ func (c *Conn[C]) disconnect(match func(*C) bool, e gate.Ending) bool {
 		}
 	}
 	c.mu.Unlock()
-	found := current != nil && match(current)
 	for _, r := range proposed {
-		if match(r.claims) && !c.refuse(r) {
-			found = true
+		if match(r.claims) {
+			c.refuse(r)
 		}
 	}
-	return found && c.End(e)
+	for {
+		current := c.claims.Load()
+		if current == nil || !match(current) {
+			return false
+		}
+		if same, first := c.endWith(current, e); same {
+			return first
+		}
+	}
+}
+
+// endWith ends the connection if these are still its claims.
+func (c *Conn[C]) endWith(claims *C, e gate.Ending) (same, first bool) {
+	c.mu.Lock()
+	if c.claims.Load() != claims {
+		c.mu.Unlock()
+		return false, false
+	}
+	first, wire := c.decideLocked(e)
+	c.mu.Unlock()
+	if first && wire != nil {
+		go wire.Finish()
+	}
+	return true, first
 }
 
 // refuse keeps the claims of a renewal from becoming the connection's. It returns false if they already are.

@@ -48,6 +48,38 @@ func TestOfARenewalAndTheTimerExactlyOneWins(t *testing.T) {
 	})
 }
 
+// The same, on a real clock: whoever has found that the connection is due may be overtaken by a renewal.
+func TestARenewalThatSucceedsIsNotOvertakenByTheEndBeforeIt(t *testing.T) {
+	rule := newRule()
+	for range 3000 {
+		conn, err := rule.Enter(of("alice", 100*time.Microsecond), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Admit()
+		end := time.Now().Add(90 * time.Microsecond)
+		var all sync.WaitGroup
+		var renewed error
+		for range 3 {
+			all.Go(func() {
+				for time.Since(end) < 30*time.Microsecond {
+					conn.Check()
+				}
+			})
+		}
+		all.Go(func() {
+			for time.Now().Before(end) {
+			}
+			renewed = renew(conn, of("alice", time.Hour))
+		})
+		all.Wait()
+		if why := whyEnded(conn); renewed == nil && why != nil {
+			t.Fatalf("got the connection ended with %v after it was renewed", why)
+		}
+		conn.Forget()
+	}
+}
+
 func TestARenewalIsNotBeyondMaxLifetime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start, rule := time.Now(), newRule(func(r *Rule[claims]) { r.MaxLifetime = 90 * time.Minute })
