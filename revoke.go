@@ -98,9 +98,10 @@ type RevocationLog interface {
 // it and for those that start later. [ErrUnavailable] means that they count here
 // at once, and that [Authenticator.Follow] goes on trying to append them.
 //
-// Any other error means that nothing was revoked: a Revocation that names no
-// token or names two things, an unknown Issuer, a Before without meaning, or an
-// issuer for whose tokens no longest life is known ([Revocations].Keep).
+// Any other error means that nothing was revoked: a Revocation that names
+// nothing or two things, an unknown Issuer, a Before in the time before 1970 or
+// later than Keep from now, or an issuer for whose tokens no longest life is
+// known ([Revocations].Keep).
 func (a *Authenticator) Revoke(ctx context.Context, what ...Revocation) error {
 	if a.isZero() {
 		return refusal.New(ErrUnavailable, errZero)
@@ -120,6 +121,9 @@ func (a *Authenticator) Revoke(ctx context.Context, what ...Revocation) error {
 // revoke counts here first, so that the log, whatever becomes of it, delays no
 // end of a connection.
 func (a *Authenticator) revoke(ctx context.Context, all []revocation.Revocation) error {
+	if len(all) == 0 {
+		return nil
+	}
 	for _, r := range all {
 		a.policy.revoked.Add(r)
 		a.reportRevoked(ctx, r, a.live.Revoke(r, endingRevoked))

@@ -301,6 +301,14 @@ func TestRevokeSaysWhatIsWrongAndRevokesNothing(t *testing.T) {
 	}
 }
 
+func TestRevokingNothingDoesNothing(t *testing.T) {
+	for name, change := range map[string]func(*wsauth.Options){"with Keep": keeping, "without": func(*wsauth.Options) {}} {
+		if err := newAuth(t, change).Revoke(t.Context()); err != nil {
+			t.Errorf("%s: got %v, want no error", name, err)
+		}
+	}
+}
+
 func TestATokenThatCouldOutliveItsRevocationIsRefused(t *testing.T) {
 	now := time.Now()
 	for name, row := range map[string]struct {
