@@ -191,6 +191,7 @@ func TestDocsQuoteWhatTheCodeWrites(t *testing.T) {
 // docsOfReasons are the headings whose tables quote nothing but reasons in their first cells.
 var docsOfReasons = []string{
 	"## New returns an error", "## 401 token not valid", "## Keys cannot be fetched", "## A key cannot be used",
+	"## A logout or a security event is refused",
 }
 
 // docsIsReason reports whether the code writes a text that a row quotes.
@@ -277,9 +278,8 @@ func TestEveryReasonHasARowInTroubleshooting(t *testing.T) {
 var docsNoReasons = []string{
 	"application/jwk-set+json, application/json", "text/plain; charset=utf-8", "Bearer realm=…",
 	`, error="…", error_description="…"`, `, scope="…"`,
-	"PUBLIC KEY", "RSA PUBLIC KEY", "PRIVATE KEY", "wsauth: …: …", "wsauth: revocation …: …", "logout token", "security event token", "the … was refused",
-	"… kid …: …", "; and … more",
-	": leave out the slash, and what is behind it", "http: panic serving …: …\n…",
+	"PUBLIC KEY", "RSA PUBLIC KEY", "PRIVATE KEY", "wsauth: …: …", "wsauth: revocation …: …", "… kid …: …", "; and … more",
+	": leave out the slash, and what is behind it", "http: panic serving …: …\n…", `{"…":"…","…":"…"}`,
 }
 
 // docsRows are what the first cells of the page's tables quote, as patterns.
@@ -304,7 +304,7 @@ func docsReasons(t *testing.T) []docsReason {
 	t.Helper()
 	var reasons []docsReason
 	for _, dir := range []string{
-		".", "internal/credential", "internal/jose", "internal/jwks", "internal/life", "internal/origin",
+		".", "internal/credential", "internal/jose", "internal/jwks", "internal/life", "internal/origin", "internal/push",
 		"internal/revocation", "internal/verify",
 	} {
 		names, err := filepath.Glob(filepath.Join(dir, "*.go"))

@@ -2,11 +2,11 @@ package wsauth_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,8 +57,8 @@ func ExampleAuthenticator_Revoke() {
 	// true
 }
 
-// What an OpenID provider sends when a user logs out there. Its access tokens have the sid of the session.
-func ExampleAuthenticator_BackChannelLogout() {
+// exampleKeeping trusts an issuer, and knows how long its tokens live.
+func exampleKeeping() *wsauth.Authenticator {
 	auth, err := wsauth.New(wsauth.Options{
 		Issuers: []wsauth.Issuer{{
 			Name: "https://id.example.com/", Audience: []string{"chat"}, Keys: wsauth.HMAC(exampleSecret),
@@ -66,68 +66,87 @@ func ExampleAuthenticator_BackChannelLogout() {
 		Revocations: wsauth.Revocations{Keep: time.Hour},
 	})
 	if err != nil {
-		fmt.Println(err)
-		return
+		panic(err)
 	}
+	return auth
+}
+
+// The provider tells its client that a user has logged out, and the user's WebSocket is closed.
+func ExampleAuthenticator_BackChannelLogout() {
+	auth := exampleKeeping()
 	mux := http.NewServeMux()
-	mux.Handle("/backchannel_logout", auth.BackChannelLogout("my-client"))
+	mux.Handle("GET /ws", auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) { conn.Read(ctx) }, nil))
+	mux.Handle("POST /logout", auth.BackChannelLogout("my-client")) // the client's backchannel_logout_uri
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
 
 	ctx, now := context.Background(), time.Now().Unix()
 	token := exampleToken(fmt.Sprintf(
-		`{"iss":"https://id.example.com/","aud":"chat","sub":"alice","sid":"4711","iat":%d,"exp":%d}`, now, now+600))
-	_, err = auth.Verify(ctx, token)
-	fmt.Println(err)
-
-	logout := exampleToken(fmt.Sprintf(`{"iss":"https://id.example.com/","aud":"my-client","sid":"4711","jti":"1",
-		"iat":%d,"exp":%d,"events":{"http://schemas.openid.net/event/backchannel-logout":{}}}`, now, now+120))
-	r := httptest.NewRequest("POST", "/backchannel_logout", strings.NewReader("logout_token="+logout))
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	w := httptest.NewRecorder()
-	mux.ServeHTTP(w, r)
-	fmt.Println(w.Code)
-
-	_, err = auth.Verify(ctx, token)
-	fmt.Println(err)
-	// Output:
-	// <nil>
-	// 200
-	// wsauth: token revoked
-}
-
-// Events of a transmitter that names users by their email addresses.
-func ExampleAuthenticator_SecurityEvents() {
-	auth, err := wsauth.New(wsauth.Options{
-		Issuers: []wsauth.Issuer{{
-			Name: "https://id.example.com/", Audience: []string{"chat"}, Keys: wsauth.HMAC(exampleSecret),
-		}},
-		Revocations: wsauth.Revocations{Keep: time.Hour},
-	})
+		`{"iss":"https://id.example.com/","aud":"chat","sub":"alice","sid":"s1","iat":%d,"exp":%d}`, now, now+600))
+	conn, _, err := websocket.Dial(ctx, srv.URL+"/ws?access_token="+token, nil)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	userOf := map[string]string{"alice@example.com": "alice"} // in place of a database
+	defer conn.CloseNow()
+
+	logout := exampleToken(fmt.Sprintf(`{"iss":"https://id.example.com/","aud":"my-client","sub":"alice","sid":"s1","jti":"1",
+		"iat":%d,"exp":%d,"events":{"http://schemas.openid.net/event/backchannel-logout":{}}}`, now, now+120))
+	resp, err := http.PostForm(srv.URL+"/logout", url.Values{"logout_token": {logout}}) // as the provider does
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	resp.Body.Close()
+	fmt.Println("the provider gets", resp.StatusCode)
+	_, _, err = conn.Read(ctx)
+	fmt.Println("alice gets", codeAndReason(err))
+	_, err = auth.Verify(ctx, token)
+	fmt.Println("her token:", err)
+	// Output:
+	// the provider gets 200
+	// alice gets 3000 token revoked
+	// her token: wsauth: token revoked
+}
+
+// An identity provider says that a user's sessions were revoked. It knows the user by an email address, and the tokens do
+// not, so Map looks up the sub.
+func ExampleAuthenticator_SecurityEvents() {
+	auth := exampleKeeping()
+	subjects := map[string]string{"alice@example.com": "alice"}
 	events := auth.SecurityEvents(wsauth.Transmitter{
-		Name:          "https://events.example.com/",
-		Audience:      []string{"https://chat.example.com/"},
-		Keys:          wsauth.JWKS{DiscoveryURL: "https://events.example.com/.well-known/ssf-configuration"},
-		Authorization: "Bearer what-was-agreed",
-		Map: func(_ context.Context, _ string, subject json.RawMessage) ([]wsauth.Revocation, error) {
-			var s struct{ Email string }
-			if err := json.Unmarshal(subject, &s); err != nil || userOf[s.Email] == "" {
-				return nil, nil // nobody here
-			}
-			return []wsauth.Revocation{{Subject: userOf[s.Email]}}, nil
+		Name:          "https://signals.example.com/",
+		Audience:      []string{"https://chat.example.com/events"},
+		Keys:          wsauth.HMAC(exampleSecret), // mostly JWKS{}
+		Authorization: "Bearer a-random-token",
+		Map: func(_ context.Context, who wsauth.EventSubject) ([]wsauth.Revocation, error) {
+			return []wsauth.Revocation{{Subject: subjects[who.Email]}}, nil // without a Subject, nothing is revoked
 		},
 	})
-	mux := http.NewServeMux()
-	mux.Handle("/events", events)
-
-	w := httptest.NewRecorder()
-	mux.ServeHTTP(w, httptest.NewRequest("POST", "/events", strings.NewReader("not an event")))
-	fmt.Println(w.Code, w.Body)
+	now := time.Now().Unix()
+	send := func(email string) {
+		event := exampleTyped("secevent+jwt", fmt.Sprintf(`{"iss":"https://signals.example.com/","aud":"https://chat.example.com/events",
+			"iat":%d,"jti":"1","sub_id":{"format":"email","email":%q},
+			"events":{"https://schemas.openid.net/secevent/caep/event-type/session-revoked":{"event_timestamp":%d}}}`, now, email, now))
+		r := httptest.NewRequest(http.MethodPost, "/events", strings.NewReader(event)) // as the transmitter does
+		r.Header.Set("Content-Type", "application/secevent+jwt")
+		r.Header.Set("Authorization", "Bearer a-random-token")
+		w := httptest.NewRecorder()
+		events.ServeHTTP(w, r)
+		fmt.Println("the transmitter gets", w.Code)
+	}
+	send("nobody@example.com")
+	send("alice@example.com")
+	for _, user := range []string{"alice", "bob"} {
+		_, err := auth.Verify(context.Background(), exampleToken(fmt.Sprintf(
+			`{"iss":"https://id.example.com/","aud":"chat","sub":%q,"iat":%d,"exp":%d}`, user, now, now+600)))
+		fmt.Println(user, err)
+	}
 	// Output:
-	// 400 {"err":"authentication_failed","description":"the security event token was refused"}
+	// the transmitter gets 202
+	// the transmitter gets 202
+	// alice wsauth: token revoked
+	// bob <nil>
 }
 
 // A sharedLog is a RevocationLog for servers in one process. It keeps everything, and so it cannot begin anew.

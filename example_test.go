@@ -19,9 +19,11 @@ import (
 var exampleSecret = []byte("a secret of at least 32 bytes, from your configuration")
 
 // exampleToken stands in for an identity provider.
-func exampleToken(claims string) string {
+func exampleToken(claims string) string { return exampleTyped("JWT", claims) }
+
+func exampleTyped(typ, claims string) string {
 	part := base64.RawURLEncoding.EncodeToString
-	signed := part([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + part([]byte(claims))
+	signed := part([]byte(`{"alg":"HS256","typ":"`+typ+`"}`)) + "." + part([]byte(claims))
 	mac := hmac.New(sha256.New, exampleSecret)
 	mac.Write([]byte(signed))
 	return signed + "." + part(mac.Sum(nil))

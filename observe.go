@@ -16,14 +16,14 @@ import (
 type Event struct {
 	Kind EventKind
 
-	// Issuer is the name of the issuer in Options. It is empty if the issuer is
-	// not known or has no name.
+	// Issuer is the name of the issuer in Options, or the Name of a Transmitter.
+	// It is empty if the issuer is not known or has no name.
 	Issuer string
 
 	// Source is where the token was: header, query, cookie, subprotocol, func
-	// or proxy; logout or event for what a provider sent to a handler of
-	// BackChannelLogout or SecurityEvents. It is empty if there was no token, or
-	// if the token was given to Verify or Renew or came in a first message.
+	// or proxy; or logout or event, if it is a token for BackChannelLogout or
+	// SecurityEvents. It is empty if there was no token, or if the token was
+	// given to Verify or Renew or came in a first message.
 	Source string
 
 	// Err is why a request or a token was refused, and then one of this

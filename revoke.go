@@ -1,19 +1,19 @@
 package wsauth
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
-	"github.com/wsauth/wsauth/internal/credential"
 	"github.com/wsauth/wsauth/internal/jose"
+	"github.com/wsauth/wsauth/internal/push"
 	"github.com/wsauth/wsauth/internal/refusal"
 	"github.com/wsauth/wsauth/internal/revocation"
 	"github.com/wsauth/wsauth/internal/verify"
@@ -153,7 +153,7 @@ var (
 
 // revocation checks what an application revokes.
 func (p *policy) revocation(in *Revocation, now time.Time) (revocation.Revocation, error) {
-	out := revocation.Revocation{Issuer: in.Issuer, Kind: revocation.Issuer}
+	out := revocation.Revocation{Kind: revocation.Issuer}
 	names := 0
 	for kind, name := range map[revocation.Kind]string{
 		revocation.Subject: in.Subject, revocation.Session: in.Session, revocation.ID: in.ID,
@@ -168,12 +168,10 @@ func (p *policy) revocation(in *Revocation, now time.Time) (revocation.Revocatio
 		return out, errTwoNames
 	case names == 0 && in.Before.IsZero():
 		return out, errNoName
-	case in.Issuer == "" && !p.hasOneIssuer():
-		return out, errNoIssuer
-	case in.Issuer == "":
-		out.Issuer = p.issuers[0].Name
-	case !p.trusts(in.Issuer):
-		return out, errNotTrusted
+	}
+	var err error
+	if out.Issuer, err = p.nameOf(in.Issuer); err != nil {
+		return out, err
 	}
 	if !p.keeps(out.Issuer) {
 		return out, errNoKeep
@@ -187,6 +185,19 @@ func (p *policy) revocation(in *Revocation, now time.Time) (revocation.Revocatio
 		return out, errBefore
 	}
 	return out, nil
+}
+
+// nameOf returns the name of an issuer whose tokens can be revoked. An empty name is that of the only issuer.
+func (p *policy) nameOf(issuer string) (string, error) {
+	switch {
+	case issuer == "" && !p.hasOneIssuer():
+		return "", errNoIssuer
+	case issuer == "":
+		return p.issuers[0].Name, nil
+	case !p.trusts(issuer):
+		return "", errNotTrusted
+	}
+	return issuer, nil
 }
 
 func (p *policy) hasOneIssuer() bool { return len(p.issuers) == 1 && !p.finds }
@@ -248,267 +259,339 @@ func (l listener) Garbled(err error) {
 }
 
 // BackChannelLogout returns a handler for the logout tokens that an OpenID
-// provider sends ([OpenID Connect Back-Channel Logout 1.0]). Register its URL
-// with the provider as the backchannel_logout_uri of the clients. A logout token
-// must be signed by one of [Options].Issuers, with the same keys as its access
-// tokens, and be for one of the clients.
+// provider sends to its clients when a user logs out ([OpenID Connect
+// Back-Channel Logout 1.0]). Its URL is the client's
+// backchannel_logout_uri:
 //
-// A logout token with a sid revokes the tokens of that session, by the claim
-// that [Issuer].Session names; one with only a sub revokes the tokens of that
-// user. Tokens issued after the logout are accepted, so a logout token that is
-// sent again changes nothing. Many providers put no sid into access tokens.
-// Then the log record says that a session was revoked and 0 connections ended:
-// configure the provider to add sid to access tokens, or to send logout tokens
-// without it.
+//	mux.Handle("POST /logout", auth.BackChannelLogout("my-client"))
 //
-// The handler answers a POST with 200; with 400 if the logout token is refused;
-// and with 503 if keys or the log are unavailable, so that the provider tries
-// again.
+// clientIDs are the clients of which one must be in the token's aud. The token's
+// iss must be the Name of one of the Options' issuers, or of one that FindIssuer
+// finds, and the signature is verified with that issuer's keys and Algorithms.
 //
-// BackChannelLogout panics if clientIDs is empty or has an empty string, or if
-// nothing can be revoked because neither [Revocations].Keep nor a MaxTTL is set.
+// A token with a sid revokes the tokens whose session ([Issuer].Session, by
+// default their own sid) has this value, even if the logout token also has a
+// sub: other sessions of the user stay. A token with only a sub revokes all
+// tokens of the user. Only tokens that were issued at or before the iat of the
+// logout token are revoked, so the user can log in again, and a logout token
+// that comes twice does no harm. Everything else is as [Authenticator.Revoke]
+// does it.
+//
+// Many providers put no sid into access tokens. Then a logout token with a sid
+// revokes nothing: the record "wsauth: revoked" says kind=session and
+// connections=0. Make the provider put the sid into access tokens, or make it
+// send logout tokens without sid (backchannel_logout_session_required false).
+//
+// The handler answers 200; 400 if the token is not a valid logout token; and 503
+// if the issuer's keys or the log of [Revocations] are unavailable, so that the
+// provider tries again. An access token is not a logout token, nor the reverse.
+//
+// BackChannelLogout panics if there are no clientIDs or an empty one, and if it
+// is not known for any issuer how long its tokens live ([Revocations].Keep).
 //
 // [OpenID Connect Back-Channel Logout 1.0]: https://openid.net/specs/openid-connect-backchannel-1_0.html
 func (a *Authenticator) BackChannelLogout(clientIDs ...string) http.Handler {
 	if len(clientIDs) == 0 || slices.Contains(clientIDs, "") {
-		panic("wsauth: BackChannelLogout without the IDs of clients")
+		panic("wsauth: BackChannelLogout without a client ID, or with an empty one")
 	}
-	a.mustRevoke("BackChannelLogout")
-	clients := slices.Clone(clientIDs)
-	return a.receiver("logout", func(w http.ResponseWriter, r *http.Request) (refusal.Trail, error) {
-		token, err := credential.LogoutToken(w, r, a.policy.verifier.MaxLength())
-		if err != nil {
-			return refusal.Trail{}, err
-		}
-		e, trail, err := a.policy.verifier.Logout(r.Context(), token, clients)
-		if err != nil {
-			return trail, err
-		}
-		what := Revocation{Issuer: trail.Issuer, Session: e.Text("sid"), Before: e.IssuedAt}
-		if what.Session == "" {
-			what.Subject = e.Subject
-		}
-		return trail, a.Revoke(r.Context(), what)
-	}, respondToLogout)
-}
-
-// A Transmitter sends security events to [Authenticator.SecurityEvents]. It may
-// revoke the tokens of one issuer and nothing else, and no token of its own is
-// accepted anywhere else.
-type Transmitter struct {
-	// Name must equal the iss of its Security Event Tokens.
-	Name string
-
-	// Audience: the aud of its tokens must contain one of these.
-	Audience []string
-
-	// Keys verify its tokens. A JWKS with neither URL nor DiscoveryURL is found
-	// by OpenID discovery from Name; for a transmitter that publishes only the
-	// document of the Shared Signals Framework, set DiscoveryURL to it:
-	// https://…/.well-known/ssf-configuration.
-	Keys Keys
-
-	// Issuer is the Name of the issuer in [Options] whose tokens it may revoke.
-	// It may be empty if there is only one.
-	Issuer string
-
-	// Authorization is what the Authorization header of each request must be, as
-	// agreed with the transmitter: "Bearer …". Default: the header is ignored.
-	Authorization string
-
-	// Map returns what an event revokes, for transmitters that name users in
-	// another way than the sub of your tokens, such as by an email address. event
-	// is the URI of its type, and subject what it is about, a JSON object: sub_id,
-	// or the subject of the event itself; nil if there is neither. A Revocation
-	// without Issuer is one of the transmitter's Issuer; another Issuer is an
-	// error. Without Before, it has the time of the event. For an error, the
-	// transmitter gets 503 and tries again. Default: see SecurityEvents.
-	Map func(ctx context.Context, event string, subject json.RawMessage) ([]Revocation, error)
-}
-
-// SecurityEvents returns a handler for the security events that a transmitter of
-// the [Shared Signals Framework] pushes ([RFC 8935]), with the events of CAEP and
-// RISC. These revoke all tokens that the user has at the time of the event:
-//
-//   - session-revoked, credential-change (CAEP);
-//   - account-disabled, account-purged, sessions-revoked (RISC);
-//   - tokens-revoked (Google).
-//
-// All others are acknowledged and change nothing, such as token-claims-change
-// and the event of a verification.
-//
-// The user is the sub of a subject of the format iss_sub whose iss is the
-// issuer's Name, apart from a final slash, or the id of an opaque subject. Of a
-// complex subject, the user counts, and the session only if there is no user:
-// its session need not be the one of your tokens. For session-revoked, an opaque
-// subject may be a user or a session, and stands for both. Of aliases, each
-// counts. A subject of the format jwt_id names one token. An event about anything
-// else is acknowledged, logged with 0 connections, and revokes nothing, unless
-// Map knows better.
-//
-// The handler answers a POST with 202; with 400 and a JSON body as RFC 8935
-// defines it if the token is refused; and with 503 if keys or the log are
-// unavailable, so that the transmitter tries again.
-//
-// SecurityEvents panics if from lacks Name, Audience or Keys, if its Keys have a
-// fault, if its Issuer is none of [Options], or if nothing can be revoked because
-// neither [Revocations].Keep nor a MaxTTL is set.
-//
-// [Shared Signals Framework]: https://openid.net/specs/openid-sharedsignals-framework-1_0.html
-// [RFC 8935]: https://www.rfc-editor.org/rfc/rfc8935
-func (a *Authenticator) SecurityEvents(from Transmitter) http.Handler {
-	a.mustRevoke("SecurityEvents")
-	sender := a.transmitter(&from)
-	return a.receiver("event", func(w http.ResponseWriter, r *http.Request) (refusal.Trail, error) {
-		token, err := credential.EventToken(w, r, from.Authorization, a.policy.verifier.MaxLength())
-		if err != nil {
-			return refusal.Trail{Issuer: from.Name}, err
-		}
-		e, trail, err := a.policy.verifier.SecurityEvent(r.Context(), token, sender)
-		if err != nil {
-			return trail, err
-		}
-		all, err := from.revocations(r.Context(), a.policy, e)
-		if err != nil {
-			return trail, err
-		}
-		a.log.LogAttrs(r.Context(), slog.LevelInfo, "wsauth: security event", slog.String("transmitter", from.Name),
-			slog.Int("events", len(e.All)), slog.Int("revocations", len(all)))
-		return trail, a.revoke(r.Context(), all)
-	}, respondToEvent)
-}
-
-// mustRevoke panics where a handler could do nothing.
-func (a *Authenticator) mustRevoke(handler string) {
 	if !a.isZero() && a.policy.revoked == nil {
-		panic("wsauth: " + handler + " needs Options.Revocations.Keep, or a MaxTTL of the issuer")
+		panic("wsauth: BackChannelLogout without Revocations.Keep, and no issuer has a MaxTTL")
 	}
-}
-
-// receiver returns a handler for what a provider sends. accept reads a request, acts on it, and says whose it was.
-func (a *Authenticator) receiver(source string, accept func(http.ResponseWriter, *http.Request) (refusal.Trail, error),
-	respond func(http.ResponseWriter, error)) http.Handler {
+	clientIDs = slices.Clone(clientIDs)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		if a.isZero() {
-			respond(w, refusal.New(ErrUnavailable, errZero))
+		if !push.IsPost(w, r) {
 			return
 		}
-		trail, err := accept(w, r)
-		if err != nil {
-			trail.Source = source
-			var refused *refusal.Error
-			if !errors.As(err, &refused) {
-				refused = &refusal.Error{Kind: ErrUnavailable, Cause: err, Checked: true} // what Map said, or a fault of the options
-			}
-			a.reportRefusal(r.Context(), trail.On(refused))
+		if err := a.logout(w, r, clientIDs); err != nil {
+			a.reportRefusal(r.Context(), refusal.Trail{Source: "logout"}.On(err))
+			push.Logout.Refuse(w, Status(err) == http.StatusServiceUnavailable, "invalid_request", refusal.ResponseTo(err).Text)
 		}
-		respond(w, err)
 	})
 }
 
-// pushStatus is the status that tells a provider whether to try again.
-func pushStatus(w http.ResponseWriter, err error) int {
-	if errors.Is(err, ErrMalformedRequest) || errors.Is(err, ErrInvalidToken) {
-		return http.StatusBadRequest
-	}
-	w.Header().Set("Retry-After", "2")
-	return http.StatusServiceUnavailable
-}
-
-// respondToLogout writes the response of OpenID Connect Back-Channel Logout 1.0 section 2.8.
-func respondToLogout(w http.ResponseWriter, err error) {
-	if err == nil {
-		w.WriteHeader(http.StatusOK)
-		return
-	}
-	status := pushStatus(w, err)
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	io.WriteString(w, `{"error":"invalid_request","error_description":"`+pushText(status, "logout token")+`"}`+"\n")
-}
-
-// respondToEvent writes the response of RFC 8935 sections 2.2 to 2.4.
-func respondToEvent(w http.ResponseWriter, err error) {
-	if err == nil {
-		w.WriteHeader(http.StatusAccepted)
-		return
-	}
-	status, code := pushStatus(w, err), "invalid_request"
-	var event *refusal.EventError
-	if errors.As(err, &event) {
-		code = event.Code
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Language", "en")
-	w.WriteHeader(status)
-	io.WriteString(w, `{"err":"`+code+`","description":"`+pushText(status, "security event token")+`"}`+"\n")
-}
-
-func pushText(status int, what string) string {
-	if status == http.StatusServiceUnavailable {
-		return "not available now"
-	}
-	return "the " + what + " was refused"
-}
-
-// transmitter checks a Transmitter, and returns what verifies its tokens.
-func (a *Authenticator) transmitter(from *Transmitter) *verify.Issuer {
+func (a *Authenticator) logout(w http.ResponseWriter, r *http.Request, clientIDs []string) error {
 	if a.isZero() {
-		return nil // every event is refused
+		return refusal.New(ErrUnavailable, errZero)
 	}
-	switch {
-	case from.Name == "":
-		panic("wsauth: a Transmitter without Name")
-	case len(from.Audience) == 0 || slices.Contains(from.Audience, ""):
-		panic("wsauth: a Transmitter without Audience")
-	case isNilKeys(from.Keys):
-		panic("wsauth: a Transmitter without Keys")
-	case from.Issuer == "" && !a.policy.hasOneIssuer():
-		panic("wsauth: a Transmitter without Issuer, and there is not just one")
-	case from.Issuer == "":
-		from.Issuer = a.policy.issuers[0].Name
-	case !a.policy.trusts(from.Issuer):
-		panic("wsauth: a Transmitter whose Issuer is not one of Options.Issuers")
-	}
-	source, algs, err := from.Keys.source(setting{from.Name, jose.AllAlgs, a.log, a.observe})
+	token, err := push.LogoutToken(w, r, a.policy.verifier.MaxLength())
 	if err != nil {
-		panic("wsauth: the Keys of a Transmitter: " + err.Error())
+		return refusal.New(ErrMalformedRequest, err)
 	}
-	return &verify.Issuer{Name: from.Name, Audience: slices.Clone(from.Audience), Keys: source, Algs: algs}
+	what, err := a.policy.verifier.Logout(r.Context(), token, clientIDs)
+	if err != nil {
+		return err
+	}
+	if !a.policy.keeps(what.Issuer) {
+		return refusal.Trail{Issuer: what.Issuer}.On(refusal.New(ErrUnavailable, errNoKeep))
+	}
+	return a.revoke(r.Context(), []revocation.Revocation{what})
 }
 
-var errForeign = errors.New("Transmitter.Map: a revocation of another issuer's tokens")
+// A Transmitter sends security events (Shared Signals Framework): an identity
+// provider, or a service that watches devices. It may revoke tokens of one
+// issuer, and is trusted for no token.
+type Transmitter struct {
+	// Name must equal the iss of its security event tokens exactly. It is often
+	// another one than the issuer's, even at the same provider:
+	// https://accounts.google.com/ for Google, whose tokens have no final slash.
+	Name string
 
-// revocations returns what the events of a verified token revoke.
-func (from *Transmitter) revocations(ctx context.Context, p *policy, e *jose.Event) (all []revocation.Revocation, err error) {
-	for _, incident := range verify.Incidents(e) {
-		if from.Map == nil {
-			all = append(all, incident.Names(from.Issuer)...)
-			continue
-		}
-		var subject json.RawMessage
-		if incident.Subject != "" {
-			subject = json.RawMessage(incident.Subject)
-		}
-		mapped, err := from.Map(ctx, incident.Type, subject)
-		if err != nil {
-			return nil, err
-		}
-		for _, what := range mapped {
-			what.Issuer = cmp.Or(what.Issuer, from.Issuer)
-			if what.Issuer != from.Issuer {
-				return nil, errForeign
-			}
-			if what.Before.IsZero() {
-				what.Before = incident.At
-			}
-			r, err := p.revocation(&what, time.Now())
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, r)
+	// Audience: the aud of its tokens must contain one of these. It is what the
+	// stream was registered with.
+	Audience []string
+
+	// Keys verify the signature, as for an [Issuer]. JWKS{} finds the key set by
+	// the transmitter's SSF configuration, which it publishes below its Name at
+	// /.well-known/ssf-configuration. Set URL if it publishes none, or
+	// DiscoveryURL if it is elsewhere, such as Google's
+	// https://accounts.google.com/.well-known/risc-configuration.
+	Keys Keys
+
+	// Issuer says whose tokens it may revoke: the Name of one of the Options'
+	// issuers. It may be empty if there is only one.
+	Issuer string
+
+	// Authorization is the whole Authorization header that each request must
+	// have, such as "Bearer …" with a random token that you gave the transmitter.
+	// Default: none is needed. The signature is what protects you; this keeps
+	// strangers from making your server verify signatures.
+	Authorization string
+
+	// Map says what an event revokes here. It is called for each event that
+	// revokes, and nothing else is revoked. It is needed where users have other
+	// names in the events than in the tokens: an email address, or an ID of the
+	// directory. For each token that it returns, set Subject, Session or ID;
+	// Issuer and Before are filled in, and a Revocation without a name is
+	// skipped, so a user who is not known here does no harm:
+	//
+	//	Map: func(ctx context.Context, who wsauth.EventSubject) ([]wsauth.Revocation, error) {
+	//		sub, err := users.SubjectByEmail(ctx, who.Email)
+	//		return []wsauth.Revocation{{Subject: sub}}, err
+	//	},
+	//
+	// An error is an outage: the transmitter gets 503 and sends the event again.
+	//
+	// Default: the sub of an iss_sub subject (or the jti of a jwt_id) whose iss is
+	// Name or Issuer; if there is none, the opaque ID of the session.
+	Map func(ctx context.Context, who EventSubject) ([]Revocation, error)
+}
+
+// An EventSubject is whom a security event is about. A subject may have several
+// names: those that it does not have are empty.
+type EventSubject struct {
+	Event   string // the event's type, a URI
+	Issuer  string // iss and sub of the user: format iss_sub
+	Subject string
+	Email   string
+	Phone   string
+	ID      string // format opaque
+	Session string // of a session, format opaque
+
+	// Raw is the whole subject as JSON, for other formats and for the device or
+	// tenant of a complex subject. It is empty if the token names its user by sub.
+	Raw json.RawMessage
+}
+
+// SecurityEvents returns a handler for the events that a transmitter pushes
+// ([RFC 8935], OpenID Shared Signals Framework 1.0), such as those of CAEP and
+// RISC. Its URL is the stream's delivery endpoint:
+//
+//	mux.Handle("POST /events", auth.SecurityEvents(wsauth.Transmitter{
+//		Name:     "https://id.example.com/",
+//		Audience: []string{"https://chat.example.com/events"},
+//		Keys:     wsauth.JWKS{},
+//	}))
+//
+// These events revoke the tokens of the user: session-revoked and
+// credential-change (CAEP); sessions-revoked, account-disabled and
+// account-purged (RISC); tokens-revoked (OAuth); and Apple's consent-revoked and
+// account-deleted. Only tokens that were issued at or before the event's own time
+// (event_timestamp, else toe, else iat) are revoked, so an event that comes twice
+// does no harm. An event that names a user and a session revokes all tokens of
+// the user, since the session's ID need not be the sid of tokens; one that names
+// a session alone revokes that session. Everything else is as
+// [Authenticator.Revoke] does it.
+//
+// Other events (token-claims-change, account-enabled, verification, …), and events
+// about somebody who cannot be named here, are accepted and change nothing; the
+// record "wsauth: security event ignored" says why.
+//
+// The handler answers 202; 400 with an error code of RFC 8935 if the token is not
+// a valid security event token of the transmitter; and 503 if keys, Map or the
+// log of [Revocations] are unavailable, so that the transmitter tries again. The
+// typ must be secevent+jwt, and there must be no exp. Apple's server-to-server
+// notifications, which have another form, are accepted too. An access token or a
+// logout token is not a security event, nor the reverse.
+//
+// SecurityEvents panics if there is a mistake in from, and if it is not known how
+// long the issuer's tokens live ([Revocations].Keep).
+//
+// [RFC 8935]: https://www.rfc-editor.org/rfc/rfc8935
+func (a *Authenticator) SecurityEvents(from Transmitter) http.Handler {
+	t := &transmitter{auth: a, authorization: from.Authorization, mapping: from.Map}
+	if !a.isZero() {
+		if err := t.init(&from); err != nil {
+			panic("wsauth: SecurityEvents: " + err.Error())
 		}
 	}
-	return all, nil
+	return t
+}
+
+// A transmitter is a Transmitter without faults.
+type transmitter struct {
+	auth          *Authenticator
+	from          verify.Transmitter
+	authorization string // empty: none is needed
+	mapping       func(context.Context, EventSubject) ([]Revocation, error)
+}
+
+func (t *transmitter) init(from *Transmitter) error {
+	a, c := t.auth, new(checker)
+	issuer, err := a.policy.nameOf(from.Issuer)
+	if err == nil && !a.policy.keeps(issuer) {
+		err = errNoKeep
+	}
+	if err != nil {
+		c.faults = append(c.faults, err)
+	}
+	if from.Name == "" {
+		c.fault("Transmitter.Name", "empty: the iss that its tokens have")
+	}
+	if len(from.Audience) == 0 {
+		c.fault("Transmitter.Audience", "missing: the aud that its tokens have")
+	}
+	sender := Issuer{Name: from.Name, Audience: from.Audience, AnyAudience: len(from.Audience) == 0, Keys: bySSF(from.Keys, from.Name)}
+	t.from.Revokes = issuer
+	t.from.Sender = c.issuer("Transmitter", &sender, &Options{Logger: a.log, Observe: a.observe})
+	return errors.Join(c.faults...)
+}
+
+// bySSF makes JWKS{} look for the SSF configuration of a transmitter, which is between the host and the path of its name
+// (SSF 1.0 section 7.2.1), and not for that of an OpenID provider.
+func bySSF(keys Keys, name string) Keys {
+	switch k := keys.(type) {
+	case anyOf:
+		out := make(anyOf, len(k))
+		for i := range k {
+			out[i] = bySSF(k[i], name)
+		}
+		return out
+	case *JWKS:
+		if k != nil {
+			return bySSF(*k, name)
+		}
+	case JWKS:
+		u, err := url.Parse(strings.TrimSuffix(name, "/"))
+		if err == nil && u.Host != "" && k.URL == "" && k.DiscoveryURL == "" {
+			k.DiscoveryURL = u.Scheme + "://" + u.Host + "/.well-known/ssf-configuration" + u.EscapedPath()
+		}
+		return k
+	}
+	return keys
+}
+
+func (t *transmitter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !push.IsPost(w, r) {
+		return
+	}
+	if err := t.receive(w, r); err != nil {
+		t.auth.reportRefusal(r.Context(), refusal.Trail{Source: "event"}.On(err))
+		push.Event.Refuse(w, Status(err) == http.StatusServiceUnavailable, eventErrorCode(err), refusal.ResponseTo(err).Text)
+		return
+	}
+	w.WriteHeader(http.StatusAccepted)
+}
+
+var errAuthorization = errors.New("another Authorization than the transmitter's")
+
+// eventErrorCode returns the code of RFC 8935 section 2.4 for a refusal.
+func eventErrorCode(err error) string {
+	switch {
+	case errors.Is(err, errAuthorization):
+		return "authentication_failed"
+	case errors.Is(err, verify.ErrSender):
+		return "invalid_issuer"
+	case errors.Is(err, verify.ErrReceiver):
+		return "invalid_audience"
+	case errors.Is(err, verify.ErrAlg), errors.Is(err, jose.ErrUnknownKey), errors.Is(err, jose.ErrSignature):
+		return "invalid_key"
+	}
+	return "invalid_request"
+}
+
+// receive verifies all events of a token before it acts on any of them.
+func (t *transmitter) receive(w http.ResponseWriter, r *http.Request) error {
+	a := t.auth
+	if a.isZero() {
+		return refusal.New(ErrUnavailable, errZero)
+	}
+	if t.authorization != "" && !push.IsAuthorized(r, t.authorization) {
+		return refusal.New(ErrMalformedRequest, errAuthorization)
+	}
+	token, err := push.EventToken(w, r, a.policy.verifier.MaxLength())
+	if err != nil {
+		return refusal.New(ErrMalformedRequest, err)
+	}
+	events, err := a.policy.verifier.Events(r.Context(), token, &t.from)
+	if err != nil {
+		return err
+	}
+	var all []revocation.Revocation
+	for i := range events {
+		some, err := t.revocations(r.Context(), &events[i])
+		if err != nil {
+			return refusal.Trail{Issuer: t.from.Sender.Name}.On(err)
+		}
+		if len(some) == 0 {
+			t.reportIgnored(r.Context(), &events[i])
+		}
+		all = append(all, some...)
+	}
+	return a.revoke(r.Context(), all)
+}
+
+func (t *transmitter) revocations(ctx context.Context, e *verify.Event) ([]revocation.Revocation, error) {
+	switch {
+	case !e.Revokes:
+		return nil, nil
+	case t.mapping == nil:
+		return e.Revocations(&t.from), nil
+	}
+	mapped, err := t.mapping(ctx, eventSubject(e))
+	if err != nil {
+		return nil, &refusal.Error{Kind: ErrUnavailable, Cause: err, Checked: true}
+	}
+	var out []revocation.Revocation
+	for _, r := range mapped {
+		if r.Subject == "" && r.Session == "" && r.ID == "" {
+			continue // nobody was found: it must not be the whole issuer
+		}
+		r.Issuer, r.Before = t.from.Revokes, e.Before
+		checked, err := t.auth.policy.revocation(&r, time.Now())
+		if err != nil {
+			return nil, refusal.New(ErrUnavailable, err)
+		}
+		out = append(out, checked)
+	}
+	return out, nil
+}
+
+func eventSubject(e *verify.Event) EventSubject {
+	s := EventSubject{
+		Event: e.Type, Email: e.Subject.Email, Phone: e.Subject.Phone, ID: e.Subject.ID, Session: e.Subject.Session,
+		Raw: json.RawMessage(e.Subject.Raw),
+	}
+	if len(e.Subject.Users) > 0 {
+		s.Issuer, s.Subject = e.Subject.Users[0].Issuer, e.Subject.Users[0].Name
+	}
+	return s
+}
+
+func (t *transmitter) reportIgnored(ctx context.Context, e *verify.Event) {
+	reason := "an event that revokes nothing"
+	if e.Revokes {
+		reason = "its subject has no name that tokens of the issuer could have"
+	}
+	t.auth.log.LogAttrs(ctx, slog.LevelInfo, "wsauth: security event ignored", slog.String("reason", reason),
+		slog.String("issuer", t.from.Sender.Name), slog.String("event", e.Name))
 }

@@ -189,7 +189,7 @@ func (c *Claims) read(m member) (err error) {
 		// taken as a bearer token it would lose the protection its issuer gave it.
 		err = errors.New("cnf: the token is bound to a key, which is not supported")
 	case "events":
-		err = refuseLogout(m.value)
+		err = refuseEvents(m.value)
 	default:
 		if m.name != m.folded && registered[m.folded] {
 			err = errors.New("a registered claim name in another letter case")
@@ -269,16 +269,19 @@ func walkStrings(name, value string, visit func(string)) error {
 	return nil
 }
 
-// refuseLogout refuses a logout token, which an issuer signs with the same keys and whose other claims look like those
-// of an access token (OpenID Connect Back-Channel Logout 1.0 section 2.4). RFC 8417 section 2.2 has no events but an
-// object: what else it may be is not guessed.
-func refuseLogout(events string) error {
+// refuseEvents refuses a logout token and a security event, which an issuer may sign with the same keys and whose other
+// claims look like those of an access token (OpenID Connect Back-Channel Logout 1.0 section 2.4, RFC 8417 section 4.5).
+// RFC 8417 section 2.2 has no events but an object: what else it may be is not guessed.
+func refuseEvents(events string) error {
 	if events[0] != '{' {
 		return errors.New("events: not an object")
 	}
 	return walkObject(events, func(m member) error {
-		if m.name == "http://schemas.openid.net/event/backchannel-logout" {
+		switch {
+		case m.name == LogoutEvent:
 			return errors.New("events: a logout token is not an access token")
+		case SharedSignal(m.name) != "":
+			return errors.New("events: a security event is not an access token")
 		}
 		return nil
 	})

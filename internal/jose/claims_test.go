@@ -231,6 +231,8 @@ var claimsRows = []struct {
 	{"cnf empty", `{"exp":1800000600,"cnf":{}}`, nil},
 	{"cnf null", `{"exp":1800000600,"cnf":null}`, nil},
 	{"a logout token", `{"exp":1800000600,"events":{"` + logoutURI + `":{}}}`, nil},
+	{"a security event", `{"exp":1800000600,"events":{"https://schemas.openid.net/secevent/caep/event-type/session-revoked":{}}}`, nil},
+	{"a security event by http", `{"exp":1800000600,"events":{"a":1,"http://schemas.openid.net/secevent/risc/event-type/a":null}}`, nil},
 	{"a logout token beside other events", `{"exp":1800000600,"events":{"a":{},"` + logoutURI + `":null}}`, nil},
 	{"a logout token with an escaped URI", `{"exp":1800000600,"events":{"` +
 		strings.ReplaceAll(logoutURI, "/", `\/`) + `":{}}}`, nil},

@@ -82,16 +82,6 @@ func (r *Error) Unwrap() []error {
 	return []error{r.Kind, r.Cause}
 }
 
-// An EventError is the refusal of a security event with a code of RFC 8935 section 2.4. Other refusals of events have
-// the code invalid_request.
-type EventError struct {
-	Code string
-	Err  error
-}
-
-func (e *EventError) Error() string { return e.Err.Error() }
-func (e *EventError) Unwrap() error { return e.Err }
-
 // Logged returns the reason for the log.
 func (r *Error) Logged() string {
 	if r.Checked {

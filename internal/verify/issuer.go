@@ -58,13 +58,11 @@ func refuseKeys(err error) error {
 	return refusal.New(refusal.ErrUnavailable, err)
 }
 
-var errAlg = errors.New("alg: not one that the issuer's keys and Algorithms allow")
-
 // checkHeader applies RFC 8725 sections 3.1 and 3.12: the algorithm is one that is allowed, and the token is of the
 // right kind. An ID token or a logout token has the same issuer and the same keys.
 func (iss *Issuer) checkHeader(h jose.Header) error {
-	if !iss.Algs.Has(h.Alg) {
-		return errAlg
+	if err := iss.checkAlg(h); err != nil {
+		return err
 	}
 	if iss.Type != "" && h.Type != iss.Type {
 		return errors.New("typ: not the Type of the issuer")
@@ -74,6 +72,16 @@ func (iss *Issuer) checkHeader(h jose.Header) error {
 	}
 	return nil
 }
+
+func (iss *Issuer) checkAlg(h jose.Header) error {
+	if !iss.Algs.Has(h.Alg) {
+		return ErrAlg
+	}
+	return nil
+}
+
+// ErrAlg says that a token was signed with an algorithm that is not allowed.
+var ErrAlg = errors.New("alg: not one that the issuer's keys and Algorithms allow")
 
 // checkClaims checks the claims of a token whose signature is verified. It checks the expiry last, so that
 // refusal.ErrExpired means that a newer token would be accepted.
