@@ -263,12 +263,14 @@ func (a *Authenticator) identityIn(ctx context.Context) *identity {
 	return id
 }
 
-// checkEnd refuses a token that has expired since Middleware verified it.
+// checkEnd refuses a token that has expired, or was revoked, since Middleware
+// verified it.
 func (a *Authenticator) checkEnd(id *identity) error {
-	if time.Now().Before(a.end(id.claims)) {
-		return nil
+	err := a.live.CheckRevoked(id.claims)
+	if err == nil && !time.Now().Before(a.end(id.claims)) {
+		err = refusal.New(ErrExpired, nil)
 	}
-	return id.trail().On(refusal.New(ErrExpired, nil))
+	return id.trail().On(err)
 }
 
 // Verify verifies a bare token, for example one that came in a message. It

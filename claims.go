@@ -251,14 +251,15 @@ func (c *Claims) samePerson(next *Claims) error {
 	return nil
 }
 
-// revocable returns what of a token can be revoked. It is read from the token
+// revocable returns what of a token can be revoked; false: these are not the
+// claims of a token any more. It is read from the token
 // again: Claims are in the hands of the application, which may have modified
 // them.
-func (p *policy) revocable(c *Claims) revocation.Token {
+func (p *policy) revocable(c *Claims) (t revocation.Token, ok bool) {
 	read, err := jose.ParseClaims(c.raw)
 	if err != nil {
-		return revocation.Token{} // no token with such claims was accepted
+		return revocation.Token{}, false
 	}
 	read.Session = c.session
-	return p.verifier.Revocable(&read)
+	return p.verifier.Revocable(&read), true
 }

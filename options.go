@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"reflect"
 	"slices"
@@ -503,7 +504,7 @@ func (o *Options) check() (*policy, error) {
 	if o.MaxTokenLength < 0 || o.MaxTokenLength > jose.LargestMaxLength {
 		c.fault("MaxTokenLength", "negative, or more than %d", jose.LargestMaxLength)
 	}
-	c.revocations(&o.Revocations)
+	c.revocations(&o.Revocations, leeway)
 	p.realm = c.realm(o.Realm)
 	if len(c.faults) > 0 {
 		return nil, errors.Join(c.faults...)
@@ -517,7 +518,11 @@ func (o *Options) check() (*policy, error) {
 	return p, nil
 }
 
-func (c *checker) revocations(r *Revocations) {
+// maxLeewayWithLog is what the logs of cluster/redis and cluster/nats have room
+// for.
+const maxLeewayWithLog = 3 * time.Minute
+
+func (c *checker) revocations(r *Revocations, leeway time.Duration) {
 	if r.Keep < 0 {
 		c.fault("Revocations.Keep", "negative")
 	}
@@ -529,6 +534,9 @@ func (c *checker) revocations(r *Revocations) {
 	}
 	if isNil(r.Log) {
 		c.fault("Revocations.Log", "a nil pointer")
+	}
+	if leeway > maxLeewayWithLog { // a revocation counts for Keep + 3 × Leeway
+		c.fault("Leeway", "more than 3 minutes, and a Log keeps entries for Keep and ten minutes")
 	}
 	if r.Keep == 0 {
 		c.fault("Revocations.Keep", "missing, and a Log needs it: the longest life of a token")
@@ -545,7 +553,7 @@ func (p *policy) keepRevocations(r *Revocations, leeway time.Duration) {
 	if !p.strict {
 		for _, iss := range p.issuers {
 			if iss.MaxTTL > 0 {
-				p.keep = max(p.keep, iss.MaxTTL+leeway)
+				p.keep = max(p.keep, min(iss.MaxTTL, math.MaxInt64-leeway)+leeway)
 			}
 		}
 	}

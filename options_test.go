@@ -355,6 +355,13 @@ var faultyOptions = map[string]struct {
 	"revocations: a log without MaxStale": {
 		revoking(wsauth.Revocations{Log: new(sharedLog), Keep: time.Hour}), []string{"Revocations.MaxStale"},
 	},
+	"revocations: a log, and a leeway that is longer than it has room for": {
+		func() wsauth.Options {
+			opts := revoking(wsauth.Revocations{Log: new(sharedLog), Keep: time.Hour, MaxStale: -1})
+			opts.Leeway = 3*time.Minute + 1
+			return opts
+		}(), []string{"Leeway"},
+	},
 	"revocations: a nil pointer for a log": {
 		revoking(wsauth.Revocations{Log: (*sharedLog)(nil), Keep: time.Hour, MaxStale: -1}), []string{"Revocations.Log"},
 	},

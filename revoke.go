@@ -34,7 +34,7 @@ type Revocations struct {
 	// is refused: it could outlive the memory of its revocation. All servers need
 	// the same value. Default without a Log: the largest MaxTTL of the issuers,
 	// plus Leeway; a token is then refused for its length only if it was issued
-	// before something was revoked.
+	// before something was revoked, and tokens without iat are accepted.
 	Keep time.Duration
 
 	// MaxStale is how long tokens are accepted after the last complete read of
@@ -126,6 +126,8 @@ func (a *Authenticator) revoke(ctx context.Context, all []revocation.Revocation)
 	}
 	for _, r := range all {
 		a.policy.revoked.Add(r)
+	}
+	for _, r := range all {
 		a.reportRevoked(ctx, r, a.live.Revoke(r, endingRevoked))
 	}
 	if err := a.policy.revoked.Append(ctx, all); err != nil {
@@ -181,7 +183,7 @@ func (p *policy) revocation(in *Revocation, now time.Time) (revocation.Revocatio
 		return out, nil
 	}
 	out.At = in.Before.Unix()
-	if out.At < 1 || in.Before.After(now.Add(p.keep+p.leeway)) {
+	if out.At < 1 || in.Before.After(now.Add(p.keep).Add(p.leeway)) {
 		return out, errBefore
 	}
 	return out, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -298,6 +299,85 @@ func TestRevokeSaysWhatIsWrongAndRevokesNothing(t *testing.T) {
 				t.Errorf("got %v for the token of the good one beside it, want nothing revoked", err)
 			}
 		})
+	}
+}
+
+func TestATokenThatIsRevokedBetweenTwoMiddlewaresIsRefused(t *testing.T) {
+	for name, again := range map[string]func(*wsauth.Authenticator, http.Handler) http.Handler{
+		"Middleware": func(a *wsauth.Authenticator, h http.Handler) http.Handler { return a.Middleware(h) },
+		"Optional":   func(a *wsauth.Authenticator, h http.Handler) http.Handler { return a.Optional(h) },
+		"Guard":      func(a *wsauth.Authenticator, h http.Handler) http.Handler { return a.Guard(h, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth := newAuth(t, keeping)
+			err := showTo(t, func(h http.Handler) http.Handler {
+				inner := again(auth, h)
+				return auth.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					revoke(t, auth, wsauth.Revocation{Subject: "alice"})
+					inner.ServeHTTP(w, r)
+				}))
+			}, testToken(revocable()), "")
+			if !errors.Is(err, wsauth.ErrRevoked) {
+				t.Errorf("got %v, want ErrRevoked", err)
+			}
+		})
+	}
+}
+
+// A check must not modify the claims. One that does must not make a connection that cannot be revoked.
+func TestClaimsThatACheckHasModifiedCanBeRevokedOrAreRefused(t *testing.T) {
+	for name, modify := range map[string]func(*wsauth.Claims){
+		"a field":     func(c *wsauth.Claims) { c.Subject, c.ID = "bob", "" },
+		"all of them": func(c *wsauth.Claims) { *c = wsauth.Claims{Subject: "bob", Expiry: c.Expiry} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				auth := newAuth(t, keeping)
+				srv := newMemoryServer(t, auth.Upgrade(echo, &wsauth.UpgradeOptions{
+					Require: []func(context.Context, *wsauth.Claims) error{func(_ context.Context, c *wsauth.Claims) error { modify(c); return nil }},
+				}))
+				conn, _, err := srv.tryDial(t, bearerHeader(testToken(revocable())))
+				if err != nil {
+					return // refused
+				}
+				synctest.Wait()
+				revoke(t, auth, wsauth.Revocation{Subject: "alice"})
+				if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != wsauth.StatusUnauthorized {
+					t.Errorf("got %v, want 3000", err)
+				}
+			})
+		})
+	}
+}
+
+func TestTheLongestTimesDoNotOverflow(t *testing.T) {
+	for name, change := range map[string]func(*wsauth.Options){
+		"Keep":   func(o *wsauth.Options) { o.Revocations.Keep = math.MaxInt64 },
+		"MaxTTL": func(o *wsauth.Options) { o.Issuers[0].MaxTTL = math.MaxInt64 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth := newAuth(t, change)
+			revoke(t, auth, wsauth.Revocation{Subject: "alice"}, wsauth.Revocation{Session: "s", Before: time.Now()})
+			if _, err := auth.Verify(t.Context(), testToken(revocable())); !errors.Is(err, wsauth.ErrRevoked) {
+				t.Errorf("got %v, want ErrRevoked", err)
+			}
+		})
+	}
+}
+
+// Nothing of an issuer without MaxTTL can be revoked where there is no Keep, so its tokens may be as long as they like.
+func TestWithoutKeepARevocationRefusesNoTokenOfAnotherIssuerForItsLength(t *testing.T) {
+	const other = "https://other.example.com/"
+	auth := newAuth(t, func(o *wsauth.Options) {
+		second := o.Issuers[0]
+		second.Name = other
+		o.Issuers[0].MaxTTL = time.Hour
+		o.Issuers = append(o.Issuers, second)
+	})
+	revoke(t, auth, wsauth.Revocation{Issuer: testIssuer, Subject: "bob"})
+	long := testToken(revocable(lasting(24*time.Hour), map[string]any{"iss": other, "iat": time.Now().Unix() - 60}))
+	if _, err := auth.Verify(t.Context(), long); err != nil {
+		t.Errorf("got %v, want no error", err)
 	}
 }
 

@@ -86,7 +86,7 @@ func (r *Rule[C]) Enter(claims *C, seated bool) (*Conn[C], error) {
 	if err := c.enter(claims, now); err != nil {
 		return nil, err
 	}
-	if err := r.Registry.checkRevoked(claims); err != nil {
+	if err := r.Registry.CheckRevoked(claims); err != nil {
 		c.Forget()
 		return nil, err
 	}
@@ -94,13 +94,17 @@ func (r *Rule[C]) Enter(claims *C, seated bool) (*Conn[C], error) {
 }
 
 func (c *Conn[C]) enter(claims *C, now time.Time) error {
+	marks, err := c.rule.Registry.marksOf(claims)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.rule.Registry.add(c) {
-		c.rule.Seats.leave(c)
-		return refusal.New(refusal.ErrUnavailable, ErrShutDown)
+	if err == nil && !c.rule.Registry.add(c) {
+		err = refusal.New(refusal.ErrUnavailable, ErrShutDown)
 	}
-	c.rule.Registry.mark(c, claims)
+	if err != nil {
+		c.rule.Seats.leave(c)
+		return err
+	}
+	c.rule.Registry.mark(c, marks)
 	c.timer = time.AfterFunc(c.prolongLocked(claims, now), c.tick)
 	return nil
 }
@@ -120,7 +124,9 @@ func (c *Conn[C]) Attach(wire Wire) {
 // Open is Attach for a WebSocket whose handshake is answered.
 func (c *Conn[C]) Open(wire Wire) {
 	c.Attach(wire)
-	c.rule.Seats.open(c)
+	if _, ended := c.Ended(); !ended {
+		c.rule.Seats.open(c)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.end == nil && (c.claims.Load() == nil || c.rule.Ping > 0) {

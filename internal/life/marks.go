@@ -1,6 +1,7 @@
 package life
 
 import (
+	"errors"
 	"time"
 
 	"github.com/wsauth/wsauth/internal/gate"
@@ -66,13 +67,11 @@ func (x index[C]) find(kind revocation.Kind, mark uint64) (all []*Conn[C]) {
 	return all
 }
 
-// mark puts a connection into the index under the names of these claims, and no longer under others. It is called with
-// c.mu held.
-func (g *Registry[C]) mark(c *Conn[C], claims *C) {
-	if g.revoked == nil || claims == nil {
+// mark puts a connection into the index under these names, and no longer under others. It is called with c.mu held.
+func (g *Registry[C]) mark(c *Conn[C], marks revocation.Marks) {
+	if g.revoked == nil {
 		return
 	}
-	marks := g.marksOf(claims)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.index.remove(c)
@@ -80,17 +79,31 @@ func (g *Registry[C]) mark(c *Conn[C], claims *C) {
 	g.index.add(c)
 }
 
-func (g *Registry[C]) marksOf(claims *C) revocation.Marks {
-	t := g.tokenOf(claims)
-	return g.revoked.Marks(&t)
+var errNoNames = errors.New("the claims are no longer those of the token")
+
+// marksOf returns the names in claims. An error is a refusal: somebody has put other claims in their place.
+func (g *Registry[C]) marksOf(claims *C) (revocation.Marks, error) {
+	if g.revoked == nil || claims == nil {
+		return revocation.Marks{}, nil
+	}
+	t, ok := g.tokenOf(claims)
+	if !ok {
+		return revocation.Marks{}, refusal.New(refusal.ErrInvalidToken, errNoNames)
+	}
+	return g.revoked.Marks(&t), nil
 }
 
-// checkRevoked refuses claims that are revoked. It is called when whoever revokes them from now on finds them here.
-func (g *Registry[C]) checkRevoked(claims *C) error {
-	if g.revoked == nil || claims == nil {
+// CheckRevoked refuses claims that are revoked. Enter and Renew call it when whoever revokes them from now on finds them
+// in the index.
+func (g *Registry[C]) CheckRevoked(claims *C) error {
+	if g.revoked.IsEmpty() || claims == nil {
 		return nil
 	}
-	if t := g.tokenOf(claims); g.revoked.IsRevoked(&t, time.Now()) {
+	t, ok := g.tokenOf(claims)
+	switch {
+	case !ok:
+		return refusal.New(refusal.ErrInvalidToken, errNoNames)
+	case g.revoked.IsRevoked(&t, time.Now()):
 		return refusal.New(refusal.ErrRevoked, nil)
 	}
 	return nil

@@ -31,7 +31,7 @@ var revokedEnding = gate.Ending{Err: refusal.ErrRevoked}
 func newNamedRule() (*Rule[holder], *revocation.Set) {
 	set := revocation.New(revocation.Config{Keep: 2 * time.Hour, Strict: true})
 	return &Rule[holder]{
-		Registry: NewRegistry(set, func(c *holder) revocation.Token { return c.Token }),
+		Registry: NewRegistry(set, func(c *holder) (revocation.Token, bool) { return c.Token, c.Token != (revocation.Token{}) }),
 		Seats:    &Seats[holder]{},
 		Grace:    time.Second,
 		Expiry:   func(c *holder) time.Time { return c.expiry },

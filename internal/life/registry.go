@@ -24,16 +24,16 @@ type Registry[C any] struct {
 	none chan struct{} // closed when down and no connection lives
 
 	revoked  *revocation.Set // nil: nothing can be revoked
-	tokenOf  func(*C) revocation.Token
+	tokenOf  func(*C) (t revocation.Token, ok bool)
 	index    index[C]
 	renewing map[*renewal[C]]*Conn[C] // renewals whose new claims are known, and not yet those of the connection
 
 	epoch atomic.Uint32 // how often Disconnect was called
 }
 
-// NewRegistry returns an empty Registry. tokenOf returns what can be revoked of a token with these claims. revoked is
-// nil if nothing can be.
-func NewRegistry[C any](revoked *revocation.Set, tokenOf func(*C) revocation.Token) *Registry[C] {
+// NewRegistry returns an empty Registry. tokenOf returns what can be revoked of a token with these claims; false:
+// they are not those of a token. revoked is nil if nothing can be revoked.
+func NewRegistry[C any](revoked *revocation.Set, tokenOf func(*C) (revocation.Token, bool)) *Registry[C] {
 	return &Registry[C]{
 		live: map[*Conn[C]]struct{}{}, none: make(chan struct{}),
 		revoked: revoked, tokenOf: tokenOf, index: index[C]{}, renewing: map[*renewal[C]]*Conn[C]{},

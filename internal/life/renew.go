@@ -37,12 +37,16 @@ func (c *Conn[C]) Renew(verify func() (*C, error), admit func(current, next *C) 
 	if err != nil {
 		return nil, err
 	}
-	for _, match := range c.propose(r, next) {
+	marks, err := c.rule.Registry.marksOf(next)
+	if err != nil {
+		return nil, err
+	}
+	for _, match := range c.propose(r, next, marks) {
 		if match(next) {
 			return nil, errDisconnected()
 		}
 	}
-	if err := c.rule.Registry.checkRevoked(next); err != nil {
+	if err := c.rule.Registry.CheckRevoked(next); err != nil {
 		return nil, err
 	}
 	for {
@@ -102,13 +106,12 @@ func (c *Conn[C]) mayRenew(now time.Time) bool {
 
 // propose shows the claims to Disconnect and Revoke, and returns the matches that Disconnect was called with before the claims
 // were known.
-func (c *Conn[C]) propose(r *renewal[C], claims *C) []func(*C) bool {
+func (c *Conn[C]) propose(r *renewal[C], claims *C, marks revocation.Marks) []func(*C) bool {
 	g := c.rule.Registry
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r.claims = claims
+	r.claims, r.marks = claims, marks
 	if g.revoked != nil {
-		r.marks = g.marksOf(claims)
 		g.mu.Lock()
 		g.renewing[r] = c
 		g.mu.Unlock()
@@ -144,7 +147,7 @@ func (c *Conn[C]) adopt(r *renewal[C], current *C, now time.Time) (bool, error) 
 	}
 	c.timer.Reset(c.prolongLocked(r.claims, now))
 	c.claims.Store(r.claims)
-	c.rule.Registry.mark(c, r.claims)
+	c.rule.Registry.mark(c, r.marks)
 	return true, nil
 }
 

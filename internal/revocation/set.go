@@ -57,7 +57,9 @@ func (s *Set) Tell(l Listener) { s.listener = l }
 
 // span is how long a revocation counts after its time. The clock of whoever revoked, and the clock of the issuer, may be
 // ahead of this clock by the leeway; the token itself expires a leeway after its exp.
-func (s *Set) span() int64 { return int64((s.keep+3*s.leeway)/time.Second) + 1 }
+func (s *Set) span() int64 {
+	return int64(s.keep/time.Second) + 3*int64(s.leeway/time.Second) + 5 // added up as durations, they could overflow
+}
 
 // since returns the time of the oldest revocations that still count.
 func (s *Set) since(now time.Time) int64 { return now.Unix() - s.span() }
@@ -123,6 +125,9 @@ var (
 	errOutlives   = errors.New("exp: later than iat and Revocations.Keep allow")
 )
 
+// IsStrict reports whether every token must show that its life is no longer than Keep.
+func (s *Set) IsStrict() bool { return s != nil && s.strict }
+
 // Check refuses a token that could outlive what is remembered of its revocation. Where that was not asked for, only
 // tokens are refused that were issued before something was revoked.
 func (s *Set) Check(issuedAt, expiry time.Time) error {
@@ -133,7 +138,7 @@ func (s *Set) Check(issuedAt, expiry time.Time) error {
 		return errNoIssuedAt
 	case issuedAt.IsZero() || !expiry.After(issuedAt.Add(s.keep)):
 		return nil
-	case s.strict || issuedAt.Unix() <= s.newest.Load():
+	case s.strict || issuedAt.Unix() <= s.newest.Load()+int64(s.leeway/time.Second)+1: // the issuer's clock may be ahead
 		return errOutlives
 	}
 	return nil
@@ -152,7 +157,7 @@ func (s *Set) dropLater() {
 }
 
 func (s *Set) pause() time.Duration {
-	return min(max(time.Duration(s.span())*time.Second/16, time.Second), time.Hour)
+	return min(max(time.Duration(s.span()/16)*time.Second, time.Second), time.Hour)
 }
 
 func (s *Set) sweep() {

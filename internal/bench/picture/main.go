@@ -32,62 +32,55 @@ func main() {
 }
 
 const (
-	width, height = 880, 236
-	boxWidth      = 190
-	boxHeight     = 92
-	gap           = 28
-	top           = 44
+	width    = 560 // so that a phone, which shows 360 of them, leaves the text legible
+	rowWidth = width - 32
+	rowStep  = 62
+	rowHigh  = 44
+	endsTop  = 16 + 4*rowStep
+	height   = endsTop + 146
 )
 
-// stages are the boxes from left to right, each with what wsauth does there.
-var stages = []struct{ title, first, second string }{
-	{"request", "header, query, cookie,", "subprotocol, first message"},
-	{"credential", "one token, in a place", "with a rule of its own"},
-	{"claims", "signature, iss, aud, exp,", "revoked?, your checks"},
-	{"connection", "of any library, until its", "token ends; Renew"},
+// stages are the rows from top to bottom, each with what wsauth does there.
+var stages = []struct{ title, what string }{
+	{"request", "header, query, cookie, subprotocol, first message"},
+	{"credential", "one token, in a place with a rule of its own"},
+	{"claims", "signature, iss, aud, exp, revocations, your checks"},
+	{"connection", "open until its token expires; Renew extends it"},
 }
 
 // ends are how a connection is closed.
 var ends = []struct{ code, why string }{
-	{"3000", "token expired"}, {"3000", "token revoked"}, {"4001", "replaced"}, {"1001", "server shutting down"},
+	{"3000", "token expired"}, {"3000", "token revoked"}, {"4001", "replaced"},
+	{"1001", "server shutting down"}, {"1000", "your handler returned"}, {"any", "Disconnect: your code"},
 }
 
 func draw(th theme) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="%s" `+
-		`font-family="system-ui, sans-serif" font-size="13">`+"\n", width, height, label())
-	text := func(x, y int, colour, extra, s string) {
-		fmt.Fprintf(&b, `<text x="%d" y="%d" fill="%s" %s>%s</text>`+"\n", x, y, colour, extra, s)
-	}
-	arrow := func(x1, y1, x2, y2 int, colour string) {
-		fmt.Fprintf(&b, `<path d="M%d %dL%d %d" stroke="%s" stroke-width="1.5" fill="none"/>`+"\n", x1, y1, x2, y2, colour)
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" role="img" `+
+		`aria-label="%s" font-family="system-ui, sans-serif" font-size="15">`+"\n", width, height, width, height, label())
+	text := func(x, y int, colour, weight, s string) {
+		fmt.Fprintf(&b, `<text x="%d" y="%d" fill="%s" font-weight="%s">%s</text>`+"\n", x, y, colour, weight, s)
 	}
 	for i, s := range stages {
-		x := 16 + i*(boxWidth+gap)
-		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%d" height="%d" rx="8" fill="%s" stroke="%s"/>`+"\n",
-			x, top, boxWidth, boxHeight, th.fill, th.line)
-		text(x+14, top+28, th.text, `font-weight="600" font-size="15"`, s.title)
-		text(x+14, top+54, th.quiet, "", s.first)
-		text(x+14, top+74, th.quiet, "", s.second)
-		if i < len(stages)-1 {
-			from := x + boxWidth
-			middle := top + boxHeight/2
-			arrow(from+6, middle, from+gap-8, middle, th.good)
-			fmt.Fprintf(&b, `<path d="M%d %dl-7 -4v8z" fill="%s"/>`+"\n", from+gap-5, middle, th.good)
+		y := 16 + i*rowStep
+		fmt.Fprintf(&b, `<rect x="16" y="%d" width="%d" height="%d" rx="8" fill="%s" stroke="%s"/>`+"\n",
+			y, rowWidth, rowHigh, th.fill, th.line)
+		text(30, y+28, th.text, "600", s.title)
+		text(134, y+28, th.quiet, "400", s.what)
+		colour := th.good
+		if i == len(stages)-1 {
+			colour = th.bad
 		}
+		fmt.Fprintf(&b, `<path d="M64 %dv9" stroke="%s" stroke-width="1.5"/><path d="M64 %dl-4 -7h8z" fill="%s"/>`+"\n",
+			y+rowHigh+2, colour, y+rowHigh+16, colour)
 	}
-	text(16, 26, th.quiet, "", "What is refused on the way gets 400, 401, 403, 429 or 503, or a close code that a page can read.")
-	from := 16 + 3*(boxWidth+gap) + boxWidth/2
-	bottom := top + boxHeight
-	arrow(from, bottom+4, from, bottom+26, th.bad)
-	arrow(16+boxWidth/2, bottom+26, from, bottom+26, th.line)
 	for i, e := range ends {
-		x := 16 + i*(boxWidth+gap)
-		text(x+14, bottom+58, th.bad, `font-weight="600"`, e.code)
-		text(x+56, bottom+58, th.text, "", e.why)
-		arrow(x+boxWidth/2, bottom+26, x+boxWidth/2, bottom+38, th.line)
+		x, y := 30+i%2*270, endsTop+22+i/2*26
+		text(x, y, th.bad, "600", e.code)
+		text(x+48, y, th.text, "400", e.why)
 	}
-	text(30, bottom+86, th.quiet, "", "The peer is told by a close frame and has a grace to answer. Then the connection is cut, whatever it does.")
+	text(30, endsTop+106, th.quiet, "400", "Refused on the way: 400, 401, 403, 429 or 503,")
+	text(30, endsTop+126, th.quiet, "400", "or a close code that a page can read.")
 	b.WriteString("</svg>\n")
 	return b.String()
 }

@@ -150,7 +150,7 @@ func memory(ctx context.Context, t *table, n int) error {
 
 func newRule(set *revocation.Set) *life.Rule[revocation.Token] {
 	return &life.Rule[revocation.Token]{
-		Registry: life.NewRegistry(set, func(c *revocation.Token) revocation.Token { return *c }),
+		Registry: life.NewRegistry(set, func(c *revocation.Token) (revocation.Token, bool) { return *c, true }),
 		Seats:    &life.Seats[revocation.Token]{},
 		Expiry:   func(*revocation.Token) time.Time { return time.Now().Add(keep) },
 	}
