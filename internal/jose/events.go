@@ -40,8 +40,11 @@ type EventClaims struct {
 // An Event is one of the events of a token.
 type Event struct {
 	Type string // a URI
-	Body string // a JSON object
+	Body string // JSON text, and an object if IsObject says so
 }
+
+// IsObject reports whether the event is what RFC 8417 says that it must be.
+func (e Event) IsObject() bool { return e.Body[0] == '{' }
 
 // HasSession reports whether there is a sid.
 func (c *EventClaims) HasSession() bool { return c.SessionID != "" }
@@ -96,7 +99,8 @@ func (c *EventClaims) readEvent(m member) (err error) {
 	return err
 }
 
-// readEvents reads events: RFC 8417 section 2.2 has an object whose members are objects.
+// readEvents reads events. RFC 8417 section 2.2 has an object whose members are objects. Keycloak puts a bool beside the
+// event of a logout (revoke_offline_access), so the members are left to those who look for one.
 func (c *EventClaims) readEvents(value string) (err error) {
 	if quoted, ok := stringValue(value); ok {
 		return c.readApples(quoted)
@@ -105,9 +109,6 @@ func (c *EventClaims) readEvents(value string) (err error) {
 		return errors.New("events: not an object")
 	}
 	return walkObject(value, func(m member) error {
-		if m.value[0] != '{' {
-			return errors.New("events: an event that is not an object")
-		}
 		c.Events = append(c.Events, Event{m.name, m.value})
 		return nil
 	})

@@ -134,7 +134,10 @@ func (from *Transmitter) checkEvents(c *jose.EventClaims, latest time.Time) erro
 		return errors.New("exp: a security event has none")
 	}
 	for _, e := range c.Events {
-		if e.Type == jose.LogoutEvent {
+		switch {
+		case !e.IsObject():
+			return errors.New("events: an event that is not an object")
+		case e.Type == jose.LogoutEvent:
 			return errors.New("events: a logout token is not a security event")
 		}
 	}

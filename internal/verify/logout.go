@@ -67,10 +67,12 @@ func (iss *Issuer) verifyEvents(ctx context.Context, t *jose.Token) error {
 	return err
 }
 
+func isLogout(e jose.Event) bool { return e.Type == jose.LogoutEvent && e.IsObject() }
+
 func (v *Verifier) checkLogout(c *jose.EventClaims, clients []string, now time.Time) error {
 	reason := ""
 	switch latest := now.Add(v.leeway); {
-	case !slices.ContainsFunc(c.Events, func(e jose.Event) bool { return e.Type == jose.LogoutEvent }):
+	case !slices.ContainsFunc(c.Events, isLogout):
 		reason = "events: not those of a logout token"
 	case c.HasNonce: // an ID token has one
 		reason = "nonce: a logout token has none"
