@@ -418,7 +418,7 @@ type EventSubject struct {
 // about somebody who cannot be named here, are accepted and change nothing; the
 // record "wsauth: security event ignored" says why.
 //
-// The handler answers 202; 400 with an error code of RFC 8935 if the token is not
+// The handler answers 202, or 200 to Apple; 400 with an error code of RFC 8935 if the token is not
 // a valid security event token of the transmitter; and 503 if keys, Map or the
 // log of [Revocations] are unavailable, so that the transmitter tries again. The
 // typ must be secevent+jwt, and there must be no exp. Apple's server-to-server
@@ -501,7 +501,7 @@ func (t *transmitter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		push.Event.Refuse(w, Status(err) == http.StatusServiceUnavailable, eventErrorCode(err), refusal.ResponseTo(err).Text)
 		return
 	}
-	w.WriteHeader(http.StatusAccepted)
+	push.Accept(w, r)
 }
 
 var errAuthorization = errors.New("another Authorization than the transmitter's")

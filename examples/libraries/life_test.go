@@ -86,7 +86,8 @@ func messagesPass(t *testing.T, w *world, l library) {
 }
 
 func endsWithToken(t *testing.T, w *world, l library) {
-	token, start := w.token(w.life), time.Now()
+	start := time.Now() // the token may be made later, and never sooner
+	token := w.token(w.life)
 	p := w.mustDial(t, l, token)
 	p.greet(t, l, token)
 	p.exchange(t, l, []byte("hello"))
@@ -98,7 +99,8 @@ func endsWithToken(t *testing.T, w *world, l library) {
 }
 
 func renews(t *testing.T, w *world, l library) {
-	token, start := w.token(w.life), time.Now()
+	start := time.Now() // the token may be made later, and never sooner
+	token := w.token(w.life)
 	p := w.mustDial(t, l, token)
 	p.greet(t, l, token)
 	until := w.life + w.life/2
@@ -248,14 +250,16 @@ func wrongFirstMessage(t *testing.T, w *world, l library) {
 }
 
 func maxLifetime(t *testing.T, w *world, l library) {
-	token, start := w.token(time.Hour), time.Now()
+	start := time.Now() // the token may be made later, and never sooner
+	token := w.token(time.Hour)
 	p := w.mustDial(t, l, token)
 	p.greet(t, l, token)
 	w.ended(t, l, p, start, time.Second)
 }
 
 func vanishes(t *testing.T, w *world, l library) {
-	token, start := w.token(time.Hour), time.Now()
+	start := time.Now() // the token may be made later, and never sooner
+	token := w.token(time.Hour)
 	p := w.mustDial(t, l, token)
 	p.greet(t, l, token)
 	w.event(t, wsauth.EventClosed)
@@ -267,7 +271,8 @@ func vanishes(t *testing.T, w *world, l library) {
 }
 
 func answersPings(t *testing.T, w *world, l library) {
-	token, start := w.token(2*time.Second), time.Now()
+	start := time.Now() // the token may be made later, and never sooner
+	token := w.token(2 * time.Second)
 	p := w.mustDial(t, l, token)
 	p.greet(t, l, token)
 	w.ended(t, l, p, start, 2*time.Second)

@@ -89,7 +89,7 @@ func (s *Subject) readComplex(all fields) (isSimple bool, err error) {
 	}
 	user, hasUser := all["user"]
 	session, hasSession := all["session"]
-	if format != "" && format != "complex" && !hasUser && !hasSession {
+	if format != "" && format != "complex" && format != "user_device_session" { // its other members say nothing
 		return true, nil
 	}
 	if hasUser {

@@ -69,6 +69,15 @@ func EventToken(w http.ResponseWriter, r *http.Request, maxLength int) (string, 
 	return token, nil
 }
 
+// Accept answers a security event that was taken (RFC 8935 section 2.2). Apple sends again what is not answered with 200.
+func Accept(w http.ResponseWriter, r *http.Request) {
+	if mediaType(r) == "application/json" {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	w.WriteHeader(http.StatusAccepted)
+}
+
 func mediaType(r *http.Request) string {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
