@@ -67,14 +67,16 @@ type Revocation struct {
 // that reads it. It must be safe for concurrent use. It must keep an entry for
 // [Revocations].Keep, and some minutes more for clocks that differ.
 //
-// Whoever can write to the log can log out anybody, and nothing else.
+// Whoever can write to the log can log out anybody, and can keep revocations
+// from other servers.
 type RevocationLog interface {
 	// Append adds entries at the end. It returns nil when the log has them, for
 	// readers now and later. Entries may be repeated.
 	Append(ctx context.Context, entries ...string) error
 
 	// Read returns entries that come after a cursor, the oldest first, and the
-	// cursor behind them. It returns no more than a fixed number at one time; if
+	// cursor behind them. It returns no more than a fixed number at one time, and
+	// fewer only if the log ends there; if
 	// there are none, it returns none, at once or after it has waited for some.
 	// That says that the log has been read to its end. A Read after one that
 	// returned entries should not wait. The empty cursor stands for the

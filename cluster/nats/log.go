@@ -15,7 +15,7 @@
 //
 // The stream is created when it is missing, also after a server has come back without it; the servers then append again
 // what they know. A stream that exists is used as it is, so its subjects, its age and its replicas can be chosen
-// beforehand. The user of the log may publish to the subject of its name, and needs the API of JetStream for this stream:
+// beforehand; its retention must be limits. The user of the log may publish to the subject of its name, and needs the API of JetStream for this stream:
 // STREAM.INFO, STREAM.CREATE, CONSUMER.CREATE and CONSUMER.MSG.NEXT.
 package wsauthnats
 
@@ -67,6 +67,9 @@ func NewLog(js jetstream.JetStream, name string, keep time.Duration) *Log {
 func (l *Log) Append(ctx context.Context, entries ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	if !l.js.Conn().IsConnected() {
+		return nats.ErrDisconnected // the connection would keep the entries, and send them all when it is back
+	}
 	err := l.publish(ctx, entries)
 	if errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) {
 		if _, err := l.stream(ctx); err != nil {
@@ -88,7 +91,7 @@ func (l *Log) publish(ctx context.Context, entries []string) error {
 		all.Go(func() {
 			for entry := range next {
 				// No retries: one could succeed beside ours, after the stream is created.
-				_, err := l.js.Publish(ctx, l.name, []byte(entry), jetstream.WithRetryAttempts(0))
+				_, err := l.js.Publish(ctx, l.name, []byte(entry), jetstream.WithRetryAttempts(0), jetstream.WithExpectStream(l.name))
 				if err != nil {
 					cancel(err)
 				}
@@ -106,6 +109,9 @@ func (l *Log) publish(ctx context.Context, entries []string) error {
 // stream returns the stream, and what NATS says of it now. It creates the stream if it is missing.
 func (l *Log) stream(ctx context.Context) (jetstream.Stream, error) {
 	stream, err := l.js.Stream(ctx, l.name)
+	if err == nil && stream.CachedInfo().Config.Retention != jetstream.LimitsPolicy {
+		return nil, errors.New("wsauthnats: the stream drops entries that were read: its retention must be limits")
+	}
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return stream, err
 	}
@@ -125,15 +131,32 @@ func (l *Log) Read(ctx context.Context, after string) (entries []string, next st
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	if !l.js.Conn().IsConnected() {
+		return nil, "", nats.ErrDisconnected
+	}
 	stream, err := l.stream(ctx)
 	if err != nil {
 		return nil, "", err
 	}
-	info := stream.CachedInfo() // asked for just now
+	info := stream.CachedInfo()    // asked for just now
+	if info.State.NumDeleted > 0 { // single entries were deleted: their numbers must not be waited for
+		if info, err = stream.Info(ctx, jetstream.WithDeletedDetails(true)); err != nil {
+			return nil, "", err
+		}
+	}
 	if err := at.enter(info); err != nil {
 		return nil, "", err
 	}
-	atEnd := at.position >= info.State.LastSeq
+	left := info.State.LastSeq - at.position
+	for _, number := range info.State.Deleted {
+		if number > at.position {
+			left--
+		}
+	}
+	atEnd := left == 0
+	if atEnd {
+		at.position = info.State.LastSeq
+	}
 	if atEnd && !at.wait {
 		at.wait = true
 		return nil, at.String(), nil
@@ -146,8 +169,9 @@ func (l *Log) Read(ctx context.Context, after string) (entries []string, next st
 	if atEnd {
 		entries, err = r.read(1, jetstream.FetchMaxWait(wait))
 	} else {
-		entries, err = r.read(int(min(page, info.State.LastSeq-at.position)), jetstream.FetchContext(ctx))
-		if err == nil && len(entries) == 0 {
+		n := int(min(page, left))
+		entries, err = r.read(n, jetstream.FetchContext(ctx))
+		if err == nil && len(entries) < n { // a short page would say that the log ends
 			err = errors.New("wsauthnats: the stream has entries, and does not send them")
 		}
 	}

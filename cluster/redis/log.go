@@ -10,7 +10,7 @@
 //	})
 //
 // Set ContextTimeoutEnabled: without it, a call that got no answer holds a connection of the client's pool until its
-// ReadTimeout has passed several times.
+// ReadTimeout has passed several times. ReadTimeout must be well above 250 ms, for which a Read waits.
 //
 // The log is a stream, with a random id beside it, which is new whenever the log begins anew. The servers append again
 // what Redis loses as long as one of them knows it; only to survive an end of all servers does Redis need to save to
@@ -23,8 +23,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -44,6 +46,7 @@ type Log struct {
 	stream string
 	id     string // the key of the log's id
 	keep   time.Duration
+	newest atomic.Int64 // the time in the id of an entry, by the clock of Redis, in milliseconds; 0: not known
 }
 
 // NewLog returns the log with this name, which becomes part of two keys. Servers that have a log in common use one name
@@ -56,15 +59,25 @@ func NewLog(client redis.UniversalClient, name string, keep time.Duration) *Log 
 
 // Append adds entries. It returns nil when Redis has them. An error comes after a second at the latest.
 func (l *Log) Append(ctx context.Context, entries ...string) error {
-	oldest := strconv.FormatInt(time.Now().Add(-l.keep-reserve).UnixMilli(), 10)
+	var oldest string // "" removes nothing: Redis has not told its time yet
+	if newest := l.newest.Load(); newest > 0 {
+		oldest = strconv.FormatInt(max(newest-(l.keep+reserve).Milliseconds(), 0), 10)
+	}
 	_, err := within(ctx, timeout, func(ctx context.Context) (struct{}, error) {
-		_, err := l.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		cmds, err := l.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			p.SetNX(ctx, l.id, rand.Text(), 0)
 			for _, entry := range entries {
 				p.XAdd(ctx, &redis.XAddArgs{Stream: l.stream, MinID: oldest, Approx: true, Values: []string{field, entry}})
 			}
 			return nil
 		})
+		if err == nil && len(entries) > 0 {
+			id := cmds[len(cmds)-1].(*redis.StringCmd).Val()
+			ms, _, _ := strings.Cut(id, "-")
+			if at, err := strconv.ParseInt(ms, 10, 64); err == nil {
+				l.newest.Store(at)
+			}
+		}
 		return struct{}{}, err
 	})
 	return err
@@ -85,34 +98,36 @@ func (l *Log) Read(ctx context.Context, after string) (entries []string, next st
 	if err := got.follows(from); err != nil {
 		return nil, "", err
 	}
-	position := from.position
+	position, sum := from.position, from.sum
 	for _, message := range got.messages {
-		if entry, ok := message.Values[field].(string); ok { // anything else is not a log's
-			entries = append(entries, entry)
-		}
-		position = message.ID
+		entry, _ := message.Values[field].(string) // "", if it is not a log's: none at all would say that the log ends
+		entries = append(entries, entry)
+		position, sum = message.ID, sumOf(entry)
 	}
-	return entries, cursor{got.id, position, len(got.messages) == 0}.String(), nil
+	return entries, cursor{got.id, position, sum, len(got.messages) == 0}.String(), nil
 }
 
 // An answer is what Redis says in one round trip.
 type answer struct {
 	messages []redis.XMessage
 	id       string
-	hasLast  bool // the entry at which the cursor stands is there
+	hasLast  bool // the entry at which the cursor stands is there, and no other with its number
 }
 
 // ask asks for the id after the messages, on the same connection: messages of a server that came back without the log
 // are then never taken for those of the log, although the client may have connected again and asked once more.
 func (l *Log) ask(ctx context.Context, from cursor) (*answer, error) {
 	p := l.client.Pipeline()
-	p.SetNX(ctx, l.id, rand.Text(), 0)
+	made := p.SetNX(ctx, l.id, rand.Text(), 0)
 	read := l.read(ctx, p, from)
 	last := p.XRange(ctx, l.stream, from.position, from.position)
 	id := p.Get(ctx, l.id)
 	var reply redis.Error // of a command, which has it itself
 	if _, err := p.Exec(ctx); err != nil && !errors.As(err, &reply) {
 		return nil, err // perhaps no command was sent at all
+	}
+	if err := made.Err(); redis.HasErrorPrefix(err, "READONLY") || redis.HasErrorPrefix(err, "NOREPLICAS") {
+		return nil, err // a replica, or a master cut off from its replicas, may lack what others append
 	}
 	messages, err := read()
 	if err != nil && err != redis.Nil {
@@ -121,7 +136,7 @@ func (l *Log) ask(ctx context.Context, from cursor) (*answer, error) {
 	if id.Err() != nil {
 		return nil, id.Err()
 	}
-	return &answer{messages: messages, id: id.Val(), hasLast: len(last.Val()) > 0}, nil
+	return &answer{messages: messages, id: id.Val(), hasLast: isAt(last.Val(), from.sum)}, nil
 }
 
 // read adds the command that reads to a pipeline, and returns a function for its result.
@@ -157,20 +172,35 @@ const zero = "0-0" // the position before the first entry
 // there.
 type cursor struct {
 	id, position string
+	sum          string // of the entry at the position: a server whose clock is behind may give its number to another one
 	wait         bool
 }
 
-func (c cursor) String() string { return fmt.Sprintf("%s %s %t", c.id, c.position, c.wait) }
+func (c cursor) String() string { return fmt.Sprintf("%s %s %s %t", c.id, c.position, c.sum, c.wait) }
 
 func parseCursor(text string) (cursor, error) {
 	if text == "" {
-		return cursor{position: zero}, nil
+		return cursor{position: zero, sum: "-"}, nil
 	}
 	parts := strings.Split(text, " ")
-	if len(parts) != 3 {
+	if len(parts) != 4 {
 		return cursor{}, errors.New("wsauthredis: not a cursor of this log")
 	}
-	return cursor{id: parts[0], position: parts[1], wait: parts[2] == "true"}, nil
+	return cursor{id: parts[0], position: parts[1], sum: parts[2], wait: parts[3] == "true"}, nil
+}
+
+func sumOf(entry string) string {
+	h := fnv.New64a()
+	h.Write([]byte(entry))
+	return strconv.FormatUint(h.Sum64(), 16)
+}
+
+func isAt(messages []redis.XMessage, sum string) bool {
+	if len(messages) == 0 {
+		return false
+	}
+	entry, _ := messages[0].Values[field].(string)
+	return sumOf(entry) == sum
 }
 
 // within calls f, and returns in time even if the client waits on: go-redis heeds contexts only if it is told to.
