@@ -2,6 +2,8 @@ package wsauthredis
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -29,15 +31,24 @@ func newServer(t testing.TB, args ...string) *server {
 		}
 		t.Skip(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &server{addr: listener.Addr().String(), dir: t.TempDir()}
-	listener.Close()
+	s := &server{addr: freeAddr(t), dir: t.TempDir()}
 	s.start(t, args...)
 	t.Cleanup(s.kill)
 	return s
+}
+
+// freeAddr is below the ports that clients get, one of which could take it before the server does.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.N(12000)))
+		if err == nil {
+			defer listener.Close()
+			return listener.Addr().String()
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 // start starts the server, with the data in its directory, if there is any.

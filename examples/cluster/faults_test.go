@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -124,15 +125,24 @@ func newRedis(t *testing.T, args ...string) *redisServer {
 		}
 		t.Skip(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &redisServer{addr: listener.Addr().String(), dir: t.TempDir()}
-	listener.Close()
+	s := &redisServer{addr: freeAddr(t), dir: t.TempDir()}
 	s.start(t, args...)
 	t.Cleanup(s.kill)
 	return s
+}
+
+// freeAddr is below the ports that clients get, one of which could take it before the server does.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.N(12000)))
+		if err == nil {
+			defer listener.Close()
+			return listener.Addr().String()
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 func (s *redisServer) start(t *testing.T, args ...string) {

@@ -133,12 +133,16 @@ func TestAPeerThatSendsMuchBeforeItReadsIsTold(t *testing.T) {
 			peer.Write(frameOf(8, true, []byte{11, 184}))
 			told <- got
 		}()
+		start := time.Now()
 		c.Shut(ending)
 		go c.Finish()
 		if got := <-told; !bytes.Equal(got, goodbye) {
 			t.Errorf("got %q, want %q", got, goodbye)
 		}
 		<-c.Closed()
+		if took := time.Since(start); took < 400*time.Millisecond {
+			t.Errorf("got 100 MB drained in %v, want a pause after each", took)
+		}
 		if c.PeerCode() != 3000 {
 			t.Errorf("got code %d of the peer, want 3000", c.PeerCode())
 		}
