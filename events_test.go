@@ -1,7 +1,6 @@
 package wsauth_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -646,7 +645,7 @@ func TestMapSaysWhatAnEventRevokes(t *testing.T) {
 func TestAnEventClosesTheConnectionsAndIsRecordedWithoutClaims(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sleepUntil(1764230400)
-		var records bytes.Buffer
+		var records lockedBuffer
 		auth := newAuth(t, keeping, func(o *wsauth.Options) { o.Logger = slog.New(slog.NewTextHandler(&records, nil)) })
 		h := auth.SecurityEvents(wsauth.Transmitter{Name: sender, Audience: []string{receiver}, Keys: wsauth.KeySet(mint.SetOf(senderKey))})
 		srv := newMemoryServer(t, auth.Upgrade(renewing, nil))

@@ -1,7 +1,6 @@
 package wsauth_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -337,7 +336,7 @@ func TestALogoutEndsTheSessionAndNoOther(t *testing.T) {
 
 func TestALogoutClosesTheConnectionsAndALaterLoginIsGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var records bytes.Buffer
+		var records lockedBuffer
 		auth := newAuth(t, keeping, func(o *wsauth.Options) { o.Logger = slog.New(slog.NewTextHandler(&records, nil)) })
 		srv := newMemoryServer(t, auth.Upgrade(renewing, nil))
 		conn := srv.dial(t, withToken(testToken(revocable())))
