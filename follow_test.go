@@ -88,6 +88,7 @@ func TestARevocationOnOneServerEndsTheConnectionsOnAllOthers(t *testing.T) {
 		if websocket.CloseStatus(err) != wsauth.StatusUnauthorized || time.Since(start) > 50*time.Millisecond {
 			t.Errorf("got %v after %v, want 3000 within 50 ms", err, time.Since(start))
 		}
+		synctest.Wait() // the event comes after the close frame
 		if got := ended.Load(); got != 1 {
 			t.Errorf("got an event with %d connections, want 1", got)
 		}
