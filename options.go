@@ -458,6 +458,7 @@ type OptionError struct {
 	Reason string
 }
 
+// Error returns the field and the reason. It contains no secret.
 func (e *OptionError) Error() string { return "wsauth: " + e.Field + ": " + e.Reason }
 
 // policy is Options without faults, with the defaults filled in.

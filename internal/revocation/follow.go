@@ -34,11 +34,10 @@ var (
 	errNoLog       = errors.New("wsauth: Follow without Options.Revocations.Log")
 )
 
-// A follower keeps a Set equal to a log. It trusts nothing but a read that began at the beginning: a connection that
-// was lost, or a server that came back without what it had, may have swallowed anything. So it reads the whole log after
-// every error and from time to time, and then appends what the Set has and the log lacks.
-type follower struct {
-	set      *Set
+// Following is what a Set knows of the log that it is kept equal to. It trusts nothing but a read that began at the
+// beginning: a connection that was lost, or a server that came back without what it had, may have swallowed anything. So
+// it reads the whole log after every error and from time to time, and then appends what the Set has and the log lacks.
+type following struct {
 	log      Log // nil: none
 	maxStale time.Duration
 	listener Listener
@@ -53,19 +52,14 @@ type follower struct {
 	garbled bool
 }
 
-func (f *follower) init(s *Set, cfg Config) {
-	f.set, f.log, f.maxStale = s, cfg.Log, cfg.MaxStale
-	f.unsaid = make(chan struct{}, 1)
-}
-
 // stale returns why no token may be accepted, or nil. It looks at both clocks, since the monotonic one stands still while
 // the machine sleeps.
-func (f *follower) stale(now time.Time) error {
-	at := f.complete.Load()
+func (s *Set) stale(now time.Time) error {
+	at := s.complete.Load()
 	switch {
 	case at == nil:
 		return errNotFollowed
-	case f.maxStale >= 0 && max(now.Sub(*at), now.Round(0).Sub(at.Round(0))) > f.maxStale:
+	case s.maxStale >= 0 && max(now.Sub(*at), now.Round(0).Sub(at.Round(0))) > s.maxStale:
 		return errStale
 	}
 	return nil
@@ -95,7 +89,7 @@ func (s *Set) Append(ctx context.Context, all []Revocation) error {
 // isUnsaid reports whether the log is not known to have a revocation, which counts. A provider may send the same one
 // again and again.
 func (s *Set) isUnsaid(r *Revocation) bool {
-	e, known := s.find(r.Kind, s.MarkOf(r))
+	e, known := s.find(s.MarkOf(r))
 	if !known {
 		return false // it is over
 	}
@@ -103,11 +97,11 @@ func (s *Set) isUnsaid(r *Revocation) bool {
 	return *at > r.At || *inLog == 0 || *inLog < s.reads.Load()
 }
 
-func (f *follower) append(ctx context.Context, entries []string) error {
+func (s *Set) append(ctx context.Context, entries []string) error {
 	for len(entries) > 0 {
 		n := min(batch, len(entries))
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
-		err := f.log.Append(ctx, entries[:n]...)
+		err := s.log.Append(ctx, entries[:n]...)
 		cancel()
 		if err != nil {
 			return err
@@ -122,19 +116,18 @@ func (s *Set) Follow(ctx context.Context) error {
 	if s == nil || s.log == nil {
 		return errNoLog
 	}
-	f := &s.follower
-	if !f.running.CompareAndSwap(false, true) {
+	if !s.running.CompareAndSwap(false, true) {
 		return errFollowed
 	}
-	defer f.running.Store(false)
-	defer f.complete.Store(nil)
+	defer s.running.Store(false)
+	defer s.complete.Store(nil)
 	for pause := retryAfter; ctx.Err() == nil; pause = min(2*pause, retryAtMost) {
 		began := time.Now()
-		err := f.follow(ctx)
+		err := s.follow(ctx)
 		if ctx.Err() != nil {
 			break
 		}
-		f.report(err)
+		s.report(err)
 		if time.Since(began) > retryAtMost {
 			pause = retryAfter
 		}
@@ -145,62 +138,62 @@ func (s *Set) Follow(ctx context.Context) error {
 
 // follow reads the whole log and then what is added to it, until there is an error. Meanwhile it reads the whole log
 // again and again.
-func (f *follower) follow(ctx context.Context) error {
-	cursor, took, err := f.readWhole(ctx)
+func (s *Set) follow(ctx context.Context) error {
+	cursor, took, err := s.readWhole(ctx)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var again sync.WaitGroup
-	again.Go(func() { cancel(f.keepEqual(ctx, took)) })
-	err = f.tail(ctx, cursor)
+	again.Go(func() { cancel(s.keepEqual(ctx, took)) })
+	err = s.tail(ctx, cursor)
 	cancel(err)
 	again.Wait()
 	return context.Cause(ctx)
 }
 
 // readWhole reads the log from its beginning to its end.
-func (f *follower) readWhole(ctx context.Context) (cursor string, took time.Duration, err error) {
+func (s *Set) readWhole(ctx context.Context) (cursor string, took time.Duration, err error) {
 	start := time.Now()
-	number := f.reads.Add(1)
+	number := s.reads.Add(1)
 	var learning sync.WaitGroup // beside the next Read: a server that starts has a million entries before it
 	defer learning.Wait()
 	for {
 		began := time.Now()
-		entries, next, err := f.read(ctx, cursor)
+		entries, next, err := s.read(ctx, cursor)
 		if err != nil {
 			return "", 0, err
 		}
 		cursor = next
 		learning.Wait()
 		if len(entries) == 0 {
-			f.reachedEnd(began)
+			s.reachedEnd(began)
 			return cursor, time.Since(start), nil
 		}
-		learning.Go(func() { f.learn(entries, number) })
+		learning.Go(func() { s.learn(entries, number) })
 	}
 }
 
 // tail reads what is added to the log behind the cursor.
-func (f *follower) tail(ctx context.Context, cursor string) error {
+func (s *Set) tail(ctx context.Context, cursor string) error {
 	waited, most := true, 0
 	for {
 		began := time.Now()
-		entries, next, err := f.read(ctx, cursor)
+		entries, next, err := s.read(ctx, cursor)
 		if err != nil {
 			return err
 		}
 		cursor = next
 		if len(entries) > 0 {
-			f.learn(entries, f.reads.Load())
+			s.learn(entries, s.reads.Load())
 			if len(entries) < most { // a log that is never quiet may never return none, but here it had no more
-				f.reachedEnd(began)
+				s.reachedEnd(began)
 			}
 			most = max(most, len(entries))
 			waited = true
 			continue
 		}
-		f.reachedEnd(began)
+		s.reachedEnd(began)
 		quick := time.Since(began) < pollEvery/4
 		if quick && !waited { // a log may answer at once to say where its end is, but not twice
 			sleep(ctx, pollEvery)
@@ -209,56 +202,56 @@ func (f *follower) tail(ctx context.Context, cursor string) error {
 	}
 }
 
-func (f *follower) read(ctx context.Context, after string) ([]string, string, error) {
+func (s *Set) read(ctx context.Context, after string) ([]string, string, error) {
 	if ctx.Err() != nil { // a log in memory may not look at it
 		return nil, "", context.Cause(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return f.log.Read(ctx, after)
+	return s.log.Read(ctx, after)
 }
 
 // reachedEnd notes that everything is known that the log had at this time. Two goroutines read.
-func (f *follower) reachedEnd(at time.Time) {
+func (s *Set) reachedEnd(at time.Time) {
 	for {
-		last := f.complete.Load()
-		if last != nil && !at.After(*last) || f.complete.CompareAndSwap(last, &at) {
+		last := s.complete.Load()
+		if last != nil && !at.After(*last) || s.complete.CompareAndSwap(last, &at) {
 			return
 		}
 	}
 }
 
 // learn takes in entries of the log. Entries that are not revocations do not keep anybody from reading the others.
-func (f *follower) learn(entries []string, read uint32) {
+func (s *Set) learn(entries []string, read uint32) {
 	now := time.Now()
 	var news []Revocation
 	for _, entry := range entries {
 		r, err := Parse(entry)
 		if err != nil {
-			f.reportGarbled(err)
+			s.reportGarbled(err)
 			continue
 		}
-		if f.set.add(r, read, now) {
+		if s.add(r, read, now) {
 			news = append(news, r)
 		}
 	}
 	if len(news) > 0 {
-		f.listener.Learned(news)
+		s.listener.Learned(news)
 	}
 }
 
 // keepEqual appends what the log lacks, after each whole read and after an Append that has failed. It returns when the
 // log cannot be read.
-func (f *follower) keepEqual(ctx context.Context, took time.Duration) error {
+func (s *Set) keepEqual(ctx context.Context, took time.Duration) error {
 	again := time.NewTimer(max(readEvery, readShare*took))
 	defer again.Stop()
 	pause := retryAfter
 	for {
-		err := f.mend(ctx)
+		err := s.mend(ctx)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		f.report(err)
+		s.report(err)
 		var retry <-chan time.Time
 		if err != nil {
 			retry = time.After(pause)
@@ -270,9 +263,9 @@ func (f *follower) keepEqual(ctx context.Context, took time.Duration) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-retry:
-		case <-f.unsaid:
+		case <-s.unsaid:
 		case <-again.C:
-			_, took, err := f.readWhole(ctx)
+			_, took, err := s.readWhole(ctx)
 			if err != nil {
 				return err
 			}
@@ -283,16 +276,16 @@ func (f *follower) keepEqual(ctx context.Context, took time.Duration) error {
 
 // mend appends what the last whole read has not met. A server that came back empty, a replica that lags behind and an
 // Append that failed all come to the same.
-func (f *follower) mend(ctx context.Context) (err error) {
+func (s *Set) mend(ctx context.Context) (err error) {
 	var entries []string
 	flush := func() {
 		if err == nil {
-			err = f.append(ctx, entries)
+			err = s.append(ctx, entries)
 		}
 		entries = entries[:0]
 	}
 	// Each server begins somewhere else, and finds that others have appended the rest.
-	f.set.lacking(f.reads.Load(), f.set.since(time.Now()), rand.IntN(parts), func(r *Revocation) {
+	s.lacking(s.reads.Load(), s.since(time.Now()), rand.IntN(parts), func(r *Revocation) {
 		if err == nil {
 			entries = append(entries, r.String())
 		}
@@ -305,22 +298,22 @@ func (f *follower) mend(ctx context.Context) (err error) {
 }
 
 // report tells of a change.
-func (f *follower) report(err error) {
-	f.failing.Lock()
-	defer f.failing.Unlock()
-	if f.failed != (err != nil) {
-		f.failed = err != nil
-		f.listener.LogChanged(err)
+func (s *Set) report(err error) {
+	s.failing.Lock()
+	defer s.failing.Unlock()
+	if s.failed != (err != nil) {
+		s.failed = err != nil
+		s.listener.LogChanged(err)
 	}
 }
 
 // reportGarbled tells of the first entry that is not a revocation.
-func (f *follower) reportGarbled(err error) {
-	f.failing.Lock()
-	defer f.failing.Unlock()
-	if !f.garbled {
-		f.garbled = true
-		f.listener.Garbled(err)
+func (s *Set) reportGarbled(err error) {
+	s.failing.Lock()
+	defer s.failing.Unlock()
+	if !s.garbled {
+		s.garbled = true
+		s.listener.Garbled(err)
 	}
 }
 

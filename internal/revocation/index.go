@@ -100,10 +100,7 @@ func (x *index) names() []string {
 }
 
 // find returns the entry with a mark.
-func (x *index) find(kind Kind, mark uint64) (entry, bool) {
-	if x.counts[kind].Load() == 0 {
-		return entry{}, false
-	}
+func (x *index) find(mark uint64) (entry, bool) {
 	p := x.part(mark)
 	if f := p.filter.Load(); f == nil || !f.has(mark) {
 		return entry{}, false

@@ -22,7 +22,7 @@ type Set struct {
 	sweeper sync.Mutex
 	timer   *time.Timer // nil: nothing to drop
 
-	follower
+	following
 }
 
 // A Config has the options of a Set. Without a Log, the Set remembers what is revoked in this process only.
@@ -36,9 +36,10 @@ type Config struct {
 
 // New returns an empty Set.
 func New(cfg Config) *Set {
-	s := &Set{marker: marker{maphash.MakeSeed()}, keep: cfg.Keep, strict: cfg.Strict, leeway: cfg.Leeway}
-	s.follower.init(s, cfg)
-	return s
+	return &Set{
+		marker: marker{maphash.MakeSeed()}, keep: cfg.Keep, strict: cfg.Strict, leeway: cfg.Leeway,
+		following: following{log: cfg.Log, maxStale: cfg.MaxStale, unsaid: make(chan struct{}, 1)},
+	}
 }
 
 // A Listener is told of what comes from the log. It must be safe for concurrent use.
@@ -101,15 +102,16 @@ func (s *Set) IsRevoked(t *Token, now time.Time) bool {
 		return false
 	}
 	issuer, issued, since := s.marker.issuer(t.Issuer), issuedAt(t.IssuedAt), s.since(now)
-	for kind, name := range [kinds]string{t.Issuer, t.Subject, t.Session, t.ID} {
+	for kind, name := range [kinds]string{"", t.Subject, t.Session, t.ID} {
 		kind := Kind(kind)
-		if s.counts[kind].Load() == 0 || name == "" && kind != Issuer {
+		if s.counts[kind].Load() == 0 {
 			continue
 		}
-		if kind == Issuer {
-			name = ""
+		mark := s.mark(issuer, kind, name)
+		if mark == 0 {
+			continue
 		}
-		e, found := s.find(kind, s.mark(issuer, kind, name))
+		e, found := s.find(mark)
 		if !found || e.name != name || e.kind != kind { // the issuer is in the mark
 			continue
 		}
@@ -143,9 +145,6 @@ func (s *Set) Check(issuedAt, expiry time.Time) error {
 	}
 	return nil
 }
-
-// Len returns how many names are revoked.
-func (s *Set) Len() int { return int(s.index.len()) }
 
 // dropLater sees to it that revocations leave when they are over. The timer runs only while there are any.
 func (s *Set) dropLater() {

@@ -72,12 +72,12 @@ func TestASetAgreesWithThePlainestOne(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if s.Len() == 0 || s.Len() > 1100 {
-			t.Errorf("got %d names at the end, want those of the last hour", s.Len())
+		if s.index.len() == 0 || s.index.len() > 1100 {
+			t.Errorf("got %d names at the end, want those of the last hour", s.index.len())
 		}
 		time.Sleep(3 * time.Hour)
-		if s.Len() != 0 {
-			t.Errorf("got %d names when all is over, want none", s.Len())
+		if s.index.len() != 0 {
+			t.Errorf("got %d names when all is over, want none", s.index.len())
 		}
 	})
 }
@@ -217,8 +217,8 @@ func TestASetIsSafeForConcurrentUse(t *testing.T) {
 		}
 	}
 	s.drop(now.Add(time.Hour).Unix())
-	if s.Len() != 0 || s.IsRevoked(of("0 0", now), now) {
-		t.Errorf("got %d names after all was dropped, want none", s.Len())
+	if s.index.len() != 0 || s.IsRevoked(of("0 0", now), now) {
+		t.Errorf("got %d names after all was dropped, want none", s.index.len())
 	}
 	for i := range s.parts {
 		if s.parts[i].filter.Load() != nil {
