@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/wsauth/wsauth/cluster/redis/redistest"
 )
 
 func TestAReplicaWhosePrimaryIsAwayIsNotReadToItsEnd(t *testing.T) {
-	primary, replica := newServer(t), newServer(t)
+	primary, replica := redistest.New(t), redistest.New(t)
 	add(t, newLog(t, primary), numbered(0, 5)...)
-	admin := replica.client(t)
-	host, port, _ := net.SplitHostPort(primary.addr)
+	admin := clientOf(t, replica)
+	host, port, _ := net.SplitHostPort(primary.Addr)
 	admin.ReplicaOf(t.Context(), host, port)
 	l := newLog(t, replica)
 	for deadline := time.Now().Add(time.Minute); admin.XLen(t.Context(), l.stream).Val() != 5; time.Sleep(10 * time.Millisecond) {
@@ -21,28 +22,28 @@ func TestAReplicaWhosePrimaryIsAwayIsNotReadToItsEnd(t *testing.T) {
 			t.Fatal("the replica has no entries")
 		}
 	}
-	primary.kill()
+	primary.Kill()
 	if got, _, err := l.Read(t.Context(), ""); err == nil {
 		t.Errorf("got %d entries, want an error", len(got))
 	}
 }
 
 func TestAPrimaryThatIsCutOffIsNotReadToItsEnd(t *testing.T) {
-	s := newServer(t)
+	s := redistest.New(t)
 	l := newLog(t, s)
 	add(t, l, numbered(0, 5)...)
-	s.client(t).ConfigSet(t.Context(), "min-replicas-to-write", "1")
+	clientOf(t, s).ConfigSet(t.Context(), "min-replicas-to-write", "1")
 	if got, _, err := l.Read(t.Context(), ""); err == nil {
 		t.Errorf("got %d entries, want an error", len(got))
 	}
 }
 
 func TestAPageOfForeignEntriesIsNotTheEnd(t *testing.T) {
-	s := newServer(t)
+	s := redistest.New(t)
 	l := newLog(t, s)
 	add(t, l, numbered(0, 5)...)
 	_, cursor := readAll(t, l, "")
-	_, err := s.client(t).Pipelined(t.Context(), func(p redis.Pipeliner) error {
+	_, err := clientOf(t, s).Pipelined(t.Context(), func(p redis.Pipeliner) error {
 		for range page {
 			p.XAdd(t.Context(), &redis.XAddArgs{Stream: l.stream, Values: []string{"other", "x"}})
 		}
@@ -59,8 +60,8 @@ func TestAPageOfForeignEntriesIsNotTheEnd(t *testing.T) {
 
 // A replica that lagged behind takes over, and its clock is behind, too.
 func TestAnotherEntryWithTheNumberOfTheCursorIsAnError(t *testing.T) {
-	s := newServer(t)
-	l, client := newLog(t, s), s.client(t)
+	s := redistest.New(t)
+	l, client := newLog(t, s), clientOf(t, s)
 	add(t, l, "one", "two")
 	_, cursor := readAll(t, l, "")
 	entries := client.XRange(t.Context(), l.stream, "-", "+").Val()

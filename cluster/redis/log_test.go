@@ -10,11 +10,27 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/wsauth/wsauth/cluster/redis/redistest"
 )
 
 const keep = time.Hour
 
-func newLog(t testing.TB, s *server) *Log { return NewLog(s.client(t), "wsauth", keep) }
+func clientOf(t testing.TB, s *redistest.Server) *redis.Client {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: s.Addr, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+func restart(t testing.TB, s *redistest.Server, args ...string) {
+	t.Helper()
+	s.Kill()
+	if err := s.Start(args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newLog(t testing.TB, s *redistest.Server) *Log { return NewLog(clientOf(t, s), "wsauth", keep) }
 
 func add(t testing.TB, l *Log, entries ...string) {
 	t.Helper()
@@ -46,7 +62,7 @@ func numbered(from, to int) (all []string) {
 }
 
 func TestWhatIsAppendedIsReadInOrder(t *testing.T) {
-	l := newLog(t, newServer(t))
+	l := newLog(t, redistest.New(t))
 	if all, _ := readAll(t, l, ""); len(all) != 0 {
 		t.Errorf("got %q from a new log, want nothing", all)
 	}
@@ -63,7 +79,7 @@ func TestWhatIsAppendedIsReadInOrder(t *testing.T) {
 }
 
 func TestACursorStandsBehindWhatWasRead(t *testing.T) {
-	l := newLog(t, newServer(t))
+	l := newLog(t, redistest.New(t))
 	add(t, l, numbered(0, 1500)...)
 	_, cursor := readAll(t, l, "")
 	add(t, l, numbered(1500, 1503)...)
@@ -77,7 +93,7 @@ func TestACursorStandsBehindWhatWasRead(t *testing.T) {
 }
 
 func TestAReadAtTheEndWaitsForWhatComes(t *testing.T) {
-	l := newLog(t, newServer(t))
+	l := newLog(t, redistest.New(t))
 	_, cursor := readAll(t, l, "")
 	type result struct {
 		entries []string
@@ -106,30 +122,29 @@ func TestAReadAtTheEndWaitsForWhatComes(t *testing.T) {
 }
 
 func TestACursorOfAnotherLogIsAnError(t *testing.T) {
-	for name, change := range map[string]func(t *testing.T, s *server, l *Log){
-		"the server comes back empty": func(t *testing.T, s *server, l *Log) { s.kill(); s.start(t) },
-		"and is filled again": func(t *testing.T, s *server, l *Log) {
-			s.kill()
-			s.start(t)
+	for name, change := range map[string]func(t *testing.T, s *redistest.Server, l *Log){
+		"the server comes back empty": func(t *testing.T, s *redistest.Server, l *Log) { restart(t, s) },
+		"and is filled again": func(t *testing.T, s *redistest.Server, l *Log) {
+			restart(t, s)
 			add(t, newLog(t, s), numbered(0, 10)...)
 		},
-		"everything is deleted": func(t *testing.T, s *server, l *Log) { s.client(t).FlushAll(t.Context()) },
-		"and filled again": func(t *testing.T, s *server, l *Log) {
-			s.client(t).FlushAll(t.Context())
+		"everything is deleted": func(t *testing.T, s *redistest.Server, l *Log) { clientOf(t, s).FlushAll(t.Context()) },
+		"and filled again": func(t *testing.T, s *redistest.Server, l *Log) {
+			clientOf(t, s).FlushAll(t.Context())
 			add(t, newLog(t, s), numbered(0, 10)...)
 		},
-		"the id is deleted":     func(t *testing.T, s *server, l *Log) { s.client(t).Del(t.Context(), l.id) },
-		"the stream is deleted": func(t *testing.T, s *server, l *Log) { s.client(t).Del(t.Context(), l.stream) },
-		"a replica that lagged behind takes over": func(t *testing.T, s *server, l *Log) {
-			entries := s.client(t).XRange(t.Context(), l.stream, "-", "+").Val()
-			s.client(t).Del(t.Context(), l.stream)
+		"the id is deleted":     func(t *testing.T, s *redistest.Server, l *Log) { clientOf(t, s).Del(t.Context(), l.id) },
+		"the stream is deleted": func(t *testing.T, s *redistest.Server, l *Log) { clientOf(t, s).Del(t.Context(), l.stream) },
+		"a replica that lagged behind takes over": func(t *testing.T, s *redistest.Server, l *Log) {
+			entries := clientOf(t, s).XRange(t.Context(), l.stream, "-", "+").Val()
+			clientOf(t, s).Del(t.Context(), l.stream)
 			for _, e := range entries[:3] {
-				s.client(t).XAdd(t.Context(), &redis.XAddArgs{Stream: l.stream, ID: e.ID, Values: []any{field, e.Values[field]}})
+				clientOf(t, s).XAdd(t.Context(), &redis.XAddArgs{Stream: l.stream, ID: e.ID, Values: []any{field, e.Values[field]}})
 			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newServer(t)
+			s := redistest.New(t)
 			l := newLog(t, s)
 			add(t, l, numbered(0, 5)...)
 			first, middle, err := l.Read(t.Context(), "")
@@ -149,12 +164,11 @@ func TestACursorOfAnotherLogIsAnError(t *testing.T) {
 }
 
 func TestALogSurvivesTheEndOfAServerThatSaves(t *testing.T) {
-	s := newServer(t, "--appendonly", "yes", "--appendfsync", "always")
+	s := redistest.New(t, "--appendonly", "yes", "--appendfsync", "always")
 	l := newLog(t, s)
 	add(t, l, numbered(0, 5)...)
 	_, cursor := readAll(t, l, "")
-	s.kill()
-	s.start(t, "--appendonly", "yes", "--appendfsync", "always")
+	restart(t, s, "--appendonly", "yes", "--appendfsync", "always")
 	add(t, l, "later")
 	if all, _ := readAll(t, l, cursor); !slices.Equal(all, []string{"later"}) {
 		t.Errorf("got %q, want what came later", all)
@@ -165,7 +179,7 @@ func TestALogSurvivesTheEndOfAServerThatSaves(t *testing.T) {
 }
 
 func TestWhatIsNoCursorIsAnError(t *testing.T) {
-	l := newLog(t, newServer(t))
+	l := newLog(t, redistest.New(t))
 	add(t, l, "alice")
 	for _, cursor := range []string{"x", "a b", "another-id 0-0 false", " ", "a b c d"} {
 		if got, _, err := l.Read(t.Context(), cursor); err == nil {
@@ -199,10 +213,10 @@ func TestASilentServerIsAnErrorWithinASecond(t *testing.T) {
 }
 
 func TestEntriesLeaveSomeTimeAfterKeep(t *testing.T) {
-	s := newServer(t)
+	s := redistest.New(t)
 	l := newLog(t, s)
 	old := time.Now().Add(-keep - reserve - time.Minute).UnixMilli()
-	client := s.client(t)
+	client := clientOf(t, s)
 	client.SetNX(t.Context(), l.id, "id", 0)
 	for i := range 1000 {
 		client.XAdd(t.Context(), &redis.XAddArgs{Stream: l.stream, ID: fmt.Sprintf("%d-%d", old, i+1), Values: []string{field, "old"}})
@@ -222,8 +236,8 @@ func TestEntriesLeaveSomeTimeAfterKeep(t *testing.T) {
 }
 
 func TestTwoLogsOfOneServerAreApart(t *testing.T) {
-	s := newServer(t)
-	a, b := NewLog(s.client(t), "a", keep), NewLog(s.client(t), "b", keep)
+	s := redistest.New(t)
+	a, b := NewLog(clientOf(t, s), "a", keep), NewLog(clientOf(t, s), "b", keep)
 	add(t, a, "alice")
 	if all, _ := readAll(t, b, ""); len(all) != 0 {
 		t.Errorf("got %q in the other log, want nothing", all)
@@ -238,9 +252,9 @@ func TestTwoLogsOfOneServerAreApart(t *testing.T) {
 func BenchmarkReadAll(b *testing.B) {
 	for _, n := range []int{100_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s := newServer(b)
+			s := redistest.New(b)
 			l := newLog(b, s)
-			client := s.client(b)
+			client := clientOf(b, s)
 			empty := memory(b, client)
 			for chunk := range slices.Chunk(numbered(0, n), 1000) {
 				add(b, l, chunk...)

@@ -6,11 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +19,7 @@ import (
 	"github.com/wsauth/wsauth"
 	wsauthnats "github.com/wsauth/wsauth/cluster/nats"
 	wsauthredis "github.com/wsauth/wsauth/cluster/redis"
+	"github.com/wsauth/wsauth/cluster/redis/redistest"
 )
 
 // away is how long a link is cut or swallows what is sent.
@@ -109,61 +107,6 @@ func (p *proxy) copy(to io.WriteCloser, from io.ReadCloser) {
 	}
 }
 
-// A redisServer is a Redis server of a test.
-type redisServer struct {
-	addr string
-	dir  string
-	cmd  *exec.Cmd
-}
-
-// newRedis starts a Redis server. Without redis-server the test is skipped, or fails if WSAUTH_REDIS=required.
-func newRedis(t *testing.T, args ...string) *redisServer {
-	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("WSAUTH_REDIS") == "required" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	s := &redisServer{addr: freeAddr(t), dir: t.TempDir()}
-	s.start(t, args...)
-	t.Cleanup(s.kill)
-	return s
-}
-
-// freeAddr is below the ports that clients get, one of which could take it before the server does.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.N(12000)))
-		if err == nil {
-			defer listener.Close()
-			return listener.Addr().String()
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
-}
-
-func (s *redisServer) start(t *testing.T, args ...string) {
-	t.Helper()
-	_, port, _ := net.SplitHostPort(s.addr)
-	s.cmd = exec.Command("redis-server", append([]string{
-		"--port", port, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "",
-	}, args...)...)
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	client := redis.NewClient(&redis.Options{Addr: s.addr})
-	defer client.Close()
-	eventually(t, "Redis has started", func() bool { return client.Ping(t.Context()).Err() == nil })
-}
-
-func (s *redisServer) kill() {
-	s.cmd.Process.Kill() // SIGKILL
-	s.cmd.Wait()
-}
-
 // A backend is a log's server behind a link.
 type backend struct {
 	link  *proxy
@@ -172,9 +115,14 @@ type backend struct {
 }
 
 func redisBackend(t *testing.T) backend {
-	srv := newRedis(t)
-	link := newProxy(t, srv.addr)
-	return backend{link, redisThrough(link), func(t *testing.T) { srv.kill(); srv.start(t) }}
+	srv := redistest.New(t)
+	link := newProxy(t, srv.Addr)
+	return backend{link, redisThrough(link), func(t *testing.T) {
+		srv.Kill()
+		if err := srv.Start(); err != nil {
+			t.Error(err)
+		}
+	}}
 }
 
 func redisThrough(link *proxy) func(*testing.T) wsauth.RevocationLog {
@@ -261,24 +209,28 @@ func TestNoFaultLosesARevocation(t *testing.T) {
 // The replica has not had the newest entries when it takes over.
 func TestAReplicaThatLaggedBehindLosesNoRevocation(t *testing.T) {
 	t.Parallel()
-	primary, replica := newRedis(t), newRedis(t)
-	replication := newProxy(t, primary.addr)
+	primary, replica := redistest.New(t), redistest.New(t)
+	replication := newProxy(t, primary.Addr)
 	host, port, _ := net.SplitHostPort(replication.addr())
-	admin := redis.NewClient(&redis.Options{Addr: replica.addr})
+	admin := redis.NewClient(&redis.Options{Addr: replica.Addr})
 	defer admin.Close()
 	if err := admin.ReplicaOf(t.Context(), host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
-	link := newProxy(t, primary.addr)
+	link := newProxy(t, primary.Addr)
 	checkNothingIsLost(t, redisThrough(link), func() {
 		eventually(t, "the replica has the log", func() bool { return admin.XLen(t.Context(), "{wsauth}").Val() > 0 })
 		replication.set(func() { replication.silent = true })
-		time.Sleep(200 * time.Millisecond)
-		primary.kill()
+		there := redis.NewClient(&redis.Options{Addr: primary.Addr})
+		defer there.Close()
+		eventually(t, "the replica lags behind", func() bool {
+			return there.XLen(t.Context(), "{wsauth}").Val() > admin.XLen(t.Context(), "{wsauth}").Val()+10
+		})
+		primary.Kill()
 		if err := admin.ReplicaOf(t.Context(), "NO", "ONE").Err(); err != nil {
 			t.Error(err)
 		}
-		link.set(func() { link.target = replica.addr })
+		link.set(func() { link.target = replica.Addr })
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/coder/websocket"
 	"github.com/wsauth/wsauth"
+	"github.com/wsauth/wsauth/cluster/redis/redistest"
 	"github.com/wsauth/wsauth/examples/browser/browsertest"
 	"github.com/wsauth/wsauth/examples/internal/testclient"
 )
@@ -71,7 +72,7 @@ func follow(t *testing.T, auth *wsauth.Authenticator) {
 func logs(t *testing.T) map[string]func(*testing.T) string {
 	return map[string]func(*testing.T) string{
 		"NATS":  func(*testing.T) string { return "" },
-		"Redis": func(t *testing.T) string { return "redis://" + newRedis(t).addr },
+		"Redis": func(t *testing.T) string { return "redis://" + redistest.New(t).Addr },
 	}
 }
 

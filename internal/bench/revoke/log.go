@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/wsauth/wsauth"
 	wsauthnats "github.com/wsauth/wsauth/cluster/nats"
 	wsauthredis "github.com/wsauth/wsauth/cluster/redis"
+	"github.com/wsauth/wsauth/cluster/redis/redistest"
 	"github.com/wsauth/wsauth/internal/revocation"
 )
 
@@ -48,18 +47,15 @@ func eachLog(t *table, run func(*logServer) error) error {
 }
 
 func startRedis() (*logServer, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return nil, err
 	}
-	addr := listener.Addr().String()
-	listener.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "")
-	if err := cmd.Start(); err != nil {
+	srv, err := redistest.Run(dir)
+	if err != nil {
 		return nil, err
 	}
-	l := &logServer{name: "Redis", addr: addr, stop: func() { cmd.Process.Kill(); cmd.Wait() },
+	l := &logServer{name: "Redis", addr: srv.Addr, stop: func() { srv.Kill(); os.RemoveAll(dir) },
 		demands: map[string]string{"tell": "p99 50 ms", "recover": "1 s", "100000": "1 s", "1000000": "3 s"}}
 	l.open = func(addr string) (wsauth.RevocationLog, func(), error) {
 		client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
