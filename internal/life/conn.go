@@ -180,6 +180,21 @@ func (c *Conn[C]) End(e gate.Ending) bool {
 	return first
 }
 
+// endIf is End if something holds, which nothing can change in between. It is asked with c.mu held.
+func (c *Conn[C]) endIf(e gate.Ending, holds func() bool) (held, first bool) {
+	c.mu.Lock()
+	if !holds() {
+		c.mu.Unlock()
+		return false, false
+	}
+	first, wire := c.decideLocked(e)
+	c.mu.Unlock()
+	if first && wire != nil {
+		go wire.Finish()
+	}
+	return true, first
+}
+
 // EndAndWait is End, but returns only when everything is closed.
 func (c *Conn[C]) EndAndWait(e gate.Ending) {
 	if _, wire := c.decide(e); wire != nil {

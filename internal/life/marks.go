@@ -144,16 +144,10 @@ func (g *Registry[C]) marked(r *revocation.Revocation, mark uint64) ([]*Conn[C],
 
 // revoke ends the connection if its token is covered. It reports whether the connection was open until now.
 func (c *Conn[C]) revoke(r *revocation.Revocation, mark uint64, e gate.Ending) bool {
-	c.mu.Lock()
-	if !r.Covers(&c.marks, mark) {
-		c.mu.Unlock()
-		return false
-	}
-	first, wire := c.decideLocked(e)
-	open := first && c.admitted
-	c.mu.Unlock()
-	if first && wire != nil {
-		go wire.Finish()
-	}
-	return open
+	open := false
+	_, first := c.endIf(e, func() bool {
+		open = c.admitted
+		return r.Covers(&c.marks, mark)
+	})
+	return first && open
 }

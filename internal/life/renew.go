@@ -179,25 +179,10 @@ func (c *Conn[C]) disconnect(match func(*C) bool, e gate.Ending) bool {
 		if current == nil || !match(current) {
 			return false
 		}
-		if same, first := c.endWith(current, e); same {
+		if same, first := c.endIf(e, func() bool { return c.claims.Load() == current }); same {
 			return first
 		}
 	}
-}
-
-// endWith ends the connection if these are still its claims.
-func (c *Conn[C]) endWith(claims *C, e gate.Ending) (same, first bool) {
-	c.mu.Lock()
-	if c.claims.Load() != claims {
-		c.mu.Unlock()
-		return false, false
-	}
-	first, wire := c.decideLocked(e)
-	c.mu.Unlock()
-	if first && wire != nil {
-		go wire.Finish()
-	}
-	return true, first
 }
 
 // refuse keeps the claims of a renewal from becoming the connection's. It returns false if they already are.
