@@ -131,6 +131,9 @@ func (a *Authenticator) verifyRequest(r *http.Request, cred credential.Credentia
 	case credential.FromTicket:
 		holder.Key, err = a.redeem(r.Context(), &cred)
 	case credential.FromDPoP:
+		if len(cred.Token) > a.policy.verifier.MaxLength() {
+			break // refused for its length, and not hashed for a proof
+		}
 		proof, err = a.proofOf(r, cred.Token)
 		holder.Key = proof.Key
 	}
