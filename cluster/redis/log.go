@@ -1,5 +1,5 @@
-// Package wsauthredis keeps the revocations and the tickets of wsauth in Redis (or Valkey), for servers that share them.
-// It works with a single server, with Sentinel and with Redis Cluster, of version 6.2 or later.
+// Package wsauthredis keeps the revocations and the tickets of wsauth in Redis (or Valkey), for servers that share
+// them. It works with a single server, with Sentinel and with Redis Cluster, of version 6.2 or later.
 //
 //	client := redis.NewClient(&redis.Options{Addr: "redis.example.com:6379", ContextTimeoutEnabled: true})
 //	auth, err := wsauth.New(wsauth.Options{

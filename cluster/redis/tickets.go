@@ -11,8 +11,8 @@ import (
 // patience is how long Put and Take wait for Redis, whatever their context: a request waits with them.
 const patience = 2 * time.Second
 
-// Tickets keeps tickets in Redis, each of which is taken once, and the DPoP proofs that were used: a wsauth.TicketStore.
-// It is safe for concurrent use.
+// Tickets keeps tickets in Redis, each of which is taken once, and the DPoP proofs that were used: a
+// wsauth.TicketStore. It is safe for concurrent use.
 //
 // Each call sends one command, about one key, and sends it once, whatever MaxRetries of the client is. If the answer is
 // lost, the call returns an error, and what it asked for may have happened: a ticket may be lost, and a proof may be
@@ -31,8 +31,8 @@ type Tickets struct {
 }
 
 // NewTickets returns the tickets with this name, which becomes part of their keys, "name:ticket:…". Servers that have
-// tickets in common use one name; a log may have it, too. The client must not be a Ring, which asks another server while
-// one is away. NewTickets sends nothing. Closing the client is left to the caller.
+// tickets in common use one name; a log may have it, too. The client must not be a Ring, which asks another server
+// while one is away. NewTickets sends nothing. Closing the client is left to the caller.
 func NewTickets(client redis.UniversalClient, name string) *Tickets {
 	// No braces, unlike the keys of a log: in a Redis Cluster, tickets are spread over all servers.
 	return &Tickets{client: client, prefix: name + ":ticket:"}
@@ -41,8 +41,8 @@ func NewTickets(client redis.UniversalClient, name string) *Tickets {
 // Put keeps value under key for ttl and reports true. It reports false, and changes nothing, if key is there already.
 // An error comes when ctx ends, and after two seconds at the latest; the value may then have been kept.
 func (t *Tickets) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (added bool, err error) {
-	// Redis refuses a time of zero or less: nothing stays for ever.
-	_, added, err = t.ask(ctx, "set", t.prefix+key, value, "px", ttl.Milliseconds(), "nx")
+	// The string is a copy, since ask may return before value is sent. Redis refuses a time of zero or less.
+	_, added, err = t.ask(ctx, "set", t.prefix+key, string(value), "px", ttl.Milliseconds(), "nx")
 	return added, err
 }
 

@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// takeAll says that it is ready, waits for a line, and then takes all tickets, in any order. It prints the keys of those
-// that it finds.
+// takeAll says that it is ready, waits for a line, and then takes all tickets, in any order. It prints those that it
+// finds.
 func takeAll(addr string) {
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	store := NewTickets(client, "wsauth")

@@ -343,15 +343,6 @@ func TestATicketThatAReplicaBringsBackEndsWhenItWould(t *testing.T) {
 	take(t, newTickets(t, replica), key, "v")
 }
 
-func TestAValueThatIsUsedAgainDoesNotChangeTheTicket(t *testing.T) {
-	store, key, value := newTickets(t, redistest.New(t)), newKey(), []byte("before")
-	if added, err := store.Put(t.Context(), key, value, ttl); !added || err != nil {
-		t.Fatal(added, err)
-	}
-	copy(value, "after!")
-	take(t, store, key, "before")
-}
-
 func BenchmarkPutAndTake(b *testing.B) {
 	store, value := newTickets(b, redistest.New(b)), bytes.Repeat([]byte("v"), 1000)
 	for b.Loop() {
