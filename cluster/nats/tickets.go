@@ -24,6 +24,9 @@ const longest = 10 * time.Minute
 // ticket may be lost, and a proof may be recorded without having been accepted. The client of the server then needs a
 // new one.
 //
+// A leader that is cut off from the others answers for some seconds more. It cannot hand out a ticket, since it cannot
+// delete it, but it may say that there is none where others have put one.
+//
 // With one replica, a server that crashes with its machine may come back with a ticket that was taken in its last
 // minutes, or without the record of a proof, since NATS does not write each message to the disk at once. With three,
 // this takes a crash of two machines.
