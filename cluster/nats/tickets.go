@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// longest is the longest time for which wsauth keeps a ticket.
-const longest = 10 * time.Minute
+// longest is how long a ticket may stay. wsauth asks for less: for a DPoP proof, for twice the MaxAge of proofs.
+const longest = time.Hour
 
 // Tickets keeps tickets in a stream, each of which is taken once, and the DPoP proofs that were used: a
 // wsauth.TicketStore. It is safe for concurrent use.

@@ -154,6 +154,10 @@ func TestATicketCannotStayForEver(t *testing.T) {
 	if n := size(t, store); n != 1 {
 		t.Errorf("got %d messages, want the one that ends", n)
 	}
+	const ofProofs = 20*time.Minute + time.Second // those of the longest MaxAge
+	if added, err := store.Put(t.Context(), newKey(), nil, ofProofs); !added || err != nil {
+		t.Errorf("%v: got %t, %v, want true", ofProofs, added, err)
+	}
 }
 
 func TestAKeyIsNeverAPattern(t *testing.T) {
@@ -396,7 +400,7 @@ func TestAStreamThatExistsKeepsTicketsAsItIs(t *testing.T) {
 	js := connect(t, newServer(t, t.TempDir(), -1).ClientURL())
 	store := NewTickets(js, name)
 	config := store.config()
-	config.Storage, config.MaxAge, config.MaxMsgs = jetstream.MemoryStorage, time.Hour, 2
+	config.Storage, config.MaxAge, config.MaxMsgs = jetstream.MemoryStorage, 2*longest, 2
 	if _, err := js.CreateStream(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
