@@ -138,6 +138,25 @@ func TestAProofThatWasUsedIsRefused(t *testing.T) {
 	wantKind(t, err, wsauth.ErrUnavailable)
 }
 
+// While the key of a token is fetched, the store may forget a proof that was still good when it was read.
+func TestAProofIsNotUsedTwiceWhileAKeyIsFetched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key := mint.New("ES256", "")
+		token := boundToken(key)
+		takes := time.Duration(0)
+		auth := newAuth(t, askedBy(func() error { time.Sleep(takes); return nil }), func(o *wsauth.Options) {
+			o.DPoP = &wsauth.DPoP{MaxAge: time.Second}
+		})
+		request := "GET /ws\nAuthorization: DPoP " + token + "\nDPoP: " + proofFor(key, "GET", boundURL, token, nil)
+		_, err := auth.Authenticate(readRequest(t, request))
+		wantKind(t, err, nil)
+		time.Sleep(900 * time.Millisecond)
+		takes = 10 * time.Second
+		_, err = auth.Authenticate(readRequest(t, request))
+		wantKind(t, err, wsauth.ErrInvalidProof)
+	})
+}
+
 // Whoever has no valid token must not be able to fill the store, or to use up the proof of somebody else's.
 func TestAProofBesideARefusedTokenIsNotRemembered(t *testing.T) {
 	key := mint.New("ES256", "")

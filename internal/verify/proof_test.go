@@ -153,8 +153,8 @@ func TestTheURLOfAProofIsThePublicOne(t *testing.T) {
 }
 
 func TestAProofIsGoodOnce(t *testing.T) {
-	p := newProofs()
-	alice, bob := jose.Proof{Key: "alice", ID: "1"}, jose.Proof{Key: "bob", ID: "1"}
+	p, now := newProofs(), time.Now()
+	alice, bob := jose.Proof{Key: "alice", ID: "1", IssuedAt: now}, jose.Proof{Key: "bob", ID: "1", IssuedAt: now}
 	for i, row := range []struct {
 		proof jose.Proof
 		want  error
@@ -162,18 +162,19 @@ func TestAProofIsGoodOnce(t *testing.T) {
 		{alice, nil},
 		{alice, refusal.ErrInvalidProof},
 		{bob, nil},
-		{jose.Proof{Key: "alice", ID: "2"}, nil},
+		{jose.Proof{Key: "alice", ID: "2", IssuedAt: now}, nil},
 		{bob, refusal.ErrInvalidProof},
+		{jose.Proof{Key: "alice", ID: "3", IssuedAt: now.Add(-2 * time.Minute)}, refusal.ErrInvalidProof}, // too old by now
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) { wantProofKind(t, p.Once(t.Context(), &row.proof), row.want) })
 	}
 	for key, ttl := range p.Replays.(*replays).seen {
-		if !jose.IsSHA256(key) || ttl < 2*p.MaxAge {
-			t.Errorf("got %q for %v, want a hash for as long as a proof can be accepted, %v", key, ttl, 2*p.MaxAge)
+		if !jose.IsSHA256(key) || ttl < 2*p.MaxAge+replayTimeout {
+			t.Errorf("got %q for %v, want a hash for as long as a proof can be accepted, %v", key, ttl, 2*p.MaxAge+replayTimeout)
 		}
 	}
 	p.Replays.(*replays).err = errors.New("connection refused")
-	wantProofKind(t, p.Once(t.Context(), &jose.Proof{Key: "alice", ID: "3"}), refusal.ErrUnavailable)
+	wantProofKind(t, p.Once(t.Context(), &jose.Proof{Key: "alice", ID: "4", IssuedAt: now}), refusal.ErrUnavailable)
 }
 
 func TestANonceIsGoodForATime(t *testing.T) {
