@@ -138,6 +138,32 @@ func TestAProofThatWasUsedIsRefused(t *testing.T) {
 	wantKind(t, err, wsauth.ErrUnavailable)
 }
 
+// However the path is written in the request line, a proof for another path does not count.
+func TestAProofIsForThePathThatTheServerServes(t *testing.T) {
+	key := mint.New("ES256", "")
+	token := boundToken(key)
+	for name, row := range map[string]struct {
+		line, path string
+		want       int
+	}{
+		"the path":                  {"GET /api/ws", "/api/ws", 204},
+		"the path behind a prefix":  {"GET /api/ws", "/ws", 401},
+		"the absolute form":         {"GET http://server.example.com/api/ws", "/api/ws", 204},
+		"absolute, behind a prefix": {"GET http://server.example.com/api/ws", "/ws", 401},
+		"without an authority":      {"GET http:/api/ws", "/ws", 401},
+		"with a number sign":        {"GET /api/ws#other", "/api/ws", 401},
+		"two slashes":               {"GET //api/ws", "/api/ws", 404},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := http.StripPrefix("/api", newAuth(t, withDPoP).Middleware(new(recorder)))
+			proof := proofFor(key, "GET", "http://server.example.com"+row.path, token, nil)
+			if w := serve(h, readRequest(t, row.line+"\nAuthorization: DPoP "+token+"\nDPoP: "+proof)); w.Code != row.want {
+				t.Errorf("got %d, want %d", w.Code, row.want)
+			}
+		})
+	}
+}
+
 // While the key of a token is fetched, the store may forget a proof that was still good when it was read.
 func TestAProofIsNotUsedTwiceWhileAKeyIsFetched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

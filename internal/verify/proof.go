@@ -37,12 +37,14 @@ type Call struct {
 }
 
 // URLOf returns the URL that a proof for r must name, without query and fragment. A middleware may have changed r.URL, for
-// example http.StripPrefix, so the path is that of the request line.
+// example http.StripPrefix, so the path is that of the request line. It is read as the server has read it: in a request
+// line, "#" begins no fragment, and the absolute form of RFC 9112 section 3.2.2 has a path, too.
 func (p *Proofs) URLOf(r *http.Request) string {
-	path, _, _ := strings.Cut(r.RequestURI, "?")
-	if !strings.HasPrefix(path, "/") { // the absolute form of RFC 9112 section 3.2.2, or a request that a test has made
-		path = r.URL.EscapedPath()
+	target, err := url.ParseRequestURI(r.RequestURI)
+	if err != nil { // a request that a test has made
+		target = r.URL
 	}
+	path := target.EscapedPath()
 	switch {
 	case p.BaseURL != "":
 		return p.BaseURL + path

@@ -138,6 +138,10 @@ func TestTheURLOfAProofIsThePublicOne(t *testing.T) {
 		"a prefix of the proxy": {"https://public.example/api", "/ws", "a.example", false, "https://public.example/api/ws"},
 		"an escaped path":       {"", "/a%2Fb?x", "a.example", true, "https://a.example/a%2Fb"},
 		"the absolute form":     {"", "http://other.example/a%2Fb?x", "a.example", true, "https://a.example/a%2Fb"},
+		"absolute, stripped":    {"", "http://other.example/api/a%2Fb", "a.example", true, "https://a.example/api/a%2Fb"},
+		"without an authority":  {"", "http:/api/a%2Fb", "a.example", true, "https://a.example/api/a%2Fb"},
+		"absolute without path": {"https://public.example", "http://other.example?x", "a.example", true, "https://public.example"},
+		"a number sign":         {"", "/a#b?x", "a.example", true, "https://a.example/a%23b"},
 		"a request of a test":   {"", "", "a.example", true, "https://a.example/a%2Fb"},
 	} {
 		t.Run(name, func(t *testing.T) {
