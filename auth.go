@@ -152,7 +152,7 @@ func (a *Authenticator) Conceal(next http.Handler) http.Handler {
 	return wrapped{next, func(w http.ResponseWriter, r *http.Request) {
 		if !a.isZero() {
 			if hidden, ok := credential.HiddenIn(r, a.policy.places); ok {
-				r = r.WithContext(&concealed{r.Context(), a, hidden})
+				r = r.WithContext(&concealed{r.Context(), a, hidden.ShowIn})
 				credential.Hide(r, a.policy.places)
 			}
 		}
@@ -160,14 +160,14 @@ func (a *Authenticator) Conceal(next http.Handler) http.Handler {
 	}}
 }
 
-// concealed is a context that has what Conceal has hidden.
+// concealed is a context that has what Conceal has hidden. It has it in a
+// function, which no verb of fmt prints the inside of.
 type concealed struct {
 	context.Context
-	auth   *Authenticator
-	hidden credential.Hidden
+	auth *Authenticator
+	show func(*http.Request)
 }
 
-// String keeps what is hidden from whoever prints the context.
 func (c *concealed) String() string { return "wsauth.Conceal" }
 
 type concealedKey struct{ auth *Authenticator }
@@ -186,7 +186,7 @@ func (a *Authenticator) revealed(r *http.Request) *http.Request {
 		return r
 	}
 	r = r.WithContext(r.Context())
-	c.hidden.ShowIn(r)
+	c.show(r)
 	return r
 }
 
