@@ -125,22 +125,32 @@ func baseURLFault(text string) string {
 func (a *Authenticator) verifyRequest(r *http.Request, cred credential.Credential, out *verify.Verified) error {
 	out.Source = cred.Source.String()
 	holder := verify.Holder{Certificate: a.certificateOf(r)}
+	if cred.Source == credential.FromDPoP {
+		return out.On(a.verifyProven(r, cred, holder, out))
+	}
+	if cred.Source == credential.FromTicket {
+		key, err := a.redeem(r.Context(), &cred)
+		if err != nil {
+			return out.On(err)
+		}
+		holder.Key = verify.Proven(key)
+	}
+	return out.On(a.verifyToken(r.Context(), cred, holder, out))
+}
+
+// verifyProven verifies a token and its DPoP proof.
+func (a *Authenticator) verifyProven(
+	r *http.Request, cred credential.Credential, holder verify.Holder, out *verify.Verified,
+) error {
 	var proof jose.Proof
-	var err error
-	switch cred.Source {
-	case credential.FromTicket:
-		holder.Key, err = a.redeem(r.Context(), &cred)
-	case credential.FromDPoP:
+	holder.Key = func() (_ string, err error) {
 		proof, err = a.proofOf(r, cred.Token)
-		holder.Key = proof.Key
+		return proof.Key, err
 	}
-	if err == nil {
-		err = a.verifyToken(r.Context(), cred, holder, out)
+	if err := a.verifyToken(r.Context(), cred, holder, out); err != nil {
+		return err
 	}
-	if err == nil {
-		err = a.useUp(r.Context(), &proof)
-	}
-	return out.On(err)
+	return a.policy.proofs.Once(r.Context(), &proof)
 }
 
 // proofOf verifies the DPoP proof of a request.
@@ -251,7 +261,7 @@ func (c *connection) holder(token, proof string) (h verify.Holder, proven jose.P
 	}
 	call := verify.Call{Method: http.MethodGet, URL: c.bound.url, Token: token}
 	proven, err = c.auth.policy.proofs.Verify(proof, call)
-	h.Key = proven.Key
+	h.Key = verify.Proven(proven.Key)
 	return h, proven, err
 }
 

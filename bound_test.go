@@ -75,11 +75,12 @@ func TestABoundTokenNeedsAProofForItsRequest(t *testing.T) {
 		"with a proof for wss":           {scheme + token + "\nDPoP: " + proofFor(key, "GET", "ws://server.example.com/ws", token, nil), nil},
 		"a token that is not bound":      {scheme + bare + "\nDPoP: " + proofFor(key, "GET", boundURL, bare, nil), wsauth.ErrInvalidToken},
 		"the token itself as its proof":  {scheme + token + "\nDPoP: " + token, wsauth.ErrInvalidProof},
-		"a proof as the token":           {scheme + good() + "\nDPoP: " + good(), wsauth.ErrInvalidProof},
+		"a proof as the token":           {scheme + good() + "\nDPoP: " + good(), wsauth.ErrInvalidToken},
+		"no valid token, bad proof":      {scheme + token + "A" + "\nDPoP: x", wsauth.ErrInvalidToken},
 		"no token":                       {"\nDPoP: " + good(), wsauth.ErrNoToken},
 		"an empty token":                 {"\nAuthorization: DPoP \nDPoP: " + good(), wsauth.ErrMalformedRequest},
 		"two headers":                    {scheme + token + "\nAuthorization: Bearer " + bare + "\nDPoP: " + good(), wsauth.ErrMalformedRequest},
-		"a cnf of more":                  {scheme + testToken(map[string]any{"cnf": map[string]any{"jkt": key.Thumbprint(), "kid": "x"}}) + "\nDPoP: " + good(), wsauth.ErrInvalidProof},
+		"a cnf of more":                  {scheme + testToken(map[string]any{"cnf": map[string]any{"jkt": key.Thumbprint(), "kid": "x"}}) + "\nDPoP: " + good(), wsauth.ErrInvalidToken},
 		"expired":                        {scheme + boundToken(key, lasting(-time.Hour)) + "\nDPoP: " + proofFor(key, "GET", boundURL, boundToken(key, lasting(-time.Hour)), nil), wsauth.ErrExpired},
 	} {
 		t.Run(name, func(t *testing.T) {

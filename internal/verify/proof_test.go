@@ -238,6 +238,7 @@ func TestAProofWithoutTheServersNonceIsToldToUseIt(t *testing.T) {
 func TestABoundTokenIsGoodOnlyForItsHolder(t *testing.T) {
 	key, other, cert := mint.Hash("key"), mint.Hash("other"), mint.Hash("certificate")
 	shows := func(s string, err error) func() (string, error) { return func() (string, error) { return s, err } }
+	fails := shows(key, refusal.New(refusal.ErrInvalidProof, nil))
 	toKey, toCert := map[string]any{"jkt": key}, map[string]any{"x5t#S256": cert}
 	toBoth := map[string]any{"jkt": key, "x5t#S256": cert}
 	for name, row := range map[string]struct {
@@ -248,21 +249,23 @@ func TestABoundTokenIsGoodOnlyForItsHolder(t *testing.T) {
 		"bearer":                              {nil, Holder{}, nil},
 		"bearer, with a certificate":          {nil, Holder{Certificate: shows(cert, nil)}, nil},
 		"bearer, with one that is not read":   {nil, Holder{Certificate: shows("", errors.New("x"))}, nil},
-		"bearer, with a proof":                {nil, Holder{Key: key}, invalid},
-		"to a key, with its proof":            {toKey, Holder{Key: key}, nil},
+		"bearer, with a proof":                {nil, Holder{Key: Proven(key)}, invalid},
+		"to a key, with its proof":            {toKey, Holder{Key: Proven(key)}, nil},
+		"to a key, with a proof that fails":   {toKey, Holder{Key: fails}, refusal.ErrInvalidProof},
+		"bearer, with a proof that fails":     {nil, Holder{Key: fails}, invalid},
 		"to a key, bare":                      {toKey, Holder{}, invalid},
-		"to a key, with another's proof":      {toKey, Holder{Key: other}, invalid},
+		"to a key, with another's proof":      {toKey, Holder{Key: Proven(other)}, invalid},
 		"to a key, with a certificate":        {toKey, Holder{Certificate: shows(key, nil)}, invalid},
 		"to a certificate, with it":           {toCert, Holder{Certificate: shows(cert, nil)}, nil},
 		"to a certificate, bare":              {toCert, Holder{}, invalid},
 		"to a certificate, with another":      {toCert, Holder{Certificate: shows(other, nil)}, invalid},
 		"to a certificate, with none":         {toCert, Holder{Certificate: shows("", nil)}, invalid},
 		"to a certificate, with an error":     {toCert, Holder{Certificate: shows(cert, errors.New("x"))}, invalid},
-		"to a certificate, with a proof":      {toCert, Holder{Key: cert, Certificate: shows(cert, nil)}, invalid},
-		"to both, with both":                  {toBoth, Holder{Key: key, Certificate: shows(cert, nil)}, nil},
-		"to both, with the proof":             {toBoth, Holder{Key: key}, invalid},
+		"to a certificate, with a proof":      {toCert, Holder{Key: Proven(cert), Certificate: shows(cert, nil)}, invalid},
+		"to both, with both":                  {toBoth, Holder{Key: Proven(key), Certificate: shows(cert, nil)}, nil},
+		"to both, with the proof":             {toBoth, Holder{Key: Proven(key)}, invalid},
 		"to both, with the certificate":       {toBoth, Holder{Certificate: shows(cert, nil)}, invalid},
-		"to both, with another's proof":       {toBoth, Holder{Key: other, Certificate: shows(cert, nil)}, invalid},
+		"to both, with another's proof":       {toBoth, Holder{Key: Proven(other), Certificate: shows(cert, nil)}, invalid},
 		"to nothing, with a proof of nothing": {map[string]any{}, Holder{}, invalid},
 	} {
 		t.Run(name, func(t *testing.T) {
