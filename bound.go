@@ -142,6 +142,14 @@ func (a *Authenticator) verifyRequest(r *http.Request, cred credential.Credentia
 func (a *Authenticator) verifyProven(
 	r *http.Request, cred credential.Credential, holder verify.Holder, out *verify.Verified,
 ) error {
+	if before := a.provenIn(r.Context()); before != nil {
+		holder.Key = verify.Proven(before.binding().Key)
+		err := a.verifyToken(r.Context(), cred, holder, out)
+		if err == nil && out.Claims.Raw != before.raw {
+			err = refusal.New(ErrInvalidProof, errors.New("a second token, without a proof of its own"))
+		}
+		return err
+	}
 	var proof jose.Proof
 	holder.Key = func() (_ string, err error) {
 		proof, err = a.proofOf(r, cred.Token)
@@ -151,6 +159,16 @@ func (a *Authenticator) verifyProven(
 		return err
 	}
 	return a.policy.proofs.Once(r.Context(), &proof)
+}
+
+// provenIn returns the claims of a request that has passed this Authenticator's
+// Middleware with a DPoP proof, or nil. The proof is good only once.
+func (a *Authenticator) provenIn(ctx context.Context) *Claims {
+	own := a.identityIn(ctx)
+	if own == nil || own.source != credential.FromDPoP {
+		return nil
+	}
+	return own.claims
 }
 
 // proofOf verifies the DPoP proof of a request.

@@ -139,6 +139,48 @@ func TestAProofThatWasUsedIsRefused(t *testing.T) {
 	wantKind(t, err, wsauth.ErrUnavailable)
 }
 
+// A request may pass an Authenticator twice, with another one's Middleware in between, although its ticket or its proof is
+// good only once.
+func TestARequestMayPassAnAuthenticatorTwice(t *testing.T) {
+	key := mint.New("ES256", "")
+	token, second := boundToken(key), boundToken(key, lasting(2*time.Hour))
+	auth, other := newAuth(t, withDPoP, withTickets(nil)), newAuth(t)
+	dpop := func(token string) string {
+		return "\nAuthorization: DPoP " + token + "\nDPoP: " + proofFor(key, "GET", boundURL, token, nil)
+	}
+	swapped := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r = r.Clone(r.Context())
+			r.Header.Set("Authorization", strings.ReplaceAll(r.Header.Get("Authorization"), token, second))
+			next.ServeHTTP(w, r)
+		})
+	}
+	none := func(next http.Handler) http.Handler { return next }
+	for name, row := range map[string]struct {
+		request func() string
+		between func(http.Handler) http.Handler
+		want    int
+	}{
+		"bearer":          {func() string { return "GET /ws\nAuthorization: Bearer " + testToken() }, none, 204},
+		"query":           {func() string { return "GET /ws?access_token=" + testToken() + "\nHANDSHAKE" }, none, 204},
+		"DPoP":            {func() string { return "GET /ws" + dpop(token) }, none, 204},
+		"another's token": {func() string { return "GET /ws" + dpop(token) }, swapped, 401},
+		"ticket":          {func() string { return "GET /ws?ticket=" + fetchTicket(t, auth, testToken()) + "\nHANDSHAKE" }, none, 204},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inner := other.Optional(row.between(auth.Middleware(new(recorder))))
+			for how, h := range map[string]http.Handler{
+				"": auth.Middleware(inner), "concealed": auth.Conceal(auth.Middleware(inner)),
+				"concealed twice": auth.Conceal(other.Conceal(auth.Middleware(inner))),
+			} {
+				if w := serve(h, readRequest(t, row.request())); w.Code != row.want {
+					t.Errorf("%s: got %d, want %d", how, w.Code, row.want)
+				}
+			}
+		})
+	}
+}
+
 // However the path is written in the request line, a proof for another path does not count.
 func TestAProofIsForThePathThatTheServerServes(t *testing.T) {
 	key := mint.New("ES256", "")
