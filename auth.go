@@ -237,6 +237,7 @@ func (m wrapped) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.serve(w, 
 // otherwise with the response of OnRefuse.
 func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error, next http.Handler) {
 	a.reportRefusal(r.Context(), err)
+	a.giveNonce(w, r)
 	for {
 		switch h := next.(type) {
 		case wrapped:

@@ -193,7 +193,7 @@ func (a *Authenticator) useUp(ctx context.Context, proof *jose.Proof) error {
 // proofs: otherwise the nonce would run out now and then, and the client would
 // get a 401 (RFC 9449 section 8.2).
 func (a *Authenticator) giveNonce(w http.ResponseWriter, r *http.Request) {
-	if a.policy.proofs == nil || a.policy.proofs.Nonces == nil || len(r.Header["Dpop"]) == 0 {
+	if a.isZero() || a.policy.proofs == nil || a.policy.proofs.Nonces == nil || len(r.Header["Dpop"]) == 0 {
 		return
 	}
 	w.Header().Set("DPoP-Nonce", a.policy.proofs.Nonces.Current(time.Now()))

@@ -314,6 +314,38 @@ func TestAServerThatDemandsANonceGivesIt(t *testing.T) {
 	}
 }
 
+// A client that does not get the nonce can never connect.
+func TestTheNonceIsInTheResponseHoweverARequestIsRefused(t *testing.T) {
+	key := mint.New("ES256", "")
+	token := boundToken(key)
+	nonces := func(o *wsauth.Options) { o.DPoP = &wsauth.DPoP{NonceSecret: []byte(strings.Repeat("s", 32))} }
+	ownResponse := func(o *wsauth.Options) {
+		o.OnRefuse = func(w http.ResponseWriter, _ *http.Request, err error) { w.WriteHeader(wsauth.Status(err)) }
+	}
+	closing := &wsauth.UpgradeOptions{CloseOnRefusal: true}
+	for name, row := range map[string]struct {
+		handler http.Handler
+		want    int
+	}{
+		"by Refuse":      {newAuth(t, nonces).Upgrade(neverServed(t), nil), 401},
+		"by OnRefuse":    {newAuth(t, nonces, ownResponse).Upgrade(neverServed(t), nil), 401},
+		"by close frame": {newAuth(t, nonces).Upgrade(neverServed(t), closing), 101},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := newMemoryServer(t, row.handler)
+			conn, resp, _ := server.tryDial(t, http.Header{
+				"Authorization": {"DPoP " + token}, "Dpop": {proofFor(key, "GET", "http://server/", token, nil)},
+			})
+			if conn != nil {
+				defer conn.CloseNow()
+			}
+			if resp.StatusCode != row.want || resp.Header.Get("DPoP-Nonce") == "" {
+				t.Errorf("got %d and the nonce %q, want %d and a nonce", resp.StatusCode, resp.Header.Get("DPoP-Nonce"), row.want)
+			}
+		})
+	}
+}
+
 func TestAConnectionOfABoundTokenIsRenewedByItsHolderOnly(t *testing.T) {
 	key, other := mint.New("ES256", ""), mint.New("ES256", "")
 	later := lasting(2 * time.Hour)
