@@ -54,7 +54,7 @@ func Issue(ctx context.Context, store Store, c Content) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	added, err := store.Put(ctx, name, aead.Seal(nil, nonce, plain, nil), Lifetime)
+	added, err := store.Put(ctx, name, aead.Seal(nil, nil, plain, nil), Lifetime)
 	if err != nil || !added { // a name that is there already was made with these 32 bytes, which cannot be
 		return "", refusal.New(refusal.ErrUnavailable, errStore)
 	}
@@ -86,7 +86,7 @@ func Redeem(ctx context.Context, store Store, ticket string) (Content, error) {
 	case !found:
 		return Content{}, refusal.New(refusal.ErrInvalidTicket, errUnknown)
 	}
-	plain, err := aead.Open(nil, nonce, sealed, nil)
+	plain, err := aead.Open(nil, nil, sealed, nil)
 	var c Content
 	if err != nil || json.Unmarshal(plain, &c) != nil { // not what Issue has put there
 		return Content{}, refusal.New(refusal.ErrInvalidTicket, errUnknown)
@@ -94,11 +94,9 @@ func Redeem(ctx context.Context, store Store, ticket string) (Content, error) {
 	return c, nil
 }
 
-// nonce never varies, since a key seals one message only.
-var nonce = make([]byte, 12)
-
 // derive returns the name of a ticket in the store and the key that seals its content. Neither gives the other, or the
-// ticket, away (RFC 5869). The ticket is random already, so there is nothing to extract.
+// ticket, away (RFC 5869). The ticket is random already, so there is nothing to extract. A key seals one message only, so
+// the nonce need not vary; it does because FIPS 140-3 allows no other use of GCM.
 func derive(secret []byte) (name string, aead cipher.AEAD) {
 	derived, err := hkdf.Expand(sha256.New, secret, "wsauth ticket", 2*size)
 	if err != nil {
@@ -108,7 +106,7 @@ func derive(secret []byte) (name string, aead cipher.AEAD) {
 	if err != nil {
 		panic(err) // only if the length were wrong
 	}
-	if aead, err = cipher.NewGCM(block); err != nil {
+	if aead, err = cipher.NewGCMWithRandomNonce(block); err != nil {
 		panic(err)
 	}
 	return encoding.EncodeToString(derived[:size]), aead
