@@ -72,7 +72,8 @@ type Verified struct {
 // Token verifies a token. Nothing that it says counts before its signature does: the unverified iss and kid only choose
 // which keys are asked. An error is a refusal that says, as far as it is known, whose token it was.
 //
-// A token that is bound to a key or a certificate is refused, unless holder has proven to have it.
+// A token that is bound to a key or a certificate is refused, unless holder has proven to have it. The proof is verified
+// last: anybody can sign one, with a key that takes long to check, but only few have a valid token.
 //
 // What was verified goes into out, which nobody has used before: returned by value it is copied from frame to frame, and the
 // stack of a connection's goroutine, which stays as large as it once was, grows from 8 to 16 KB.
