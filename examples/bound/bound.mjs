@@ -13,7 +13,8 @@ export class Client {
   static async create(issuer, server) {
     const c = new Client();
     c.server = server;
-    c.#as = await oauth.processDiscoveryResponse(new URL(issuer), await oauth.discoveryRequest(new URL(issuer), insecure));
+    const discovery = await oauth.discoveryRequest(new URL(issuer), insecure);
+    c.#as = await oauth.processDiscoveryResponse(new URL(issuer), discovery);
     c.keys = await oauth.generateKeyPair("ES256");
     c.handle = oauth.DPoP(c.#client, c.keys);
     return c;
@@ -24,7 +25,8 @@ export class Client {
       const response = await oauth.clientCredentialsGrantRequest(this.#as, this.#client,
         oauth.ClientSecretPost("secret-of-chat-app"), { resource: "urn:chat", scope: "chat" },
         { DPoP: this.handle, ...insecure });
-      const { access_token, token_type } = await oauth.processClientCredentialsResponse(this.#as, this.#client, response);
+      const { access_token, token_type } =
+        await oauth.processClientCredentialsResponse(this.#as, this.#client, response);
       if (token_type !== "dpop") throw new Error(`got a token of type ${token_type}`);
       return access_token;
     });

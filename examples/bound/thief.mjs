@@ -55,11 +55,13 @@ say("as a bearer token, with a proof", await get("Bearer", { dpop: await client.
 say("a proof of another key", await get("DPoP", { dpop: await client.proof(token, { ...me, keys: stolen }) }));
 say("a proof for another method", await get("DPoP", { dpop: await client.proof(token, { ...me, method: "POST" }) }));
 say("a proof for another path", await get("DPoP", { dpop: await client.proof(token) }));
-say("a proof for another server", await get("DPoP", { dpop: await client.proof(token, { url: "https://evil.example/me" }) }));
+const elsewhere = { url: "https://evil.example/me" };
+say("a proof for another server", await get("DPoP", { dpop: await client.proof(token, elsewhere) }));
 say("a proof for another token", await get("DPoP", { dpop: await client.proof(another, me) }));
 say("a proof for no token", await get("DPoP", { dpop: await client.proof(token, { ...me, ath: undefined }) }));
 say("a proof without a nonce", await get("DPoP", { dpop: await client.proof(token, { ...me, nonce: undefined }) }));
-say("a proof with a nonce of its own", await get("DPoP", { dpop: await client.proof(token, { ...me, nonce: "made up" }) }));
+const madeUp = { ...me, nonce: "made up" };
+say("a proof with a nonce of its own", await get("DPoP", { dpop: await client.proof(token, madeUp) }));
 
 const headers = { authorization: `DPoP ${token}`, dpop: await client.proof(token, ws) };
 const { socket, result } = await connect("/ws", headers);
