@@ -44,9 +44,10 @@ var start = sync.OnceValues(func() (context.Context, error) {
 	if path == "" {
 		return nil, errNone
 	}
-	// The default options are headless, and without a sandbox for root alone, whom Chromium gives none.
-	ctx, endProcess := chromedp.NewExecAllocator(context.Background(),
-		append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path))...)
+	// The default options are headless, and without a sandbox for root alone, whom Chromium gives none. They wait 20 s for
+	// Chromium to start, and a busy machine may take longer. If it ends instead of starting, that is an error at once.
+	ctx, endProcess := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.WSURLReadTimeout(time.Hour))...)
 	ctx, cancel := chromedp.NewContext(ctx)
 	stop = func() error {
 		limited, release := context.WithTimeout(ctx, 10*time.Second)
