@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"time"
 
 	"github.com/coder/websocket"
@@ -18,7 +17,8 @@ import (
 // Records have no claim except the issuer, since a subject may be personal data. A slog.Handler adds what you choose:
 // the context of each record is that of the request or the connection, and has its claims.
 func Example_logWhoseConnectionEnds() {
-	out := slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: withoutTimes})
+	records := make(recordChan, 1)
+	out := slog.NewTextHandler(records, &slog.HandlerOptions{ReplaceAttr: withoutTimes}) // elsewhere: os.Stderr
 	auth, err := wsauth.New(wsauth.Options{
 		Issuers: []wsauth.Issuer{{
 			Name: "https://id.example.com/", Audience: []string{"chat"}, Keys: wsauth.HMAC(exampleSecret),
@@ -41,7 +41,7 @@ func Example_logWhoseConnectionEnds() {
 		return
 	}
 	conn.Close(websocket.StatusNormalClosure, "")
-	auth.Shutdown(ctx) // waits for the end of the connection
+	fmt.Print(<-records)
 	// Output:
 	// level=INFO msg="wsauth: closed" issuer=https://id.example.com/ code=1000 cause=none sub=alice remote=127.0.0.1
 }
@@ -73,6 +73,14 @@ func withRemote(next http.Handler) http.Handler {
 		host, _, _ := net.SplitHostPort(r.RemoteAddr)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), remoteKey{}, host)))
 	})
+}
+
+// A recordChan takes the records of the example, which waits for them.
+type recordChan chan string
+
+func (c recordChan) Write(record []byte) (int, error) {
+	c <- string(record)
+	return len(record), nil
 }
 
 // withoutTimes leaves out what differs each time the example runs.
