@@ -69,9 +69,13 @@ type Page struct {
 
 // Open opens a page. In the end, no token may be in its address or in the console, and no exception.
 //
-// Without a browser the test is skipped; with the environment variable WSAUTH_BROWSER=required it fails.
+// With -short, and without a browser, the test is skipped; with the environment variable WSAUTH_BROWSER=required, it fails
+// without one.
 func Open(t *testing.T, url string) *Page {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: no test drives a browser")
+	}
 	browser, err := start()
 	switch {
 	case errors.Is(err, errNone) && os.Getenv("WSAUTH_BROWSER") != "required":
