@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -21,12 +22,13 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/wsauth/wsauth"
+	"github.com/wsauth/wsauth/examples/browser/browsertest"
 	"github.com/wsauth/wsauth/wsauthtest"
 )
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.TestMode)
-	m.Run()
+	browsertest.Main(m)
 }
 
 // A trusted is an issuer and the Authenticator that trusts it.
@@ -322,14 +324,33 @@ func TestSTOMPBringsItsTokenInTheFirstFrameAndEndsWithIt(t *testing.T) {
 	wsauthtest.ExpectClose(t, conn, wsauth.StatusUnauthorized, "token expired")
 }
 
-func TestAStreamOfEventsEndsWithItsToken(t *testing.T) {
-	t.Parallel()
-	i := newTrusted(t)
-	r, err := http.NewRequest(http.MethodGet, wsauthtest.Serve(t, onMux(withEventSource)(t, i))+"/events", nil)
+// onEvents serves the stream, and a page of the same origin.
+func onEvents(t *testing.T, i trusted) (address string) {
+	t.Helper()
+	handler, err := withEventSource(i.Options().Issuers)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Authorization", "Bearer "+i.lives(brief))
+	return wsauthtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" {
+			w.Header().Set("Content-Type", "text/html")
+			io.WriteString(w, `<!doctype html><title>events</title><link rel="icon" href="data:,">`)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	}))
+}
+
+func TestAStreamOfEventsEndsWithItsToken(t *testing.T) {
+	t.Parallel()
+	i := newTrusted(t)
+	address := onEvents(t, i)
+	token := i.lives(brief - 30*time.Second) // wsauth's own leeway
+	r, err := http.NewRequest(http.MethodGet, address+"/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -343,6 +364,28 @@ func TestAStreamOfEventsEndsWithItsToken(t *testing.T) {
 	}
 	if err := in.Err(); err != nil {
 		t.Errorf("the stream ends with %v, want an end in order", err)
+	}
+}
+
+// EventSource comes back with the same URL, and with the ticket that it has used up.
+func TestEventSourceConnectsWithATicketOnce(t *testing.T) {
+	t.Parallel()
+	i := newTrusted(t)
+	page := browsertest.Open(t, onEvents(t, i))
+	var got []string
+	page.Eval(fmt.Sprintf(`new Promise(async (resolve) => {
+		const headers = { Authorization: "Bearer %s" };
+		const { ticket } = await (await fetch("/ticket", { method: "POST", headers })).json();
+		const events = new EventSource("/events?ticket=" + ticket);
+		const got = [];
+		events.onmessage = ({ data }) => got.includes(data) || got.push(data);
+		events.onerror = () => {
+			got.push(events.readyState === EventSource.CLOSED ? "closed" : "connecting");
+			if (events.readyState === EventSource.CLOSED) resolve(got);
+		};
+	})`, i.lives(brief-30*time.Second)), &got)
+	if want := "hello alice, connecting, closed"; strings.Join(got, ", ") != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -31,8 +31,18 @@ func events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func withEventSource(auth *wsauth.Authenticator, mux *http.ServeMux) {
+func withEventSource(issuers []wsauth.Issuer) (http.Handler, error) {
+	auth, err := wsauth.New(wsauth.Options{
+		Issuers:    issuers,
+		Extractors: []wsauth.Extractor{wsauth.FromHeader(), wsauth.FromTicket("ticket", nil)}, // nil: for one process
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST /ticket", auth.Tickets())
 	mux.Handle("GET /events", auth.Guard(http.HandlerFunc(events), nil))
+	return mux, nil
 }
 
 // greetings is what connect generates a path and a handler for.
