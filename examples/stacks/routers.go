@@ -1,5 +1,5 @@
-// Package stacks holds what docs/stacks.md shows: wsauth in the routers, WebSocket libraries and protocols that people
-// have. The page shows no other Go than this package, gqlgen and proxy do, and the tests connect to all of it.
+// Package stacks holds what docs/stacks.md shows: wsauth in routers, WebSocket libraries and protocols. A test compares
+// the page with the examples; the other tests connect to each stack.
 package stacks
 
 import (
