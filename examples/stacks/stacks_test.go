@@ -130,7 +130,9 @@ func TestAWebSocketOfEveryStackEndsWithItsToken(whole *testing.T) {
 				t.Errorf("got %q, %v, want %q", message, err, row.want)
 			}
 			ends.Go(func() {
-				_, _, err := conn.Read(whole.Context())
+				ctx, cancel := context.WithTimeout(whole.Context(), 20*time.Second)
+				defer cancel()
+				_, _, err := conn.Read(ctx)
 				want := websocket.CloseError{Code: wsauth.StatusUnauthorized, Reason: "token expired"}
 				var got websocket.CloseError
 				if errors.As(err, &got); got != want {
