@@ -210,9 +210,9 @@ func (s setting) observeFetch() func(context.Context, int, time.Duration, error)
 
 // HMAC returns keys for HS256, HS384 and HS512. A secret serves each algorithm
 // whose hash is not longer than the secret ([RFC 7518 section 3.2]): at least
-// 32 bytes for HS256, 48 for HS384, 64 for HS512. Several secrets are for
-// rotation, with the newest first: each is tried, in the same time whichever
-// fits. A token's kid is ignored.
+// 32 bytes for HS256, 48 for HS384, 64 for HS512. Several secrets, at most
+// four, are for rotation, with the newest first: each is tried, in the same time
+// whichever fits. A token's kid is ignored.
 //
 // [RFC 7518 section 3.2]: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
 func HMAC(secrets ...[]byte) Keys { return hmacKeys(secrets) }
@@ -233,15 +233,19 @@ func (secrets hmacKeys) source(set setting) (jose.Source, jose.Algs, error) {
 		}
 		keys = append(keys, k)
 	}
-	if len(secrets) == 0 {
+	switch n := len(secrets); {
+	case n == 0:
 		faults = append(faults, errors.New("no secret"))
+	case n > 4: // each of them is tried, for whatever token anybody sends
+		faults = append(faults, errors.New("more than 4 secrets"))
 	}
 	return staticSet(keys, faults)
 }
 
 // PublicKeys are public keys without a kid: *rsa.PublicKey (2048 to 8192 bits),
 // *ecdsa.PublicKey (P-256, P-384 or P-521) or ed25519.PublicKey. A token's kid
-// is ignored, and each key that fits the token's algorithm is tried.
+// is ignored, and each key that fits the token's algorithm is tried: at most
+// four may fit one.
 type PublicKeys []crypto.PublicKey
 
 func (p PublicKeys) source(setting) (jose.Source, jose.Algs, error) { return publicKeys(p) }
@@ -361,6 +365,10 @@ func (j JWKS) source(set setting) (jose.Source, jose.Algs, error) {
 // Each key keeps the algorithms that fit it: HS* are for secrets only. Keys
 // that are already available are tried before any are fetched. An outage of one
 // source does not delay the tokens of another.
+//
+// The signature of a token is checked with at most four keys. So the keys
+// without a kid that fit one algorithm may be four in all, of which each JWKS
+// and each KeyFunc needs one.
 func AnyOf(keys ...Keys) Keys { return anyOf(keys) }
 
 type anyOf []Keys
@@ -389,7 +397,11 @@ func (several anyOf) source(set setting) (jose.Source, jose.Algs, error) {
 	if len(faults) > 0 {
 		return nil, 0, errors.Join(faults...)
 	}
-	return jose.NewAnyOf(parts...), algs, nil
+	combined, err := jose.NewAnyOf(parts...)
+	if err != nil {
+		return nil, 0, err
+	}
+	return combined, algs, nil
 }
 
 // isNilKeys reports whether k is nil, or a nil pointer such as (*JWKS)(nil).

@@ -101,6 +101,12 @@ type mac struct {
 // IsSecret reports whether k is an HMAC secret.
 func (k *Key) IsSecret() bool { return k.public == nil }
 
+// isSame reports whether two keys are one public key, whatever their names. A secret is the same only as itself.
+func (k *Key) isSame(other *Key) bool {
+	public, ok := k.public.(interface{ Equal(crypto.PublicKey) bool })
+	return k == other || ok && public.Equal(other.public)
+}
+
 // NewSecret makes a key of an HMAC secret. It serves the algorithms whose hash is not longer than the secret
 // (RFC 7518 section 3.2); a secret shorter than 32 bytes, which serves none, is an error.
 func NewSecret(secret []byte) (*Key, error) {
