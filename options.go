@@ -503,11 +503,12 @@ func (o *Options) check() (*policy, error) {
 	if len(o.Issuers) == 0 && o.FindIssuer == nil {
 		c.fault("Issuers", "at least one is needed, or FindIssuer")
 	}
-	var issuers []verify.Issuer
+	issuers := make([]verify.Issuer, 0, len(o.Issuers))
+	first := make(map[string]int, len(o.Issuers)) // the first issuer of each name
 	for i := range o.Issuers {
 		field := fmt.Sprintf("Issuers[%d]", i)
 		issuers = append(issuers, c.issuer(field, &o.Issuers[i], o))
-		c.name(field, o, i)
+		c.name(field, o, i, first)
 	}
 	p.places = c.places(o.Extractors)
 	p.origins = credential.Origins{Listed: c.origins(o.Origins), Allow: hidingTokens(o.AllowOrigin, p.places)}
@@ -583,7 +584,7 @@ func (p *policy) keepRevocations(r *Revocations, leeway time.Duration) {
 const maxCacheSize = 1 << 24
 
 // name checks that each token can belong to one issuer at most.
-func (c *checker) name(issuer string, o *Options, i int) {
+func (c *checker) name(issuer string, o *Options, i int, first map[string]int) {
 	in, field := &o.Issuers[i], issuer+".Name"
 	if in.Name == "" {
 		if len(o.Issuers) > 1 || o.FindIssuer != nil {
@@ -596,11 +597,11 @@ func (c *checker) name(issuer string, o *Options, i int) {
 	if in.AnyIssuer {
 		c.fault(issuer+".AnyIssuer", "contradicts Name")
 	}
-	for j := range i {
-		if o.Issuers[j].Name == in.Name {
-			c.fault(field, "the same as that of Issuers[%d]; for tokens of one iss with several kinds of keys, use AnyOf", j)
-		}
+	if j, known := first[in.Name]; known {
+		c.fault(field, "the same as that of Issuers[%d]; for tokens of one iss with several kinds of keys, use AnyOf", j)
+		return
 	}
+	first[in.Name] = i
 }
 
 // find returns a lookup for issuers, which reports the faults in an issuer that

@@ -248,10 +248,12 @@ func ParseStatic(data []byte) (*Set, error) {
 		}
 		keys = append(keys, k)
 	}
-	for i, k := range keys {
-		if slices.ContainsFunc(keys[:i], func(other *Key) bool { return confusable(k, other) }) {
+	byKid := map[string][]*Key{}
+	for _, k := range keys {
+		if slices.ContainsFunc(byKid[k.ID], func(other *Key) bool { return confusable(k, other) }) {
 			faults = append(faults, errors.New("two keys with one kid that serve the same algorithm"))
 		}
+		byKid[k.ID] = append(byKid[k.ID], k)
 	}
 	if len(raw) == 0 {
 		faults = append(faults, errors.New("no keys"))
