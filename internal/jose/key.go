@@ -291,11 +291,17 @@ func (k *Key) verify(alg Alg, data, signature []byte) bool {
 		if alg < PS256 {
 			return rsa.VerifyPKCS1v15(p, algHashes[alg], digest(alg, data, &sum), signature) == nil
 		}
-		// RFC 7518 section 3.5: the salt is as long as the hash.
-		opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
-		return rsa.VerifyPSS(p, algHashes[alg], digest(alg, data, &sum), signature, opts) == nil
+		return verifyPSS(p, alg, data, signature)
 	}
 	return false
+}
+
+// verifyPSS is on its own because the sum that rsa.VerifyPSS gets is allocated.
+func verifyPSS(p *rsa.PublicKey, alg Alg, data, signature []byte) bool {
+	var sum [sha512.Size]byte
+	// RFC 7518 section 3.5: the salt is as long as the hash.
+	opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+	return rsa.VerifyPSS(p, algHashes[alg], digest(alg, data, &sum), signature, opts) == nil
 }
 
 func (k *Key) verifyMAC(alg Alg, data, signature []byte) bool {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 )
 
 // A Source finds the keys that may have signed a token with header h. Its error is an [ErrUnknownKey] where the token
@@ -16,6 +17,9 @@ type Source interface {
 
 // Keys is Find: a Set is a [Source] that never waits.
 func (s *Set) Keys(_ context.Context, h Header) ([]*Key, error) { return s.Find(h) }
+
+// Current returns the set: it is that of today and of every other day.
+func (s *Set) Current(time.Time) *Set { return s }
 
 // ErrSignature says that the keys are known, and none of them made the token's signature.
 var ErrSignature = errors.New("the signature is not valid")

@@ -183,6 +183,16 @@ func (r *Remote) Known(h jose.Header) []*jose.Key {
 	return keys
 }
 
+// Current returns the set that Keys takes keys from, as long as it starts no refresh; nil: it is time for one, or there
+// is no set.
+func (r *Remote) Current(now time.Time) *jose.Set {
+	snap := r.current.Load()
+	if snap == nil || !now.Before(snap.refreshAt) {
+		return nil
+	}
+	return snap.set
+}
+
 // Newer is Keys for a token that names no key, and whose signature none of the keys made that Keys returned: the issuer
 // may have rotated, so it is a lookup of a key that the set does not have.
 func (r *Remote) Newer(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
