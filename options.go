@@ -85,10 +85,17 @@ type Options struct {
 	Leeway time.Duration
 
 	// CacheSize is how many verified tokens are remembered, at about 1.5 KB
-	// each. When a token is seen again, only its signature check is skipped;
-	// its times, its audience and whether its key still belongs to the issuer
-	// are checked every time. Tokens whose key comes from a [KeyFunc] are not
-	// remembered. Default: none.
+	// each. When a token is seen again, its signature is not checked again, nor
+	// what cannot have changed; its times, whether it is revoked and whether
+	// its key still belongs to the issuer are checked every time. Tokens whose
+	// key comes from a [KeyFunc] are not remembered. Default: none.
+	//
+	// Set it to two to four times the number of tokens in use: 96 to 99 % of
+	// them are then found, and 80 % if it is just that number. It pays for RS*,
+	// PS*, ES* and EdDSA, whose signatures take 20 to 100 µs to check. With HS*
+	// and a hundred tokens in use, a token that is found takes a third of the
+	// time; with 10,000, which no longer fit into the processor's caches, it
+	// takes nearly as long as one that is checked.
 	CacheSize int
 
 	// MaxTokenLength is how many bytes a token may have, up to 65536. A longer
