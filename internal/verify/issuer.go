@@ -124,7 +124,7 @@ func (iss *Issuer) checkClaims(c *jose.Claims, now time.Time, leeway time.Durati
 }
 
 // accepts returns when checkClaims accepts claims that it has accepted before: from one second of Unix time until
-// another. Both are rounded to the inside, and so checkClaims may accept them for part of a second before and after, too.
+// another. It may accept them for part of a second before and after, too, since both are rounded to the inside.
 func (iss *Issuer) accepts(c *jose.Claims, leeway time.Duration) (from, until int64) {
 	from = max(c.NotBefore.Add(-leeway).Unix(), c.IssuedAt.Add(-leeway).Unix())
 	if iss.MaxTTL > 0 {

@@ -26,7 +26,7 @@ type comparison struct {
 //
 //	go -C internal/bench test -bench Growth ./verify
 //
-// Nothing but the number of keys that fit a token, four at most, may make its check longer. The two take turns, and what
+// Only the number of keys that fit a token, four at most, may make its check longer. The two take turns, and what
 // counts is the median of the ratios of neighbouring turns: whatever else the machine does meets both alike.
 func BenchmarkGrowth(b *testing.B) {
 	for _, c := range comparisons(b) {
