@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/wsauth/wsauth"
+	"github.com/wsauth/wsauth/internal/bench/cpu"
 	"github.com/wsauth/wsauth/internal/mint"
 )
 
@@ -128,11 +129,11 @@ func controlHandler(open *atomic.Int64) http.Handler {
 			}
 		}
 		runtime.GC()
-		cpu, err := cpuTime()
+		used, err := cpu.Time()
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusNotImplemented)
 			return
 		}
-		json.NewEncoder(w).Encode(cpu)
+		json.NewEncoder(w).Encode(used)
 	})
 }
