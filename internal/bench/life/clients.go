@@ -140,3 +140,6 @@ func isExpired(err error) bool {
 	var closed websocket.CloseError
 	return errors.As(err, &closed) && closed.Code == 3000 && closed.Reason == "token expired"
 }
+
+// few is how many clients this process can be: each needs a file, and each of a race a goroutine that is in time.
+func (b *bench) few() int { return min(b.n, 10_000) }
