@@ -142,4 +142,4 @@ func isExpired(err error) bool {
 }
 
 // few is how many clients this process can be: each needs a file, and each of a race a goroutine that is in time.
-func (b *bench) few() int { return min(b.n, 10_000) }
+func (b *bench) few() int { return min(b.n, 10_000, maxFiles()-filesLeft) }

@@ -61,11 +61,11 @@ const (
 // draw draws both panels as an SVG.
 func (b *bench) draw(th theme.Theme) string {
 	panels := []struct {
-		title, unit string
-		bars        []bar
+		title, unit, format string
+		bars                []bar
 	}{
-		{fmt.Sprintf("Resident memory of one of %s connections", thousands(b.n)), "KB", b.memory},
-		{"CPU of tokens that end, at the same rate, among", "ms/s", b.timers},
+		{fmt.Sprintf("Resident memory of one of %s connections", thousands(b.n)), "KB", "%.1f", b.memory},
+		{"CPU of ends and renewals, for 1,000 connections among", "ms/s", "%.2f", b.timers},
 	}
 	height := 16
 	for _, p := range panels {
@@ -90,8 +90,8 @@ func (b *bench) draw(th theme.Theme) string {
 			width := barsWidth * bar.value / longest
 			fmt.Fprintf(&s, `<text x="%d" y="%d" fill="%s" text-anchor="end">%s</text>`+"\n", labelWidth, y+13, th.Text, bar.name)
 			fmt.Fprintf(&s, `<rect x="%d" y="%d" width="%.1f" height="16" rx="2" fill="%s"/>`+"\n", labelWidth+10, y, width, colour)
-			fmt.Fprintf(&s, `<text x="%.1f" y="%d" fill="%s">%.1f %s</text>`+"\n", labelWidth+18+width, y+13, th.Quiet,
-				bar.value, p.unit)
+			fmt.Fprintf(&s, `<text x="%.1f" y="%d" fill="%s">%s %s</text>`+"\n", labelWidth+18+width, y+13, th.Quiet,
+				fmt.Sprintf(p.format, bar.value), p.unit)
 			y += barStep
 		}
 		y += 12
@@ -106,9 +106,9 @@ func (b *bench) label() string {
 	for _, bar := range b.memory {
 		words = append(words, fmt.Sprintf("%s %.1f KB.", bar.name, bar.value))
 	}
-	words = append(words, "CPU of tokens that end:")
+	words = append(words, "CPU of ends and renewals, for 1,000 connections among:")
 	for _, bar := range b.timers {
-		words = append(words, fmt.Sprintf("%s %.1f ms in a second.", bar.name, bar.value))
+		words = append(words, fmt.Sprintf("%s %.2f ms in a second.", bar.name, bar.value))
 	}
 	return strings.Join(words, " ")
 }

@@ -19,7 +19,7 @@ var idleKinds = []struct {
 }
 
 // resting is what a connection costs.
-type resting struct{ fresh, used, heap float64 }
+type resting struct{ fresh, used, heap, stack, goroutines float64 }
 
 func (b *bench) idle(ctx context.Context) error {
 	costs := map[string]resting{}
@@ -32,14 +32,14 @@ func (b *bench) idle(ctx context.Context) error {
 		b.memory = append(b.memory, bar{k.name, c.used / 1e3, k.plain != ""})
 		what, got := "resident memory of a connection, "+k.name, kilobytes(c.used)
 		if k.plain == "" {
-			b.measured(what, got+fmt.Sprintf(" (%s before its first message; live heap %s)",
-				kilobytes(c.fresh), kilobytes(c.heap)))
+			b.measured(what, fmt.Sprintf("%s (%s before its first message; live heap %s, stacks %s, %.2f goroutines)", got,
+				kilobytes(c.fresh), kilobytes(c.heap), kilobytes(c.stack), c.goroutines))
 			continue
 		}
 		p := costs[k.plain]
-		b.compare(what, fmt.Sprintf("%s, %s (%s, %s before its first message; live heap %s, %s)", got,
-			ofPlain(c.used, p.used), kilobytes(c.fresh), ofPlain(c.fresh, p.fresh), kilobytes(c.heap), ofPlain(c.heap, p.heap)),
-			fmt.Sprintf("%.2f×", k.demand), max(c.used/p.used, c.fresh/p.fresh) <= k.demand)
+		b.compare(what, fmt.Sprintf("%s, %s (%s, %s before its first message; live heap %s, %s, stacks %s, %.2f goroutines)", got,
+			ofPlain(c.used, p.used), kilobytes(c.fresh), ofPlain(c.fresh, p.fresh), kilobytes(c.heap), ofPlain(c.heap, p.heap),
+			kilobytes(c.stack), c.goroutines), fmt.Sprintf("%.2f×", k.demand), max(c.used/p.used, c.fresh/p.fresh) <= k.demand)
 	}
 	return nil
 }
@@ -80,5 +80,6 @@ func (b *bench) idleOn(ctx context.Context, kind string) (c resting, err error) 
 	n := float64(b.n)
 	return resting{
 		fresh: float64(fresh.RSS-base.RSS) / n, used: float64(used.RSS-base.RSS) / n, heap: float64(used.Heap-base.Heap) / n,
+		stack: float64(used.Stack-base.Stack) / n, goroutines: float64(used.Goroutines-base.Goroutines) / n,
 	}, nil
 }

@@ -36,11 +36,12 @@ import (
 
 func main() {
 	beChild()
-	b := &bench{out: os.Stdout, window: 10 * time.Second}
+	b := &bench{out: os.Stdout}
 	flag.IntVar(&b.n, "n", 10_000, "`connections` at once")
 	flag.IntVar(&b.rounds, "rounds", 10, "rounds of the races")
 	flag.DurationVar(&b.grace, "grace", time.Second, "UpgradeOptions.Grace")
 	flag.StringVar(&b.profiles, "profiles", "", "an existing `directory` for CPU and heap profiles of the servers")
+	flag.DurationVar(&b.window, "window", time.Minute, "in which a tenth of all tokens end; less is compressed in time")
 	flag.DurationVar(&b.spread, "spread", 30*time.Second, "in which a deploy ends all connections")
 	names := flag.String("scenario", "all", "`names` of scenarios, with commas between them, or all")
 	docs := flag.String("docs", "", "a `directory` whose scale.md gets the table, with a chart beside it")
@@ -68,7 +69,7 @@ type bench struct {
 	out       io.Writer
 	n, rounds int
 	grace     time.Duration // wsauth's UpgradeOptions.Grace
-	window    time.Duration // in which a thousand tokens end
+	window    time.Duration // in which a tenth of all tokens end
 	spread    time.Duration // of a deploy
 	profiles  string        // a directory, or empty
 
@@ -194,4 +195,4 @@ func (b *bench) row(cells ...any) {
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
-func megabytes(n int64) string       { return fmt.Sprintf("%.0f MB", float64(n)/1e6) }
+func megabytes(n int64) string       { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
