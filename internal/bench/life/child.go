@@ -25,7 +25,8 @@ type child struct {
 	http  *http.Client
 }
 
-// startServer starts this program as a server with these settings, and a secret. It is killed when ctx ends, and ends by itself with this process.
+// startServer starts this program as a server with these settings, and a secret. It is killed when ctx ends, and ends by
+// itself with this process.
 func (b *bench) startServer(ctx context.Context, set settings) (*child, error) {
 	exe, err := os.Executable()
 	if err != nil {

@@ -88,8 +88,10 @@ func (b *bench) draw(th theme.Theme) string {
 				colour = th.Good
 			}
 			width := barsWidth * bar.value / longest
-			fmt.Fprintf(&s, `<text x="%d" y="%d" fill="%s" text-anchor="end">%s</text>`+"\n", labelWidth, y+13, th.Text, bar.name)
-			fmt.Fprintf(&s, `<rect x="%d" y="%d" width="%.1f" height="16" rx="2" fill="%s"/>`+"\n", labelWidth+10, y, width, colour)
+			fmt.Fprintf(&s, `<text x="%d" y="%d" fill="%s" text-anchor="end">%s</text>`+"\n",
+				labelWidth, y+13, th.Text, bar.name)
+			fmt.Fprintf(&s, `<rect x="%d" y="%d" width="%.1f" height="16" rx="2" fill="%s"/>`+"\n",
+				labelWidth+10, y, width, colour)
 			fmt.Fprintf(&s, `<text x="%.1f" y="%d" fill="%s">%s %s</text>`+"\n", labelWidth+18+width, y+13, th.Quiet,
 				fmt.Sprintf(p.format, bar.value), p.unit)
 			y += barStep

@@ -92,7 +92,7 @@ func (f *fleet) connectBefore(ctx context.Context, n int, o opening) (time.Time,
 		if time.Until(o.End) > early {
 			return o.End, err
 		}
-		if lead > 5*time.Minute || ctx.Err() != nil {
+		if lead > 3*time.Minute || ctx.Err() != nil {
 			return o.End, fmt.Errorf("cannot connect %d clients within %v: %w", n, lead, err)
 		}
 		if err := f.drop(ctx); err != nil {
@@ -171,7 +171,8 @@ func (f *fleet) drop(ctx context.Context) error {
 	if _, err := f.order(order{Drop: true}); err != nil {
 		return err
 	}
-	if _, gone, err := until(ctx, time.Minute, f.stats, func(s serverStats) bool { return s.Open == 0 }); err != nil || !gone {
+	_, gone, err := until(ctx, time.Minute, f.stats, func(s serverStats) bool { return s.Open == 0 })
+	if err != nil || !gone {
 		return fmt.Errorf("connections that were reset do not end: %v", err)
 	}
 	sleepUntil(ctx, time.Now().Add(300*time.Millisecond)) // their goroutines end

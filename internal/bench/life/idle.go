@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/wsauth/wsauth/internal/bench/stats"
 )
 
 // idleKinds are compared by what a connection costs that waits in Read.
@@ -30,18 +32,22 @@ func (b *bench) idle(ctx context.Context) error {
 		}
 		costs[k.kind] = c
 		b.memory = append(b.memory, bar{k.name, c.used / 1e3, k.plain != ""})
-		what, got := "resident memory of a connection, "+k.name, kilobytes(c.used)
+		what := "resident memory of a connection, " + k.name
 		if k.plain == "" {
-			b.measured(what, fmt.Sprintf("%s (%s before its first message; live heap %s, stacks %s, %.2f goroutines)", got,
-				kilobytes(c.fresh), kilobytes(c.heap), kilobytes(c.stack), c.goroutines))
+			b.measured(what, kilobytes(c.used)+c.parts())
 			continue
 		}
 		p := costs[k.plain]
-		b.compare(what, fmt.Sprintf("%s, %s (%s, %s before its first message; live heap %s, %s, stacks %s, %.2f goroutines)", got,
-			ofPlain(c.used, p.used), kilobytes(c.fresh), ofPlain(c.fresh, p.fresh), kilobytes(c.heap), ofPlain(c.heap, p.heap),
-			kilobytes(c.stack), c.goroutines), fmt.Sprintf("%.2f×", k.demand), max(c.used/p.used, c.fresh/p.fresh) <= k.demand)
+		b.compare(what, fmt.Sprintf("%s, %s (%s and %s before the first message)", kilobytes(c.used),
+			ofPlain(c.used, p.used), kilobytes(c.fresh), stats.Times(c.fresh/p.fresh))+c.parts(),
+			fmt.Sprintf("%.2f×", k.demand), max(c.used/p.used, c.fresh/p.fresh) <= k.demand)
 	}
 	return nil
+}
+
+// parts are what the memory is of.
+func (c resting) parts() string {
+	return fmt.Sprintf("; live heap %s, stacks %s of %.2f goroutines", kilobytes(c.heap), kilobytes(c.stack), c.goroutines)
 }
 
 func (b *bench) idleOn(ctx context.Context, kind string) (c resting, err error) {

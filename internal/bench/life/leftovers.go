@@ -11,8 +11,8 @@ import (
 const leftoverDemand = 100
 
 // leftovers opens and ends all connections twice, half of them by the end of the token: the runtime keeps what the
-// goroutines of the first time were made of, some 500 bytes each, for those of the second. A timer that is still pending
-// keeps its connection on the heap, so there is none if that is as before.
+// goroutines of the first time were made of, some 500 bytes each, for those of the second. A timer that is still
+// pending keeps its connection on the heap, so there is none if that is as before.
 func (b *bench) leftovers(ctx context.Context) error {
 	for _, kind := range []string{"plain", "wsauth", "detach"} {
 		if err := b.leftoversOf(ctx, kind); err != nil {

@@ -55,7 +55,8 @@ func (b *bench) logout(ctx context.Context) error {
 
 // nextEnd waits for a connection that is revoked, and returns when it was, in Unix nanoseconds.
 func (s *swarm) nextEnd(ctx context.Context) (int64, error) {
-	for limit := time.Now().Add(30 * time.Second); time.Now().Before(limit); sleepUntil(ctx, time.Now().Add(time.Millisecond)) {
+	limit := time.Now().Add(30 * time.Second)
+	for ; time.Now().Before(limit); sleepUntil(ctx, time.Now().Add(time.Millisecond)) {
 		a, err := s.order(order{Watch: time.Now()})
 		if err != nil {
 			return 0, err

@@ -18,7 +18,8 @@ type figure struct {
 // measured adds a figure that a demand has no bound for.
 func (b *bench) measured(what, got string) { b.compare(what, got, "", true) }
 
-// compare adds a figure and whether it is within its demand. Whoever misses one is late: a busy machine can be the reason.
+// compare adds a figure and whether it is within its demand. Whoever misses one is late: a busy machine can be the
+// reason.
 func (b *bench) compare(what, got, demand string, ok bool) {
 	fmt.Fprintf(os.Stderr, "%s %s: %s\n", time.Now().Format(time.TimeOnly), what, got)
 	b.figures = append(b.figures, figure{what, got, demand, !ok})

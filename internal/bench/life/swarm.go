@@ -116,18 +116,23 @@ func (c *crowd) open(o opening) error {
 	}
 	key := &mint.Key{Alg: "HS256", Private: o.Secret}
 	opened := make([]*client, o.N)
-	faults := make([]error, o.N)
+	var fault atomic.Pointer[error]
 	each(o.N, dialling, func(i int) {
-		opened[i], faults[i] = c.dial(to, key, o, o.First+i*o.Stride)
+		if fault.Load() != nil {
+			return
+		}
+		var err error
+		if opened[i], err = c.dial(to, key, o, o.First+i*o.Stride); err != nil {
+			fault.CompareAndSwap(nil, &err)
+		}
 	})
 	for _, p := range opened {
 		if p != nil {
 			c.peers = append(c.peers, p)
 		}
 	}
-	if err := errors.Join(faults...); err != nil {
-		first, _, _ := bytes.Cut([]byte(err.Error()), []byte("\n"))
-		return fmt.Errorf("not all of %d connections were opened: %s", o.N, first)
+	if err := fault.Load(); err != nil {
+		return fmt.Errorf("not all of %d connections were opened: %w", o.N, *err)
 	}
 	if o.Renew > 0 {
 		go renewAll(opened, key, o)
@@ -197,11 +202,14 @@ func (c *crowd) dial(to *url.URL, key *mint.Key, o opening, i int) (*client, err
 	return p, nil
 }
 
-// readHead reads the response; nothing follows it before this client has said something.
+// readHead reads the response. After a 101 nothing follows it before this client has said something.
 func (p *client) readHead() error {
 	var head [1024]byte
 	n := 0
-	for !bytes.HasSuffix(head[:n], []byte("\r\n\r\n")) {
+	for !bytes.Contains(head[:n], []byte("\r\n\r\n")) {
+		if n == len(head) {
+			return errors.New("a response with a long head")
+		}
 		more, err := p.TCPConn.Read(head[n:])
 		if n += more; err != nil {
 			return err
@@ -267,10 +275,12 @@ func (c *crowd) echo() error {
 		p := c.peers[i]
 		before := p.messages.Load()
 		err := p.send("x")
-		for limit := time.Now().Add(time.Minute); err == nil && p.messages.Load() == before; time.Sleep(100 * time.Microsecond) {
+		limit := time.Now().Add(time.Minute)
+		for err == nil && p.messages.Load() == before {
 			if time.Now().After(limit) {
 				err = os.ErrDeadlineExceeded
 			}
+			time.Sleep(100 * time.Microsecond)
 		}
 		if err != nil {
 			failed.Add(1)

@@ -7,7 +7,7 @@
 //
 // The variants are those of package verify. They take turns of half a millisecond, several in each round, in an order
 // that changes from turn to turn. What counts is the CPU time of the process in the shortest turn of a round, and its
-// ratio to that of the base in the same round: what else the machine does meets all of them alike, or nobody. To allocate
+// ratio to that of the base in the same round: what else the machine does meets all of them alike, or nobody. Allocating
 // counts; a collection, which meets whoever runs, does not.
 package main
 
