@@ -16,43 +16,36 @@ import (
 // filesLeft are those that a process opens beside its connections, generously.
 const filesLeft = 500
 
-// portsOfAddress are the connections that one address of the loopback can open to one port: it has 28,232 ephemeral
-// ports on Linux, and some wait for their last packets.
-const portsOfAddress = 20_000
-
 // A fleet is one kind of server with many connections, and the clients at their other ends. A process holds no more
 // connections than it may open files, so there are several of both. What is measured is the sum of the servers.
 type fleet struct {
 	servers []*child
-	swarms  []*swarm
+	swarms  []*swarm // as many: each dials the server with the same index
 	kind    string
 }
 
 // shards returns how many processes n connections need at either end.
-func shards(n int) (servers, clients int) {
+func shards(n int) int {
 	files := maxFiles() - filesLeft
-	return (n + files - 1) / files, (n + min(files, portsOfAddress) - 1) / min(files, portsOfAddress)
+	return (n + files - 1) / files
 }
 
 // startFleet starts servers and clients for n connections. Everything is killed when ctx ends.
 func (b *bench) startFleet(ctx context.Context, kind string, n int, opts settings) (*fleet, error) {
-	servers, clients := shards(n)
 	f := &fleet{kind: kind}
-	for range servers {
-		s, err := b.startServer(ctx, opts)
+	for i := range shards(n) {
+		server, err := b.startServer(ctx, opts)
 		if err != nil {
 			f.stop()
 			return nil, err
 		}
-		f.servers = append(f.servers, s)
-	}
-	for i := range clients {
-		s, err := startSwarm(ctx, i)
+		f.servers = append(f.servers, server)
+		clients, err := startSwarm(ctx, i)
 		if err != nil {
 			f.stop()
 			return nil, err
 		}
-		f.swarms = append(f.swarms, s)
+		f.swarms = append(f.swarms, clients)
 	}
 	return f, nil
 }
@@ -66,13 +59,10 @@ func (f *fleet) stop() {
 	}
 }
 
-// serverOf is the server that a swarm dials.
-func (f *fleet) serverOf(swarm int) *child { return f.servers[swarm%len(f.servers)] }
-
 // connect opens n connections, in turn from each swarm.
 func (f *fleet) connect(n int, o opening) error {
 	return f.each(func(i int) error {
-		s, o := f.serverOf(i), o
+		s, o := f.servers[i], o
 		o.First, o.Stride = i, len(f.swarms)
 		o.N = (n - i + o.Stride - 1) / o.Stride
 		o.To = (&url.URL{Scheme: "http", Host: s.addr.WebSocket, Path: "/" + f.kind + "/echo"}).String()
@@ -187,14 +177,14 @@ type swarm struct {
 	get   *json.Decoder
 }
 
-// startSwarm starts this program as clients with the i-th address of the loopback. It is killed when ctx ends, and ends
-// by itself with this process.
+// startSwarm starts this program as clients with the i-th net of the loopback. It is killed when ctx ends, and ends by
+// itself with this process.
 func startSwarm(ctx context.Context, i int) (*swarm, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, exe, swarmArg, fmt.Sprintf("127.0.0.%d", 2+i))
+	cmd := exec.CommandContext(ctx, exe, swarmArg, fmt.Sprintf("127.0.%d.0", 1+i))
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -26,7 +26,7 @@ func (b *bench) logout(ctx context.Context) error {
 	users := min(logouts, b.n/2)
 	var took, told []time.Duration
 	for i := range users {
-		r, err := f.serverOf(i%len(f.swarms)).revoke(ctx, userName(i))
+		r, err := f.servers[i%len(f.servers)].revoke(ctx, userName(i))
 		if err != nil {
 			return err
 		}

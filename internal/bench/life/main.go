@@ -19,7 +19,7 @@
 //	races      renewals that arrive as the token ends; at most 10,000
 //
 // The servers are processes of their own, and so are the clients, unless they are few. All of it talks over loopback
-// only, from the addresses 127.0.0.2 and up. Resident memory is known on Linux.
+// only, from the addresses 127.0.1.1 and up. Resident memory is known on Linux.
 package main
 
 import (

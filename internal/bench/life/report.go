@@ -53,19 +53,10 @@ func (b *bench) report() string {
 		}
 		t.WriteString(stats.Row(f.what, f.got, demand))
 	}
-	servers, clients := shards(b.n)
-	fmt.Fprintf(&t, "\n%s connections of each kind at %s and %s, since a process may open %s files here; what is "+
+	fmt.Fprintf(&t, "\n%s connections of each kind; processes at each end: %d, since one may open %s files here. What is "+
 		"said of a server is said of all of them together, and the clients use the same cores. %s.\n",
-		thousands(b.n), plural(servers, "server process"), plural(clients, "client process"), thousands(maxFiles()),
-		stats.Machine())
+		thousands(b.n), shards(b.n), thousands(maxFiles()), stats.Machine())
 	return t.String()
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "one " + what
-	}
-	return fmt.Sprintf("%d %ses", n, what)
 }
 
 func thousands(n int) string {

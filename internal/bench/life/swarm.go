@@ -17,8 +17,8 @@ import (
 	"github.com/wsauth/wsauth/internal/mint"
 )
 
-// swarmArg, with an address behind it, makes the program a process of clients with that address. It takes orders on its
-// standard input, one after the other, and ends when that does.
+// swarmArg, with a net of 256 addresses behind it, makes the program a process of clients with these addresses. It takes
+// orders on its standard input, one after the other, and ends when that does.
 const swarmArg = "be-the-clients"
 
 func isSwarm() bool { return len(os.Args) == 3 && os.Args[1] == swarmArg }
@@ -65,13 +65,13 @@ func (a *answer) add(b answer) {
 
 // A crowd is all clients of this process.
 type crowd struct {
-	source net.IP
-	peers  []*client
+	net   net.IP
+	peers []*client
 }
 
 // swarmMain is the main function of the clients.
 func swarmMain() int {
-	c := &crowd{source: net.ParseIP(os.Args[2])}
+	c := &crowd{net: net.ParseIP(os.Args[2]).To4()}
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	for {
 		var o order
@@ -174,9 +174,17 @@ type client struct {
 	how               string       // before closed
 }
 
+// ofAddress are the connections of one address. It has 28,232 ephemeral ports on Linux, which looks for a free one for so
+// long, if most are taken, that it uses more CPU time than all the rest.
+const ofAddress = 4000
+
+func (c *crowd) address(i int) net.IP {
+	return net.IPv4(c.net[0], c.net[1], c.net[2], byte(1+i/ofAddress%250))
+}
+
 func (c *crowd) dial(to *url.URL, key *mint.Key, o opening, i int) (*client, error) {
 	end := o.end(i)
-	dialer := net.Dialer{Timeout: time.Minute, LocalAddr: &net.TCPAddr{IP: c.source}, Control: choosePortLate}
+	dialer := net.Dialer{Timeout: time.Minute, LocalAddr: &net.TCPAddr{IP: c.address(i)}, Control: choosePortLate}
 	conn, err := dialer.Dial("tcp", to.Host)
 	if err != nil {
 		return nil, err
