@@ -73,6 +73,7 @@ type bench struct {
 	spread    time.Duration // of a deploy
 	profiles  string        // a directory, or empty
 
+	load           string // of the machine, before all that
 	figures        []figure
 	memory, timers []bar
 
@@ -110,6 +111,7 @@ func (b *bench) run(ctx context.Context, names, docs string) error {
 	if err != nil {
 		return err
 	}
+	b.load = load()
 	for _, s := range chosen {
 		if err := b.runOne(ctx, s); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)

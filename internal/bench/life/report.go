@@ -54,9 +54,19 @@ func (b *bench) report() string {
 		t.WriteString(stats.Row(f.what, f.got, demand))
 	}
 	fmt.Fprintf(&t, "\n%s connections of each kind; processes at each end: %d, since one may open %s files here. What is "+
-		"said of a server is said of all of them together, and the clients use the same cores. %s.\n",
-		thousands(b.n), shards(b.n), thousands(maxFiles()), stats.Machine())
+		"said of a server is said of all of them together, and the clients use the same cores. %s. %s\n",
+		thousands(b.n), shards(b.n), thousands(maxFiles()), stats.Machine(), b.load)
 	return t.String()
+}
+
+// load says how busy the machine is, where the system knows.
+func load() string {
+	text, _ := os.ReadFile("/proc/loadavg")
+	lately, _, ok := strings.Cut(string(text), " ")
+	if !ok {
+		return ""
+	}
+	return "Before it began, the load average was " + lately + "."
 }
 
 func thousands(n int) string {
