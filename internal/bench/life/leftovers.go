@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// leftoverDemand is by how many bytes the heap may be larger for each connection of the second time: the peak of
-// goroutines is not the same each time. A connection that stays would add thousands.
-const leftoverDemand = 100
+// leftoverDemand is by how many bytes the heap may be larger for each connection of the second time. The runtime keeps
+// what a goroutine was made of, some 500 bytes, for the next one, and how many there are at once is not the same each
+// time. A connection that stays would add thousands.
+const leftoverDemand = 500
 
-// leftovers opens and ends all connections twice, half of them by the end of the token: the runtime keeps what the
-// goroutines of the first time were made of, some 500 bytes each, for those of the second. A timer that is still
-// pending keeps its connection on the heap, so there is none if that is as before.
+// leftovers opens and ends all connections twice, half of them by the end of the token. A timer that is still pending
+// keeps its connection on the heap, so there is none if that is as before.
 func (b *bench) leftovers(ctx context.Context) error {
 	for _, kind := range []string{"plain", "wsauth", "detach"} {
 		if err := b.leftoversOf(ctx, kind); err != nil {
