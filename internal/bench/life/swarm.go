@@ -72,12 +72,19 @@ type crowd struct {
 // swarmMain is the main function of the clients.
 func swarmMain() int {
 	c := &crowd{net: net.ParseIP(os.Args[2]).To4()}
-	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
-	for {
-		var o order
-		if err := in.Decode(&o); err != nil {
-			return 0
+	orders := make(chan order)
+	go func() {
+		in := json.NewDecoder(os.Stdin)
+		for {
+			var o order
+			if err := in.Decode(&o); err != nil {
+				os.Exit(0) // whoever gives orders is gone, maybe in the middle of one
+			}
+			orders <- o
 		}
+	}()
+	out := json.NewEncoder(os.Stdout)
+	for o := range orders {
 		var a answer
 		if err := c.obey(o, &a); err != nil {
 			a.Fault = err.Error()
@@ -86,6 +93,7 @@ func swarmMain() int {
 			return 1
 		}
 	}
+	return 0
 }
 
 func (c *crowd) obey(o order, a *answer) error {
