@@ -117,7 +117,7 @@ func New(opts Options) (*Authenticator, error) {
 // too long, or that [Authenticator.Shutdown] was called.
 func (a *Authenticator) Ready(ctx context.Context) error {
 	if a.isZero() {
-		return refusal.New(ErrUnavailable, errZero)
+		return refusalOfZero()
 	}
 	if a.live.IsDown() {
 		return refusal.New(ErrUnavailable, http.ErrServerClosed)
@@ -126,6 +126,68 @@ func (a *Authenticator) Ready(ctx context.Context) error {
 		return refusal.New(ErrUnavailable, err)
 	}
 	return a.policy.revoked.IsFresh()
+}
+
+// Conceal hides tokens from what stands between it and the Authenticator, such
+// as access logs and traces. Make it the outermost handler:
+//
+//	http.ListenAndServe(addr, auth.Conceal(logging(mux)))
+//
+// Conceal removes from the URL, RequestURI and Sec-WebSocket-Protocol of a
+// request whatever the [Extractor] values of [FromQuery], [FromTicket] and
+// [FromSubprotocol] would find there, valid or not, and keeps it in the context
+// for this Authenticator's Middleware, Optional, Upgrade, Guard, Tickets and
+// Authenticate. Their rules are the same as without Conceal. Conceal verifies
+// nothing and writes no response. It does not modify the request that it gets,
+// but passes a copy on.
+//
+// Handlers behind Conceal do not see a query parameter of such a name, even if
+// they have nothing to do with the Authenticator. A proxy in front of the server
+// has seen the token before Conceal: a ticket ([FromTicket]) is worth nothing in
+// the proxy's log. Conceal panics if next is nil.
+func (a *Authenticator) Conceal(next http.Handler) http.Handler {
+	if next == nil {
+		panic("wsauth: nil handler")
+	}
+	return wrapped{next, func(w http.ResponseWriter, r *http.Request) {
+		if !a.isZero() {
+			if hidden, ok := credential.HiddenIn(r, a.policy.places); ok {
+				r = r.WithContext(&concealed{r.Context(), a, hidden})
+				credential.Hide(r, a.policy.places)
+			}
+		}
+		next.ServeHTTP(w, r)
+	}}
+}
+
+// concealed is a context that has what Conceal has hidden.
+type concealed struct {
+	context.Context
+	auth   *Authenticator
+	hidden credential.Hidden
+}
+
+// String keeps what is hidden from whoever prints the context.
+func (c *concealed) String() string { return "wsauth.Conceal" }
+
+type concealedKey struct{ auth *Authenticator }
+
+func (c *concealed) Value(key any) any {
+	if key == (concealedKey{c.auth}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// revealed returns r with what Conceal has hidden from it.
+func (a *Authenticator) revealed(r *http.Request) *http.Request {
+	c, ok := r.Context().Value(concealedKey{a}).(*concealed)
+	if !ok {
+		return r
+	}
+	r = r.WithContext(r.Context())
+	c.hidden.ShowIn(r)
+	return r
 }
 
 // Middleware passes requests with a valid token to next and refuses all other
@@ -156,6 +218,7 @@ func (a *Authenticator) middleware(next http.Handler, optional bool) http.Handle
 			a.refuse(w, r, err, next)
 			return
 		}
+		a.giveNonce(w, r)
 		next.ServeHTTP(w, authenticated)
 	}}
 }
@@ -206,7 +269,7 @@ func (a *Authenticator) Authenticate(r *http.Request) (*http.Request, error) {
 }
 
 func (a *Authenticator) authenticate(r *http.Request) (*http.Request, error) {
-	id, from, err := a.identify(r)
+	id, from, err := a.identify(r, false)
 	if err != nil {
 		return nil, err
 	}
@@ -214,24 +277,25 @@ func (a *Authenticator) authenticate(r *http.Request) (*http.Request, error) {
 		return r, nil
 	}
 	out := r.WithContext(id)
-	if from == credential.FromQuery || from == credential.FromSubprotocol {
+	if from == credential.FromQuery || from == credential.FromTicket || from == credential.FromSubprotocol {
 		credential.Hide(out, a.policy.places)
 	}
 	return out, nil
 }
 
 // identify finds out who sends r. The source is FromNowhere if this
-// Authenticator's Middleware has already verified the token.
-func (a *Authenticator) identify(r *http.Request) (*identity, credential.Source, error) {
+// Authenticator's Middleware has already verified the token. streams says that
+// whoever asks ends a stream with its token.
+func (a *Authenticator) identify(r *http.Request, streams bool) (*identity, credential.Source, error) {
 	if a.isZero() {
-		return nil, credential.FromNowhere, refusal.New(ErrUnavailable, errZero)
+		return nil, credential.FromNowhere, refusalOfZero()
 	}
 	own := a.identityIn(r.Context())
 	if own != nil && own.claims != nil && own == identityOf(r.Context()) {
 		return own, credential.FromNowhere, a.checkEnd(own)
 	}
 	epoch := a.live.Epoch() // before any Require check runs
-	cred, err := credential.Find(r, a.policy.places, a.policy.origins)
+	cred, err := a.find(r, streams)
 	if own != nil && own.claims != nil && refusal.IsNoToken(err) {
 		// The request passed this Authenticator's Middleware, which hid the token, and then another Authenticator's.
 		id := *own
@@ -239,10 +303,10 @@ func (a *Authenticator) identify(r *http.Request) (*identity, credential.Source,
 		return &id, credential.FromNowhere, a.checkEnd(own)
 	}
 	if err != nil {
-		return nil, cred.Source, refusal.Trail{Source: cred.Source.String()}.On(err)
+		return nil, cred.Source, err
 	}
 	var verified verify.Verified
-	if err := a.verifyToken(r.Context(), cred, &verified); err != nil {
+	if err := a.verifyRequest(r, cred, &verified); err != nil {
 		return nil, cred.Source, err
 	}
 	a.reportVerified(r.Context(), EventAuthenticated, verified.Trail)
@@ -251,6 +315,12 @@ func (a *Authenticator) identify(r *http.Request) (*identity, credential.Source,
 		id.checks, id.epoch = own.checks, own.epoch
 	}
 	return id, cred.Source, nil
+}
+
+// find finds the one token of r.
+func (a *Authenticator) find(r *http.Request, streams bool) (credential.Credential, error) {
+	cred, err := credential.Find(a.revealed(r), a.policy.places, a.policy.origins, streams)
+	return cred, refusal.Trail{Source: cred.Source.String()}.On(err)
 }
 
 // identityIn returns the innermost identity that this Authenticator has put
@@ -276,13 +346,14 @@ func (a *Authenticator) checkEnd(id *identity) error {
 // Verify verifies a bare token, for example one that came in a message. It
 // returns the token's claims, or an error like those of
 // [Authenticator.Authenticate]. ctx bounds the wait for keys that have never
-// been fetched.
+// been fetched. Verify refuses a token that is bound to a key or a certificate,
+// since a bare token proves neither.
 func (a *Authenticator) Verify(ctx context.Context, token string) (*Claims, error) {
 	if a.isZero() {
-		return nil, refusal.New(ErrUnavailable, errZero)
+		return nil, refusalOfZero()
 	}
 	var verified verify.Verified
-	if err := a.verifyToken(ctx, credential.Credential{Token: token}, &verified); err != nil {
+	if err := a.verifyToken(ctx, credential.Credential{Token: token}, verify.Holder{}, &verified); err != nil {
 		a.reportRefusal(ctx, err)
 		return nil, err
 	}
@@ -292,6 +363,8 @@ func (a *Authenticator) Verify(ctx context.Context, token string) (*Claims, erro
 
 var errZero = errors.New("an Authenticator that New did not make")
 
+func refusalOfZero() error { return refusal.New(ErrUnavailable, errZero) }
+
 func (a *Authenticator) isZero() bool { return a == nil || a.policy == nil }
 
 // end returns when a token with these claims expires, leeway included, for
@@ -299,9 +372,11 @@ func (a *Authenticator) isZero() bool { return a == nil || a.policy == nil }
 func (a *Authenticator) end(c *Claims) time.Time { return a.policy.verifier.End(c.Expiry) }
 
 // verifyToken verifies the token that was found. A refusal is reported by whoever answers for it.
-func (a *Authenticator) verifyToken(ctx context.Context, cred credential.Credential, out *verify.Verified) error {
+func (a *Authenticator) verifyToken(
+	ctx context.Context, cred credential.Credential, holder verify.Holder, out *verify.Verified,
+) error {
 	out.Source = cred.Source.String()
-	if err := a.policy.verifier.Token(ctx, cred.Token, out); err != nil {
+	if err := a.policy.verifier.Token(ctx, cred.Token, holder, out); err != nil {
 		return refusal.Trail{Source: out.Source}.On(cred.Judge(err))
 	}
 	return nil

@@ -245,6 +245,8 @@ func (c *Claims) samePerson(next *Claims) error {
 		return errors.New("sid: another session than the connection's")
 	case differs(first.ClientID, second.ClientID), differs(first.AuthorizedParty, second.AuthorizedParty):
 		return errors.New("client_id or azp: another client than the connection's")
+	case first.Binding != second.Binding:
+		return errors.New("cnf: bound to something else than the connection's token")
 	case !next.Expiry.After(c.Expiry):
 		return errors.New("exp: not later than the connection's")
 	}

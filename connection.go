@@ -11,6 +11,7 @@ import (
 
 	"github.com/wsauth/wsauth/internal/credential"
 	"github.com/wsauth/wsauth/internal/gate"
+	"github.com/wsauth/wsauth/internal/jose"
 	"github.com/wsauth/wsauth/internal/life"
 	"github.com/wsauth/wsauth/internal/refusal"
 	"github.com/wsauth/wsauth/internal/verify"
@@ -39,12 +40,17 @@ import (
 //   - [ErrRevoked] if [Authenticator.Disconnect] matched the new claims.
 //   - [ErrForbidden] if ctx belongs to no connection, or if a check of Require
 //     refuses the new token.
-func Renew(ctx context.Context, token string) (*Claims, error) {
+//
+// If the current token is bound to a client certificate, so must be the new one,
+// to the same. A token that is bound to a key needs [RenewBound].
+func Renew(ctx context.Context, token string) (*Claims, error) { return renew(ctx, token, "") }
+
+func renew(ctx context.Context, token, proof string) (*Claims, error) {
 	id := identityOf(ctx)
 	if id == nil || id.conn == nil {
 		return nil, refusal.New(ErrForbidden, errors.New("Renew without a connection in the context"))
 	}
-	claims, err := id.conn.renew(ctx, token)
+	claims, err := id.conn.renew(ctx, token, proof)
 	if err != nil {
 		id.auth.reportRefusal(ctx, err)
 		return nil, err
@@ -53,11 +59,21 @@ func Renew(ctx context.Context, token string) (*Claims, error) {
 }
 
 // renew also takes the first token of a connection that was opened without one.
-func (c *connection) renew(ctx context.Context, token string) (*Claims, error) {
+// proof is empty if the token came without a DPoP proof.
+func (c *connection) renew(ctx context.Context, token, proof string) (*Claims, error) {
 	var verified verify.Verified
 	first, epoch := c.Claims() == nil, c.auth.live.Epoch()
+	var holder verify.Holder
 	claims, err := c.Renew(func() (*Claims, error) {
-		if err := c.auth.verifyToken(ctx, credential.Credential{Token: token}, &verified); err != nil {
+		var proven jose.Proof
+		var err error
+		if holder, proven, err = c.holder(token, proof); err != nil {
+			return nil, err
+		}
+		if err := c.auth.verifyToken(ctx, credential.Credential{Token: token}, holder, &verified); err != nil {
+			return nil, err
+		}
+		if err := c.auth.useUp(ctx, &proven); err != nil {
 			return nil, err
 		}
 		if first {
@@ -72,7 +88,7 @@ func (c *connection) renew(ctx context.Context, token string) (*Claims, error) {
 		}
 		if now := c.auth.live.Epoch(); now != epoch { // a KeyFunc was perhaps asked too early
 			epoch = now
-			if err := c.auth.verifyToken(ctx, credential.Credential{Token: token}, new(verify.Verified)); err != nil {
+			if err := c.auth.verifyToken(ctx, credential.Credential{Token: token}, holder, new(verify.Verified)); err != nil {
 				return err
 			}
 		}
@@ -182,6 +198,7 @@ type connection struct {
 	cancel  context.CancelCauseFunc
 	epoch   uint32            // the epoch in which they did
 	source  credential.Source // of the token that opened it
+	bound   *handshake        // nil: nothing about the handshake can matter to a token that is bound
 	guarded bool              // by Guard: the connection ends when it is closed, not when a handler returns
 	detach  func() bool       // detaches from the context outside of a handler behind Guard
 

@@ -192,6 +192,7 @@ func TestDocsQuoteWhatTheCodeWrites(t *testing.T) {
 var docsOfReasons = []string{
 	"## New returns an error", "## 401 token not valid", "## Keys cannot be fetched", "## A key cannot be used",
 	"## A logout or a security event is refused", "## 401 token revoked", "## The revocation log fails",
+	"## 401 ticket not valid", "## 401 DPoP proof not valid",
 }
 
 // docsIsReason reports whether the code writes a text that a row quotes.
@@ -276,7 +277,8 @@ func TestEveryReasonHasARowInTroubleshooting(t *testing.T) {
 // docsNoReasons are the texts of two words that never become a reason: values of headers, types of PEM blocks, parts of
 // other texts, and what net/http logs, too.
 var docsNoReasons = []string{
-	"application/jwk-set+json, application/json", "text/plain; charset=utf-8", "Bearer realm=…",
+	"application/jwk-set+json, application/json", "text/plain; charset=utf-8", " realm=…", "DPoP…, …", "DPoP realm=…, …",
+	"wsauth dpop nonce ", "dpop … …",
 	`, error="…", error_description="…"`, `, scope="…"`,
 	"PUBLIC KEY", "RSA PUBLIC KEY", "PRIVATE KEY", "wsauth: …: …", "wsauth: revocation …: …", "… kid …: …", "; and … more",
 	": leave out the slash, and what is behind it", "http: panic serving …: …\n…", `{"…":"…","…":"…"}`,

@@ -16,18 +16,21 @@ import (
 )
 
 // These errors say why a request or a token was refused; compare with
-// [errors.Is]. [ErrExpired] and [ErrRevoked] are also [ErrInvalidToken]. The
-// errors that functions return wrap these and say more, for logs: a client
-// learns only which of these it was. No error contains any part of a token.
+// [errors.Is]. [ErrExpired], [ErrRevoked], [ErrInvalidTicket] and
+// [ErrInvalidProof] are also [ErrInvalidToken]. The errors that functions return
+// wrap these and say more, for logs: a client learns only which of these it was.
+// No error contains any part of a token.
 var (
 	ErrNoToken          = refusal.ErrNoToken          // 401: the request has no token
 	ErrMalformedRequest = refusal.ErrMalformedRequest // 400: two tokens, or a malformed or misplaced one
 	ErrInvalidToken     = refusal.ErrInvalidToken     // 401: forged, malformed, or not for this server
 	ErrExpired          = refusal.ErrExpired          // 401: get a new token
 	ErrRevoked          = refusal.ErrRevoked          // 401: by Revoke, a check of Require, or a KeyFunc
+	ErrInvalidTicket    = refusal.ErrInvalidTicket    // 401: the ticket was used, has expired, or is unknown
+	ErrInvalidProof     = refusal.ErrInvalidProof     // 401: the DPoP proof is missing, or not valid for this request
 	ErrForbidden        = refusal.ErrForbidden        // 403: a check of Require refused the claims
 	ErrOrigin           = refusal.ErrOrigin           // 403: a page of another origin
-	ErrUnavailable      = refusal.ErrUnavailable      // 503: no keys, no revocation log, MaxConnections, or shutting down
+	ErrUnavailable      = refusal.ErrUnavailable      // 503: no keys, log or store, MaxConnections, or shutting down
 	ErrTooMany          = refusal.ErrTooMany          // 429: MaxPerSubject, or too many calls of Renew
 )
 
@@ -46,8 +49,9 @@ func Status(err error) int { return refusal.ResponseTo(err).Status }
 
 // Reason returns a word for an error. A client may see the word, and a program
 // can compare it: token_required, invalid_request, invalid_token,
-// insufficient_scope, foreign_origin, too_many_connections or
-// temporarily_unavailable; internal_error if [Status] is 500. With
+// invalid_ticket, invalid_dpop_proof, use_dpop_nonce, insufficient_scope,
+// foreign_origin, too_many_connections or temporarily_unavailable;
+// internal_error if [Status] is 500. With
 // [UpgradeOptions.CloseOnRefusal], close frames have the same words.
 func Reason(err error) string { return refusal.ResponseTo(err).Reason }
 
@@ -100,18 +104,22 @@ func (a *Authenticator) writeRefusal(w http.ResponseWriter, r *http.Request, err
 // 3] defines it:
 //
 //   - 400 with the challenge invalid_request for [ErrMalformedRequest];
-//   - 401 with a challenge for [ErrNoToken], and with the challenge
-//     invalid_token for [ErrInvalidToken], [ErrExpired] and [ErrRevoked];
+//   - 401 with a challenge for [ErrNoToken], with the challenge invalid_token
+//     for [ErrInvalidToken], [ErrExpired], [ErrRevoked] and [ErrInvalidTicket],
+//     and with the challenge of [RFC 9449 section 7.1] for [ErrInvalidProof];
 //   - 403 with the challenge insufficient_scope for [ErrForbidden], and without
 //     a challenge for [ErrOrigin];
 //   - 429 with Retry-After for [ErrTooMany];
 //   - 503 with Retry-After for [ErrUnavailable];
 //   - 500 for any other error.
 //
-// The client learns which kind of error it was, and nothing else about it.
+// The client learns which kind of error it was, and nothing else about it. With
+// [Options.DPoP], the response also says which algorithms a proof may have, and
+// has the nonce to use, if there is one.
 //
 // [RFC 6750 section 3]: https://www.rfc-editor.org/rfc/rfc6750#section-3
-func (a *Authenticator) Refuse(w http.ResponseWriter, _ *http.Request, err error) {
+// [RFC 9449 section 7.1]: https://www.rfc-editor.org/rfc/rfc9449#section-7.1
+func (a *Authenticator) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	realm := `"wsauth"`
 	if !a.isZero() {
 		realm = a.policy.realm
@@ -119,15 +127,10 @@ func (a *Authenticator) Refuse(w http.ResponseWriter, _ *http.Request, err error
 	response := refusal.ResponseTo(err)
 	h := w.Header()
 	if response.Challenge {
-		challenge := "Bearer realm=" + realm
-		if response.Code != "" {
-			challenge += `, error="` + response.Code + `", error_description="` + response.Text + `"`
-		}
-		var scope refusal.MissingScope
-		if errors.As(err, &scope) {
-			challenge += `, scope="` + string(scope) + `"`
-		}
-		h.Set("WWW-Authenticate", challenge)
+		h["Www-Authenticate"] = a.challenges(realm, response, err)
+	}
+	if !a.isZero() && r != nil {
+		a.giveNonce(w, r)
 	}
 	if response.Status == http.StatusServiceUnavailable || response.Status == http.StatusTooManyRequests {
 		h.Set("Retry-After", "2")
@@ -137,6 +140,29 @@ func (a *Authenticator) Refuse(w http.ResponseWriter, _ *http.Request, err error
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(response.Status)
 	io.WriteString(w, response.Text+"\n")
+}
+
+// challenges returns the values of WWW-Authenticate. The scheme of the token gets
+// the error. With DPoP, a client that sent a bearer token or none learns that it
+// may use the other scheme, too (RFC 9449 section 7.2).
+func (a *Authenticator) challenges(realm string, response refusal.Response, err error) []string {
+	challenge := " realm=" + realm
+	if response.Code != "" {
+		challenge += `, error="` + response.Code + `", error_description="` + response.Text + `"`
+	}
+	var scope refusal.MissingScope
+	if errors.As(err, &scope) {
+		challenge += `, scope="` + string(scope) + `"`
+	}
+	if a.isZero() || a.policy.proofs == nil {
+		return []string{"Bearer" + challenge}
+	}
+	algs := `algs="` + a.policy.proofs.Algs.String() + `"`
+	var refused *refusal.Error
+	if errors.Is(err, ErrInvalidProof) || errors.As(err, &refused) && refused.Source == credential.FromDPoP.String() {
+		return []string{"DPoP" + challenge + ", " + algs}
+	}
+	return []string{"Bearer" + challenge, "DPoP realm=" + realm + ", " + algs}
 }
 
 // A closeError is what Read and Write return after this side has closed the

@@ -12,13 +12,13 @@ import (
 // What the allocation tests reach beyond the public surface.
 
 func Extract(a *Authenticator, r *http.Request) (token string, err error) {
-	c, err := credential.Find(r, a.policy.places, a.policy.origins)
+	c, err := credential.Find(r, a.policy.places, a.policy.origins, false)
 	return c.Token, err
 }
 
 // Check is what Upgrade does with a token.
 func Check(a *Authenticator, token string) error {
-	return a.policy.verifier.Token(context.Background(), token, new(verify.Verified))
+	return a.policy.verifier.Token(context.Background(), token, verify.Holder{}, new(verify.Verified))
 }
 
 // DelayTimer has the timer of a connection come in d, as it might on a busy machine.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/wsauth/wsauth/internal/credential"
+	"github.com/wsauth/wsauth/internal/ticket"
 )
 
 // An Extractor is one place where a request may carry its token. [New] refuses
@@ -12,7 +13,7 @@ import (
 // # Explicit tokens
 //
 // A token in the Authorization header, the query, the subprotocol or a place of
-// [FromFunc] is explicit: the client put it there for this request. A request
+// [FromFunc], or a ticket, is explicit: the client put it there for this request. A request
 // with two explicit tokens, or with the same token twice, is refused with 400
 // ([RFC 6750 section 2]). If a token fails, no other token is tried.
 //
@@ -24,15 +25,18 @@ import (
 // the order of [Options.Extractors] counts.
 //
 // [RFC 6750 section 2]: https://www.rfc-editor.org/rfc/rfc6750#section-2
-type Extractor struct{ place credential.Place }
+type Extractor struct {
+	place   credential.Place
+	tickets TicketStore // of FromTicket
+}
 
 // FromHeader takes the token from "Authorization: Bearer <token>" ([RFC 6750
 // section 2.1]), with the scheme in any letter case. A header with another
 // scheme carries no token. A header with Bearer but without a well-formed token
-// is refused with 400.
+// is refused with 400. With [Options.DPoP], the scheme may also be DPoP.
 //
 // [RFC 6750 section 2.1]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
-func FromHeader() Extractor { return Extractor{credential.Place{Source: credential.FromHeader}} }
+func FromHeader() Extractor { return Extractor{place: credential.Place{Source: credential.FromHeader}} }
 
 // FromQuery takes the token from the query parameter name, and removes the
 // parameter from the request that the handler gets. Query strings end up in
@@ -40,7 +44,30 @@ func FromHeader() Extractor { return Extractor{credential.Place{Source: credenti
 // WebSocket handshakes only, where browsers have no better place. Elsewhere a
 // request with such a parameter is refused with 400.
 func FromQuery(name string) Extractor {
-	return Extractor{credential.Place{Source: credential.FromQuery, Name: name}}
+	return Extractor{place: credential.Place{Source: credential.FromQuery, Name: name}}
+}
+
+// FromTicket takes a ticket of [Authenticator.Tickets] from the query parameter
+// name, in place of a token. A ticket is good once and for 30 seconds, so it
+// does no harm in a log. Its token is verified when the ticket is used, and the
+// connection ends with the token.
+//
+// store keeps the tickets. If there are several servers, they must share it:
+// a ticket of one server is then good on any other. nil: memory for about 60,000
+// tickets, for one process.
+//
+// FromTicket accepts a ticket on WebSocket handshakes and, behind
+// [Authenticator.Guard], on a GET that accepts text/event-stream, since
+// EventSource cannot set headers. Elsewhere the request is refused with 400. A
+// ticket that was used, has expired or is unknown is refused with 401
+// ([ErrInvalidTicket]); if the store is unavailable, the response is 503. The
+// parameter is removed from the request that the handler gets, and a ticket
+// counts as an explicit token. [New] accepts one FromTicket.
+func FromTicket(name string, store TicketStore) Extractor {
+	if store == nil {
+		store = ticket.NewMemory(ticketMemory)
+	}
+	return Extractor{credential.Place{Source: credential.FromTicket, Name: name}, store}
 }
 
 // FromCookie takes the token from the cookie name. An empty cookie is the same
@@ -49,7 +76,7 @@ func FromQuery(name string) Extractor {
 // [Options.Origins], and other unsafe requests must pass
 // [http.CrossOriginProtection]. Otherwise the error is [ErrOrigin].
 func FromCookie(name string) Extractor {
-	return Extractor{credential.Place{Source: credential.FromCookie, Name: name}}
+	return Extractor{place: credential.Place{Source: credential.FromCookie, Name: name}}
 }
 
 // FromCookieFunc takes the token from the cookie name if the cookie's value
@@ -67,7 +94,7 @@ func FromCookie(name string) Extractor {
 // refused with 400; the text of the error is not passed on. Nobody has verified
 // the value. read must be fast and safe for concurrent use.
 func FromCookieFunc(name string, read func(value string) (token string, err error)) Extractor {
-	return Extractor{credential.Place{Source: credential.FromCookieFunc, Name: name, Read: read}}
+	return Extractor{place: credential.Place{Source: credential.FromCookieFunc, Name: name, Read: read}}
 }
 
 // FromProxy takes the token from a header that a proxy in front of this server
@@ -85,7 +112,7 @@ func FromCookieFunc(name string, read func(value string) (token string, err erro
 // the token there on purpose. The proxy must remove any header of this name
 // that a client sends.
 func FromProxy(header string) Extractor {
-	return Extractor{credential.Place{Source: credential.FromProxy, Name: http.CanonicalHeaderKey(header)}}
+	return Extractor{place: credential.Place{Source: credential.FromProxy, Name: http.CanonicalHeaderKey(header)}}
 }
 
 // FromSubprotocol takes the token from Sec-WebSocket-Protocol, in one of two
@@ -111,7 +138,7 @@ func FromProxy(header string) Extractor {
 // "wsauth". With the second form, the entry in front of the token stays in the
 // request, moved to the end of the list, and the server can select it.
 func FromSubprotocol(name string) Extractor {
-	return Extractor{credential.Place{Source: credential.FromSubprotocol, Name: name}}
+	return Extractor{place: credential.Place{Source: credential.FromSubprotocol, Name: name}}
 }
 
 // FromFunc takes the token that f finds. If f returns an empty token, the
@@ -120,5 +147,5 @@ func FromSubprotocol(name string) Extractor {
 // as explicit, so f must read it from a place that other sites cannot make a
 // browser send. The token stays in the request that the handler gets.
 func FromFunc(f func(*http.Request) (token string, err error)) Extractor {
-	return Extractor{credential.Place{Source: credential.FromFunc, Func: f}}
+	return Extractor{place: credential.Place{Source: credential.FromFunc, Func: f}}
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -150,6 +151,8 @@ var kinds = []struct {
 }{
 	{"ErrExpired", wsauth.ErrExpired, 401},
 	{"ErrRevoked", wsauth.ErrRevoked, 401},
+	{"ErrInvalidTicket", wsauth.ErrInvalidTicket, 401},
+	{"ErrInvalidProof", wsauth.ErrInvalidProof, 401},
 	{"ErrInvalidToken", wsauth.ErrInvalidToken, 401},
 	{"ErrNoToken", wsauth.ErrNoToken, 401},
 	{"ErrMalformedRequest", wsauth.ErrMalformedRequest, 400},
@@ -438,3 +441,10 @@ func answerOf(body []byte) *http.Response {
 var errOwn = errors.New("an error of the application")
 
 func pass(context.Context, *wsauth.Claims) error { return nil }
+
+// recordsIn logs to a buffer, successes included.
+func recordsIn(log io.Writer) func(*wsauth.Options) {
+	return func(o *wsauth.Options) {
+		o.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+}

@@ -21,7 +21,8 @@ type Event struct {
 	Issuer string
 
 	// Source is where the token was: header, query, cookie, subprotocol, func
-	// or proxy; or logout or event, if it is a token for BackChannelLogout or
+	// or proxy; ticket, if a ticket stood for it; dpop, if it was in the header
+	// with the scheme DPoP; or logout or event, if it is a token for BackChannelLogout or
 	// SecurityEvents. It is empty if there was no token, or if the token was
 	// given to Verify or Renew or came in a first message.
 	Source string

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -99,6 +100,20 @@ type Options struct {
 	// Revocations says how long revoked tokens are remembered, and with which
 	// other servers they are shared. [Authenticator.Revoke] revokes tokens.
 	Revocations Revocations
+
+	// ClientCertificate returns the certificate that the client has shown to the
+	// proxy that ends TLS in front of this server, or nil if it has shown none.
+	// It is called for tokens that are bound to a certificate (cnf.x5t#S256, RFC
+	// 8705), and for handshakes whose token comes later; if it returns an error,
+	// such a token is refused. The proxy must have checked that the client has
+	// the certificate's private key, which is part of the TLS handshake, and
+	// must remove any header of that name which a client sends. Default: the
+	// certificate of the request's own TLS connection.
+	ClientCertificate func(r *http.Request) (*x509.Certificate, error)
+
+	// DPoP accepts tokens that are bound to a key of the client, with a proof of
+	// the key. Default (nil): such tokens are refused.
+	DPoP *DPoP
 
 	// Realm is the realm of WWW-Authenticate (RFC 9110 section 11.5). Default: "wsauth".
 	Realm string
@@ -472,7 +487,11 @@ type policy struct {
 	leeway   time.Duration
 	places   []credential.Place
 	origins  credential.Origins
-	realm    string // with quotes
+	realm    string         // with quotes
+	tickets  TicketStore    // nil: there are no tickets
+	proofs   *verify.Proofs // nil: DPoP is off
+
+	clientCertificate func(*http.Request) (*x509.Certificate, error) // nil: the request's own
 }
 
 // checker collects the faults of Options.
@@ -497,7 +516,8 @@ func (o *Options) check() (*policy, error) {
 		issuers = append(issuers, c.issuer(field, &o.Issuers[i], o))
 		c.name(field, o, i)
 	}
-	p.places = c.places(o.Extractors)
+	p.places, p.tickets = c.places(o.Extractors)
+	p.proofs, p.clientCertificate = c.proofs(o.DPoP, &p.places), o.ClientCertificate
 	p.origins = credential.Origins{Listed: c.origins(o.Origins), Allow: hidingTokens(o.AllowOrigin, p.places)}
 	if o.CacheSize < 0 || o.CacheSize > maxCacheSize {
 		c.fault("CacheSize", "negative, or more than %d", maxCacheSize)
@@ -708,7 +728,8 @@ func (c *checker) fit(field string, in *Issuer, algs, narrow jose.Algs) {
 	}
 }
 
-func (c *checker) places(in []Extractor) (out []credential.Place) {
+// places also returns the store of tickets, or nil.
+func (c *checker) places(in []Extractor) (out []credential.Place, tickets TicketStore) {
 	if len(in) == 0 {
 		in = []Extractor{FromHeader(), FromQuery("access_token"), FromCookie("access_token")}
 	}
@@ -722,9 +743,22 @@ func (c *checker) places(in []Extractor) (out []credential.Place) {
 		} else if j := slices.IndexFunc(out, x.place.Overlaps); j >= 0 {
 			c.fault(field, "a subprotocol of Extractors[%d] could be taken for one of these", j)
 		}
+		if x.tickets != nil {
+			if tickets != nil {
+				c.fault(field, "a second FromTicket")
+			}
+			if isNil(x.tickets) {
+				c.fault(field, "FromTicket with a store that is a nil pointer")
+			}
+			tickets = x.tickets
+		}
 		out = append(out, x.place)
 	}
-	return out
+	return out, tickets
+}
+
+func hasSource(places []credential.Place, s credential.Source) bool {
+	return slices.ContainsFunc(places, func(p credential.Place) bool { return p.Source == s })
 }
 
 func (c *checker) origins(in []string) (out []origin.Pattern) {

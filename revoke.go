@@ -106,7 +106,7 @@ type RevocationLog interface {
 // known ([Revocations].Keep).
 func (a *Authenticator) Revoke(ctx context.Context, what ...Revocation) error {
 	if a.isZero() {
-		return refusal.New(ErrUnavailable, errZero)
+		return refusalOfZero()
 	}
 	now := time.Now()
 	all := make([]revocation.Revocation, len(what))
@@ -230,7 +230,7 @@ func (p *policy) keeps(issuer string) bool {
 // call of Follow is running.
 func (a *Authenticator) Follow(ctx context.Context) error {
 	if a.isZero() {
-		return refusal.New(ErrUnavailable, errZero)
+		return refusalOfZero()
 	}
 	return a.policy.revoked.Follow(ctx)
 }
@@ -315,7 +315,7 @@ func (a *Authenticator) BackChannelLogout(clientIDs ...string) http.Handler {
 
 func (a *Authenticator) logout(w http.ResponseWriter, r *http.Request, clientIDs []string) error {
 	if a.isZero() {
-		return refusal.New(ErrUnavailable, errZero)
+		return refusalOfZero()
 	}
 	token, err := push.LogoutToken(w, r, a.policy.verifier.MaxLength())
 	if err != nil {
@@ -527,7 +527,7 @@ func eventErrorCode(err error) string {
 func (t *transmitter) receive(w http.ResponseWriter, r *http.Request) error {
 	a := t.auth
 	if a.isZero() {
-		return refusal.New(ErrUnavailable, errZero)
+		return refusalOfZero()
 	}
 	if t.authorization != "" && !push.IsAuthorized(r, t.authorization) {
 		return refusal.New(ErrMalformedRequest, errAuthorization)

@@ -245,6 +245,7 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		u.auth.refuse(w, r, err, u)
 		return
 	}
+	u.auth.giveNonce(w, r)
 	ws := u.handshake(w, r, c)
 	if ws == nil {
 		return
@@ -331,7 +332,7 @@ func (u *upgrader) awaitToken(c *connection, ws *websocket.Conn) bool {
 	token, err := u.readFirst(c.ctx, ws)
 	if err == nil {
 		ws.SetReadLimit(32 << 10) // the default of coder/websocket
-		_, err = c.renew(c.ctx, token)
+		_, err = c.renew(c.ctx, token, "")
 	}
 	if err == nil {
 		return true
@@ -457,6 +458,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.auth.refuse(w, r, c.trail().On(err), g)
 		return
 	}
+	g.auth.giveNonce(w, r)
 	inner := r.WithContext(c.ctx)
 	credential.Hide(inner, g.auth.policy.places)
 	if !upgrades {
@@ -533,7 +535,7 @@ func (e *entrance) enter(r *http.Request, upgrades bool) (*connection, error) {
 	if err != nil {
 		return nil, id.trail().On(err)
 	}
-	c := &connection{Conn: entered, auth: e.auth, source: id.source,
+	c := &connection{Conn: entered, auth: e.auth, source: id.source, bound: e.auth.handshakeOf(r, id.claims),
 		epoch: id.epoch, checks: slices.Concat(e.opts.Require, id.checks)}
 	ctx := r.Context()
 	if ctx == context.Context(id) {
@@ -552,7 +554,7 @@ func (e *entrance) enter(r *http.Request, upgrades bool) (*connection, error) {
 func (e *entrance) identify(r *http.Request, upgrades bool) (*identity, error) {
 	a := e.auth
 	if a.isZero() {
-		return nil, refusal.New(ErrUnavailable, errZero)
+		return nil, refusalOfZero()
 	}
 	if a.live.IsDown() {
 		return nil, refusal.New(ErrUnavailable, http.ErrServerClosed)
@@ -563,7 +565,7 @@ func (e *entrance) identify(r *http.Request, upgrades bool) (*identity, error) {
 		}
 	}
 	epoch := a.live.Epoch()
-	id, _, err := a.identify(r)
+	id, _, err := a.identify(r, !upgrades)
 	if e.opts.FirstMessage > 0 && refusal.IsNoToken(err) && credential.IsHandshake(r) {
 		return &identity{auth: a, epoch: epoch}, nil
 	}

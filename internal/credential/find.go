@@ -33,10 +33,12 @@ const (
 	FromFunc
 	FromProxy
 	FromCookieFunc
+	FromTicket // the token of a ticket, which is in the query
+	FromDPoP   // the Authorization header, with the scheme of RFC 9449
 )
 
 func (s Source) String() string {
-	return [...]string{"", "header", "query", "cookie", "subprotocol", "func", "proxy", "cookie"}[s]
+	return [...]string{"", "header", "query", "cookie", "subprotocol", "func", "proxy", "cookie", "ticket", "dpop"}[s]
 }
 
 // isAmbient reports whether a browser sends a token from here unasked, whichever page it shows: it adds the cookie, or
@@ -51,6 +53,10 @@ func (p Place) Fault() string {
 	case FromQuery:
 		if p.Name == "" {
 			return "FromQuery without a name"
+		}
+	case FromTicket:
+		if p.Name == "" {
+			return "FromTicket without a name"
 		}
 	case FromCookie, FromCookieFunc, FromSubprotocol:
 		if p.Source == FromCookieFunc && p.Read == nil {
@@ -87,13 +93,18 @@ func (p Place) Is(other Place) bool {
 	if p.header() != "" || other.header() != "" {
 		return p.header() == other.header()
 	}
+	if p.isInQuery() || other.isInQuery() {
+		return p.isInQuery() && other.isInQuery() && p.Name == other.Name
+	}
 	return p.Source != FromFunc && other.Source.String() == p.Source.String() && other.Name == p.Name
 }
+
+func (p Place) isInQuery() bool { return p.Source == FromQuery || p.Source == FromTicket }
 
 // header returns the name of the header that contains nothing except the token, or "".
 func (p Place) header() string {
 	switch p.Source {
-	case FromHeader:
+	case FromHeader, FromDPoP:
 		return authorization
 	case FromProxy:
 		return p.Name
@@ -124,16 +135,19 @@ var (
 	errMalformed = errors.New("a token that is malformed")
 	errPlace     = errors.New("a token in the query or a subprotocol of a request that is not a WebSocket handshake: " +
 		"GET with Connection: Upgrade and Upgrade: websocket")
+	errTicketPlace = errors.New("a ticket on a request that is neither a WebSocket handshake nor, behind Guard, a GET that accepts " +
+		"text/event-stream")
 )
 
-// Find finds the one token of a request and checks what its source requires. Its errors are refusals.
-func Find(r *http.Request, places []Place, origins Origins) (Credential, error) {
+// Find finds the one token of a request and checks what its source requires. Its errors are refusals. It accepts a ticket
+// on a request for a stream only if streams is set: whoever serves the stream must end it with the token.
+func Find(r *http.Request, places []Place, origins Origins, streams bool) (Credential, error) {
 	var found Credential
 	for _, p := range places {
 		if p.Source.isAmbient() {
 			continue
 		}
-		token, err := p.find(r)
+		token, err := p.find(r, streams)
 		if err == nil && token != "" && found.Token != "" {
 			err = errTwice
 		}
@@ -151,7 +165,7 @@ func Find(r *http.Request, places []Place, origins Origins) (Credential, error) 
 		if !p.Source.isAmbient() {
 			continue
 		}
-		token, err := p.find(r)
+		token, err := p.find(r, streams)
 		if err != nil {
 			return Credential{Source: p.Source}, refusal.New(refusal.ErrMalformedRequest, err)
 		}
@@ -163,12 +177,14 @@ func Find(r *http.Request, places []Place, origins Origins) (Credential, error) 
 }
 
 // find returns the token of a place, or "".
-func (p Place) find(r *http.Request) (string, error) {
+func (p Place) find(r *http.Request, streams bool) (string, error) {
 	var token string
 	var err error
 	switch p.Source {
 	case FromHeader:
-		return bearer(r.Header[authorization])
+		return ofScheme("bearer", r.Header[authorization])
+	case FromDPoP:
+		return ofScheme("dpop", r.Header[authorization])
 	case FromProxy:
 		return proxied(r.Header[p.Name], p.Name)
 	case FromCookie:
@@ -180,6 +196,12 @@ func (p Place) find(r *http.Request) (string, error) {
 			return "", errMalformed
 		}
 		return token, nil
+	case FromTicket:
+		token, err = queryToken(r.URL.RawQuery, p.Name)
+		if err == nil && token != "" && !IsHandshake(r) && !(streams && wantsEvents(r)) {
+			err = errTicketPlace
+		}
+		return token, err
 	case FromQuery:
 		token, err = queryToken(r.URL.RawQuery, p.Name)
 	case FromSubprotocol:
@@ -191,15 +213,14 @@ func (p Place) find(r *http.Request) (string, error) {
 	return token, err
 }
 
-// bearer reads the Authorization header (RFC 6750 section 2.1): the scheme, one space, a b64token.
-func bearer(values []string) (string, error) {
+// ofScheme reads the Authorization header (RFC 6750 section 2.1, RFC 9449 section 7.1): the scheme, one space, a token68.
+func ofScheme(scheme string, values []string) (string, error) {
 	if len(values) == 0 {
 		return "", nil
 	}
 	if len(values) > 1 {
 		return "", errTwice
 	}
-	const scheme = "bearer"
 	v := values[0]
 	if len(v) < len(scheme) || !strings.EqualFold(v[:len(scheme)], scheme) {
 		return "", nil
@@ -218,7 +239,7 @@ func bearer(values []string) (string, error) {
 // (RFC 9110 section 11.6.2); another scheme is somebody else's credential. If a client sends the header, too, and the
 // proxy appends its own, there are two, and the request is refused.
 func proxied(values []string, name string) (string, error) {
-	token, err := bearer(values)
+	token, err := ofScheme("bearer", values)
 	if err != nil || token != "" || len(values) == 0 || name == authorization {
 		return token, err
 	}
@@ -228,7 +249,7 @@ func proxied(values []string, name string) (string, error) {
 // Judge makes the refusal of a token that is not a b64token a malformed request. A token that could be read is a
 // b64token. A token that is too long is not examined: that would not be worth reading a megabyte.
 func (c Credential) Judge(err error) error {
-	if c.Source == FromHeader && errors.Is(err, jose.ErrForm) && !isB64Token(c.Token) {
+	if (c.Source == FromHeader || c.Source == FromDPoP) && errors.Is(err, jose.ErrForm) && !isB64Token(c.Token) {
 		return refusal.New(refusal.ErrMalformedRequest, errMalformed)
 	}
 	return err

@@ -173,7 +173,7 @@ func FuzzBearer(f *testing.F) {
 		if repeated {
 			values = append(values, second)
 		}
-		token, err := bearer(values)
+		token, err := ofScheme("bearer", values)
 		if err == nil && token != "" { // whether it is a b64token is found out of a token that is refused
 			err = Credential{token, FromHeader}.Judge(refusal.New(refusal.ErrInvalidToken, jose.ErrForm))
 			if errors.Is(err, refusal.ErrInvalidToken) {
@@ -220,7 +220,7 @@ func FuzzProxied(f *testing.F) {
 			name = authorization
 		}
 		token, err := proxied(values, name)
-		inBearer, bearerErr := bearer(values)
+		inBearer, bearerErr := ofScheme("bearer", values)
 		switch {
 		case repeated:
 			if token != "" || err == nil {

@@ -236,7 +236,7 @@ func TestTheOneTokenOfARequestIsFound(t *testing.T) {
 	origins := listed(t)
 	for name, row := range findings {
 		t.Run(name, func(t *testing.T) {
-			got, err := Find(row.read(t), everywhere, origins)
+			got, err := Find(row.read(t), everywhere, origins, false)
 			if kind := kindOf(err); kind != row.err {
 				t.Fatalf("got %v, want %v", err, row.err)
 			}
@@ -267,7 +267,7 @@ func TestWhatIsHiddenIsNotFoundAgain(t *testing.T) {
 				if p.Source != FromQuery && p.Source != FromSubprotocol {
 					continue
 				}
-				if token, err := p.find(hidden); token != "" || err != nil && !p.isPair() {
+				if token, err := p.find(hidden, false); token != "" || err != nil && !p.isPair() {
 					t.Errorf("got %q, %v from %v %s, want nothing", token, err, p.Source, p.Name)
 				}
 			}

@@ -26,3 +26,8 @@ func headerContains(values []string, token string) bool {
 	}
 	return false
 }
+
+// wantsEvents reports whether r asks for server-sent events, as EventSource does (HTML section 9.2.2).
+func wantsEvents(r *http.Request) bool {
+	return r.Method == http.MethodGet && headerContains(r.Header["Accept"], "text/event-stream") && !MayUpgrade(r)
+}

@@ -22,7 +22,8 @@ type Claims struct {
 	// What else says whose token it is, as JSON text; empty: missing or null.
 	SessionID, ClientID, AuthorizedParty string // sid, client_id, azp
 
-	Session string // what Text returns for the claim that names the session; whoever knows the claim sets it
+	Binding Binding // cnf; nobody has proven it yet
+	Session string  // what Text returns for the claim that names the session; whoever knows the claim sets it
 }
 
 // HasAudience reports whether there is an aud.
@@ -185,9 +186,7 @@ func (c *Claims) read(m member) (err error) {
 	case "iat":
 		c.IssuedAt, err = numericDate(m.name, m.value)
 	case "cnf":
-		// A token bound to a key is worth nothing without proof of that key (RFC 7800, RFC 9449);
-		// taken as a bearer token it would lose the protection its issuer gave it.
-		err = errors.New("cnf: the token is bound to a key, which is not supported")
+		c.Binding, err = readBinding(m.value)
 	case "events":
 		err = refuseEvents(m.value)
 	default:

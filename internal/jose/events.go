@@ -90,6 +90,8 @@ func (c *EventClaims) readEvent(m member) (err error) {
 		c.Happened, err = numericDate(m.name, m.value)
 	case "nonce":
 		c.HasNonce = true
+	case "cnf":
+		err = errors.New("cnf: a token with events is not bound")
 	default:
 		if m.name != m.folded && eventClaims[m.folded] {
 			return errors.New("a registered claim name in another letter case")

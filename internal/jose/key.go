@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"hash"
 	"math/big"
+	"slices"
+	"strings"
 	"sync"
 )
 
@@ -79,6 +81,17 @@ func (s Algs) Has(a Alg) bool { return s&(1<<a) != 0 }
 
 // With returns the set and a.
 func (s Algs) With(a Alg) Algs { return s | 1<<a }
+
+// String returns the names of the algorithms with spaces between them.
+func (s Algs) String() string {
+	var names []string
+	for a := range numAlgs {
+		if s.Has(a) {
+			names = append(names, a.String())
+		}
+	}
+	return strings.Join(names, " ")
+}
 
 // A Key verifies signatures. It is immutable, checked when it is made, and serves no other algorithms than
 // those that fit its type: that is what stops a public key from being taken for an HMAC secret (RFC 8725
@@ -228,28 +241,16 @@ var (
 	edOrder8, _ = new(big.Int).SetString("7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7", 16)
 )
 
-// checkEd25519 refuses what is not the encoding of a point, and points of low order: under such a key, anyone
-// makes signatures that verify. Nothing public in the standard library decodes a point, hence the arithmetic.
+// checkEd25519 refuses what is not the encoding of a point, and points of low order. Nothing public in the standard library
+// decodes a point, hence the arithmetic.
 func checkEd25519(p ed25519.PublicKey) error {
 	if len(p) != ed25519.PublicKeySize {
 		return errors.New("an Ed25519 key that is not 32 bytes")
 	}
-	le := bytes.Clone(p)
-	le[31] &= 0x7f // the sign of x
-	for i, j := 0, len(le)-1; i < j; i, j = i+1, j-1 {
-		le[i], le[j] = le[j], le[i]
+	if err := checkEd25519Order(p); err != nil {
+		return err
 	}
-	y := new(big.Int).SetBytes(le)
-	if y.Cmp(edP) >= 0 {
-		return errors.New("an Ed25519 key that is not canonical")
-	}
-	one := big.NewInt(1)
-	for _, low := range []*big.Int{new(big.Int), one, new(big.Int).Sub(edP, one),
-		edOrder8, new(big.Int).Sub(edP, edOrder8)} {
-		if y.Cmp(low) == 0 {
-			return errors.New("an Ed25519 key of low order")
-		}
-	}
+	y, one := edY(p), big.NewInt(1)
 	// x² = u/v with u = y² - 1 and v = dy² + 1 has a root exactly if uv is a square.
 	yy := new(big.Int).Mul(y, y)
 	u := new(big.Int).Sub(yy, one)
@@ -259,6 +260,29 @@ func checkEd25519(p ed25519.PublicKey) error {
 		return errors.New("an Ed25519 key that is not on the curve")
 	}
 	return nil
+}
+
+// checkEd25519Order refuses points of low order, under which anyone makes signatures that verify. p has 32 bytes.
+func checkEd25519Order(p ed25519.PublicKey) error {
+	y, one := edY(p), big.NewInt(1)
+	if y.Cmp(edP) >= 0 {
+		return errors.New("an Ed25519 key that is not canonical")
+	}
+	for _, low := range []*big.Int{new(big.Int), one, new(big.Int).Sub(edP, one),
+		edOrder8, new(big.Int).Sub(edP, edOrder8)} {
+		if y.Cmp(low) == 0 {
+			return errors.New("an Ed25519 key of low order")
+		}
+	}
+	return nil
+}
+
+// edY returns the y of an encoded point.
+func edY(p ed25519.PublicKey) *big.Int {
+	le := bytes.Clone(p)
+	le[31] &= 0x7f // the sign of x
+	slices.Reverse(le)
+	return new(big.Int).SetBytes(le)
 }
 
 // verify reports whether signature is one of k over data. The algorithm must be one that k serves: the header

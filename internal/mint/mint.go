@@ -10,8 +10,8 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
-	_ "crypto/sha256" // for crypto.Hash
-	_ "crypto/sha512"
+	"crypto/sha256"
+	_ "crypto/sha512" // for crypto.Hash
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
@@ -183,3 +183,32 @@ func JSON(v any) string {
 
 // Base64 is base64url without padding.
 func Base64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// Proof makes a DPoP proof with these claims. A change replaces members of its header; a nil value leaves one out.
+func (k *Key) Proof(claims map[string]any, changes ...map[string]any) string {
+	jwk := k.JWK()
+	for _, name := range []string{"alg", "use", "kid"} {
+		delete(jwk, name)
+	}
+	header := map[string]any{"typ": "dpop+jwt", "alg": k.Alg, "jwk": jwk}
+	for _, c := range changes {
+		maps.Copy(header, c)
+	}
+	maps.DeleteFunc(header, func(_ string, v any) bool { return v == nil })
+	return k.Sign(JSON(header), JSON(claims))
+}
+
+// Thumbprint is the thumbprint of RFC 7638 of the public key.
+func (k *Key) Thumbprint() string {
+	jwk := k.JWK()
+	for _, name := range []string{"alg", "use", "kid"} {
+		delete(jwk, name)
+	}
+	return Hash(JSON(jwk)) // encoding/json sorts the members by name
+}
+
+// Hash is the base64url of the SHA-256 hash of a text.
+func Hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return Base64(sum[:])
+}

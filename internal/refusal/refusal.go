@@ -8,13 +8,17 @@ import (
 	"net/http"
 )
 
-// The kinds of refusal. ErrExpired and ErrRevoked are also ErrInvalidToken.
+// The kinds of refusal. ErrExpired, ErrRevoked, ErrInvalidTicket and ErrInvalidProof are also ErrInvalidToken, and ErrNonce
+// is an ErrInvalidProof that the client can mend.
 var (
 	ErrNoToken          = errors.New("wsauth: no token")
 	ErrMalformedRequest = errors.New("wsauth: malformed request")
 	ErrInvalidToken     = errors.New("wsauth: invalid token")
 	ErrExpired          = error(invalid("wsauth: token expired"))
 	ErrRevoked          = error(invalid("wsauth: token revoked"))
+	ErrInvalidTicket    = error(invalid("wsauth: invalid ticket"))
+	ErrInvalidProof     = error(invalid("wsauth: invalid DPoP proof"))
+	ErrNonce            = error(noNonce("wsauth: DPoP proof without a nonce of this server"))
 	ErrForbidden        = errors.New("wsauth: forbidden")
 	ErrOrigin           = errors.New("wsauth: foreign origin")
 	ErrUnavailable      = errors.New("wsauth: not available")
@@ -26,6 +30,12 @@ type invalid string
 
 func (e invalid) Error() string        { return string(e) }
 func (e invalid) Is(target error) bool { return target == ErrInvalidToken }
+
+// noNonce is a kind of ErrInvalidProof.
+type noNonce string
+
+func (e noNonce) Error() string        { return string(e) }
+func (e noNonce) Is(target error) bool { return target == ErrInvalidProof || target == ErrInvalidToken }
 
 // KindOf returns the kind of an error that came from the application, or otherwise if the error has none.
 func KindOf(err, otherwise error) error {
@@ -132,6 +142,11 @@ var responses = []struct {
 		"more than one token, or one that is malformed or misplaced", CloseUnauthorized, "invalid_request"}},
 	{ErrExpired, Response{http.StatusUnauthorized, true, "invalid_token", "token expired", CloseUnauthorized, "invalid_token"}},
 	{ErrRevoked, Response{http.StatusUnauthorized, true, "invalid_token", "token revoked", CloseUnauthorized, "invalid_token"}},
+	{ErrInvalidTicket, Response{http.StatusUnauthorized, true, "invalid_token", "ticket not valid", CloseUnauthorized, "invalid_ticket"}},
+	{ErrNonce, Response{http.StatusUnauthorized, true, "use_dpop_nonce", "a DPoP proof with the nonce of this response is needed",
+		CloseUnauthorized, "use_dpop_nonce"}},
+	{ErrInvalidProof, Response{http.StatusUnauthorized, true, "invalid_dpop_proof", "DPoP proof not valid",
+		CloseUnauthorized, "invalid_dpop_proof"}},
 	{ErrInvalidToken, Response{http.StatusUnauthorized, true, "invalid_token", "token not valid", CloseUnauthorized, "invalid_token"}},
 	{ErrForbidden, Response{http.StatusForbidden, true, "insufficient_scope", "the token does not allow this",
 		CloseForbidden, "insufficient_scope"}},

@@ -75,7 +75,7 @@ func at(seconds float64) json.Number {
 func check(t testing.TB, v *Verifier, token string, want error) jose.Claims {
 	t.Helper()
 	var verified Verified
-	err := v.Token(t.Context(), token, &verified)
+	err := v.Token(t.Context(), token, Holder{}, &verified)
 	var got error
 	if r := (*refusal.Error)(nil); errors.As(err, &r) {
 		got = r.Kind

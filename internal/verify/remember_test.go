@@ -52,7 +52,7 @@ func TestOnlyTheWholeTokenIsRemembered(t *testing.T) {
 		for i := range len(token) { // each other character in its place
 			for _, c := range []byte{'A', 'b', '7', '-', '.'} {
 				if token[i] != c {
-					if err := v.Token(t.Context(), token[:i]+string(c)+token[i+1:], new(Verified)); err == nil {
+					if err := v.Token(t.Context(), token[:i]+string(c)+token[i+1:], Holder{}, new(Verified)); err == nil {
 						t.Fatalf("%s: got a token accepted with %q at %d, want a refusal", k.Alg, c, i)
 					}
 				}

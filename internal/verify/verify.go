@@ -72,9 +72,24 @@ type Verified struct {
 // Token verifies a token. Nothing that it says counts before its signature does: the unverified iss and kid only choose
 // which keys are asked. An error is a refusal that says, as far as it is known, whose token it was.
 //
+// A token that is bound to a key or a certificate is refused, unless holder has proven to have it.
+//
 // What was verified goes into out, which nobody has used before: returned by value it is copied from frame to frame, and the
 // stack of a connection's goroutine, which stays as large as it once was, grows from 8 to 16 KB.
-func (v *Verifier) Token(ctx context.Context, token string, out *Verified) error {
+func (v *Verifier) Token(ctx context.Context, token string, holder Holder, out *Verified) error {
+	err := v.token(ctx, token, out)
+	if err == nil {
+		err = holder.checkBinding(out.Claims.Binding)
+	}
+	if err != nil {
+		out.Claims = jose.Claims{}
+		return out.On(err)
+	}
+	return nil
+}
+
+// token verifies everything about a token except to what it is bound.
+func (v *Verifier) token(ctx context.Context, token string, out *Verified) error {
 	if err := v.revoked.IsFresh(); err != nil { // before any verdict: a client that gets a 401 logs its user out
 		return err
 	}
@@ -89,14 +104,10 @@ func (v *Verifier) Token(ctx context.Context, token string, out *Verified) error
 			v.tokens.Drop(token)
 		}
 		if err != nil {
-			return out.On(err)
+			return err
 		}
 	}
-	if err := v.verifyToken(ctx, token, out); err != nil {
-		out.Claims = jose.Claims{}
-		return out.On(err)
-	}
-	return nil
+	return v.verifyToken(ctx, token, out)
 }
 
 // verifyToken verifies a token that is not remembered.

@@ -1,0 +1,58 @@
+package jose
+
+import (
+	"errors"
+	"fmt"
+)
+
+// A Binding says to what a token is bound (RFC 7800 section 3): whoever sends the token must prove that they have it.
+// Both members may be set, and then both must be proven. The zero Binding is that of a bearer token.
+type Binding struct {
+	Key         string // cnf.jkt: the thumbprint of the key of a DPoP proof (RFC 9449 section 6.1); empty: to none
+	Certificate string // cnf.x5t#S256: the thumbprint of a client certificate (RFC 8705 section 3.1); empty: to none
+}
+
+// readBinding reads cnf. It refuses a confirmation method that is not known: a token that is taken for one with fewer
+// bindings loses the protection that its issuer gave it.
+func readBinding(cnf string) (b Binding, err error) {
+	if cnf[0] != '{' {
+		return b, errors.New("cnf: not an object")
+	}
+	err = walkObject(cnf, func(m member) (err error) {
+		switch m.name {
+		case "jkt":
+			b.Key, err = sha256Thumbprint(m)
+		case "x5t#S256":
+			b.Certificate, err = sha256Thumbprint(m)
+		default:
+			err = errors.New("cnf: bound by a method that is not supported")
+		}
+		return err
+	})
+	if err == nil && b == (Binding{}) {
+		err = errors.New("cnf: empty")
+	}
+	return b, err
+}
+
+// sha256Thumbprint reads the base64url of a SHA-256 hash, in its only spelling.
+func sha256Thumbprint(m member) (string, error) {
+	s, ok := m.str()
+	if !ok || !IsSHA256(s) {
+		return "", fmt.Errorf("cnf: %s is not the base64url of a SHA-256 hash", m.name)
+	}
+	return s, nil
+}
+
+// IsSHA256 reports whether s is the canonical base64url of 32 bytes.
+func IsSHA256(s string) bool {
+	var room [sha256Text]byte
+	if len(s) != sha256Text {
+		return false
+	}
+	_, ok := decodeBase64url(room[:], s)
+	return ok
+}
+
+// sha256Text is the length of the base64url of a SHA-256 hash.
+const sha256Text = 43
