@@ -147,12 +147,18 @@ func expect(t *testing.T, got []event, want ...string) {
 // upgrade is a server that is as it should be. It greets, renews, and echoes.
 func upgrade(t *testing.T, opts wsauth.UpgradeOptions) http.Handler {
 	t.Helper()
+	return newAuth(t).Upgrade(chat, &opts)
+}
+
+func newAuth(t *testing.T) *wsauth.Authenticator {
+	t.Helper()
 	auth, err := wsauth.New(wsauth.Options{
 		Issuers: []wsauth.Issuer{{
 			Name: "https://id.example.com/", Audience: []string{"chat"}, Keys: wsauth.HMAC(testclient.Secret),
 		}},
 		Extractors: []wsauth.Extractor{
-			wsauth.FromQuery("access_token"), wsauth.FromCookie("access_token"), wsauth.FromSubprotocol("bearer."),
+			wsauth.FromHeader(), wsauth.FromTicket("ticket", nil), wsauth.FromSubprotocol("bearer."),
+			wsauth.FromCookie("access_token"), wsauth.FromQuery("access_token"),
 		},
 		Leeway: -1,
 	})
@@ -166,7 +172,7 @@ func upgrade(t *testing.T, opts wsauth.UpgradeOptions) http.Handler {
 			t.Error(err)
 		}
 	})
-	return auth.Upgrade(chat, &opts)
+	return auth
 }
 
 func chat(ctx context.Context, conn *websocket.Conn) {

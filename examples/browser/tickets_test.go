@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,55 +12,6 @@ import (
 	"github.com/wsauth/wsauth"
 	"github.com/wsauth/wsauth/examples/internal/testclient"
 )
-
-// A desk sells tickets for tokens, each for one handshake.
-type desk struct {
-	mu     sync.Mutex
-	tokens map[string]string // by ticket
-	sold   int
-}
-
-func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if cookie, err := r.Cookie("access_token"); token == "" && err == nil {
-		token = cookie.Value
-	}
-	if token == "" {
-		w.WriteHeader(http.StatusUnauthorized)
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.sold++
-	ticket := fmt.Sprintf("%043d", d.sold)
-	d.tokens[ticket] = token
-	w.Header().Set("Cache-Control", "no-store")
-	json.NewEncoder(w).Encode(map[string]any{"ticket": ticket, "expires_in": 30})
-}
-
-// takes is the door behind the desk: next gets the token in place of the ticket.
-func (d *desk) takes(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r = r.Clone(r.Context())
-		query := r.URL.Query()
-		ticket := query.Get("ticket")
-		d.mu.Lock()
-		token := d.tokens[ticket]
-		delete(d.tokens, ticket)
-		d.mu.Unlock()
-		query.Del("ticket")
-		query.Set("access_token", token)
-		r.URL.RawQuery = query.Encode()
-		r.Header.Del("Cookie")
-		next.ServeHTTP(w, r)
-	})
-}
-
-func serveWithDesk(t *testing.T, token func(n int) string) *site {
-	t.Helper()
-	d := &desk{tokens: map[string]string{}}
-	return serveWithTickets(t, token, d, d.takes(upgrade(t, wsauth.UpgradeOptions{CloseOnRefusal: true})))
-}
 
 func TestATicketIsBoughtForEachConnection(t *testing.T) {
 	t.Parallel()
@@ -71,13 +21,14 @@ func TestATicketIsBoughtForEachConnection(t *testing.T) {
 	}{
 		{"with a token", `way: "ticket", tickets: "/tickets"`, 1, 2},
 		{
-			"with a cookie", `way: "ticket", tickets: new URL("/tickets", location), token: () => fetch("/cookie").then(() => {})`,
-			1, 2,
+			"with a cookie",
+			`way: "ticket", tickets: new URL("/tickets", location), token: () => fetch("/cookie").then(() => {})`, 1, 2,
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			s := serveWithDesk(t, good)
+			auth := newAuth(t)
+			s := serveWithTickets(t, good, auth.Tickets(), auth.Upgrade(chat, &wsauth.UpgradeOptions{CloseOnRefusal: true}))
 			p := s.open(t, row.options+`, minDelay: 1, decide: (code) => code === 1007 ? "wait" : undefined`)
 			p.await(1, "message")
 			p.Eval(`socket.send("this is not JSON")`, nil) // which the server closes for
@@ -90,7 +41,27 @@ func TestATicketIsBoughtForEachConnection(t *testing.T) {
 	}
 }
 
-// answers is a desk whose nth answer has the nth status, and further ones the last.
+func TestATicketThatIsRefusedHasASuccessor(t *testing.T) {
+	t.Parallel()
+	auth := newAuth(t)
+	tickets := inTurn(says(`{"ticket":"one-that-nobody-has-issued"}`).ServeHTTP, auth.Tickets().ServeHTTP)
+	s := serveWithTickets(t, good, tickets, auth.Upgrade(chat, &wsauth.UpgradeOptions{CloseOnRefusal: true}))
+	p := s.open(t, `way: "ticket", tickets: "/tickets", minDelay: 1`)
+	expect(t, p.await(1, "message"), "closed 3000 invalid_ticket: wait", "open", `message "hello alice"`)
+	if n := s.fetched.Load(); n != 1 {
+		t.Errorf("got %d tokens, want 1", n)
+	}
+}
+
+func TestATicketForATokenThatIsRefusedIsRefusedToo(t *testing.T) {
+	t.Parallel()
+	auth := newAuth(t)
+	s := serveWithTickets(t, forged, auth.Tickets(), auth.Upgrade(chat, &wsauth.UpgradeOptions{CloseOnRefusal: true}))
+	p := s.open(t, `way: "ticket", tickets: "/tickets"`)
+	expect(t, p.await(1, "gaveup"), "closed 0 no ticket: 401: end", "gaveup 0 no ticket: 401")
+}
+
+// answers is a server of tickets whose nth answer has the nth status, and further ones the last.
 func answers(statuses ...int) http.Handler {
 	var n atomic.Int32
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -157,7 +128,8 @@ func TestWhatFollowsARefusedTicket(t *testing.T) {
 			[]string{"closed 0 no ticket: wait", "open", `message "hello"`}, 1,
 		},
 		{
-			"a redirect, once", "", inTurn(http.RedirectHandler("/elsewhere", 307).ServeHTTP, answers(200).ServeHTTP),
+			"a redirect, once", "",
+			inTurn(http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect).ServeHTTP, answers(200).ServeHTTP),
 			[]string{"closed 0 no ticket: wait", "open", `message "hello"`}, 1,
 		},
 	} {
@@ -233,7 +205,8 @@ func TestARevokedLoginAsksForAnother(t *testing.T) {
 		{"nothing is returned", `() => {}`, []string{revoked, "gaveup 3000 token revoked"}, 1},
 		{"it fails", `() => { throw new Error("away"); }`, []string{revoked, "gaveup 3000 token revoked"}, 1},
 		{
-			"the page closes the socket meanwhile", `async () => { socket.close(); setTimeout(() => happened.push({ type: "later" }), 50); return true; }`,
+			"the page closes the socket meanwhile",
+			`async () => { socket.close(); setTimeout(() => happened.push({ type: "later" }), 50); return true; }`,
 			[]string{revoked, "closed 1000 : end", "later"}, 1,
 		},
 	} {

@@ -45,9 +45,9 @@ export type Options = {
     way: "ticket" | "subprotocol" | "firstMessage" | "cookie" | "query";
     /**
      * Fetches a new token: for the first connection, and
-     * when the one before has ended, is about to, or was refused. Nothing: nobody is logged in. An exception: it is called
-     * again, later. With way "cookie", or "ticket" where a cookie buys the tickets, it is optional, sets the cookie, and
-     * may return nothing
+     * when the one before has ended, is about to, or was refused. Nothing: nobody is logged in. An exception: it is
+     * called again, later. With way "cookie", or "ticket" where a cookie buys the tickets, it is optional, sets the
+     * cookie, and may return nothing
      */
     token?: (() => string | void | Promise<string | void>) | undefined;
     /**

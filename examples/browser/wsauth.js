@@ -3,7 +3,7 @@
 // what to do next, and renews the token before it ends. An ES module without dependencies, to be copied:
 //
 //   import { AuthSocket } from "/wsauth.js";
-//   const socket = new AuthSocket({ url: "/ws", way: "ticket", tickets: "/tickets", token: fetchToken });
+//   const socket = new AuthSocket({ url: "/ws", way: "ticket", tickets: "/ticket", token: fetchToken });
 //   socket.on("message", (event) => console.log(event.data));
 //
 // The token is kept in memory and goes to the server, nowhere else: into no log, no storage, no error, no address bar.
@@ -21,9 +21,9 @@
  * @property {string | URL} url ws:, wss:, http: or https:, or relative to the page
  * @property {"ticket" | "subprotocol" | "firstMessage" | "cookie" | "query"} way How the token goes to the server
  * @property {() => string | void | Promise<string | void>} [token] Fetches a new token: for the first connection, and
- *   when the one before has ended, is about to, or was refused. Nothing: nobody is logged in. An exception: it is called
- *   again, later. With way "cookie", or "ticket" where a cookie buys the tickets, it is optional, sets the cookie, and
- *   may return nothing
+ *   when the one before has ended, is about to, or was refused. Nothing: nobody is logged in. An exception: it is
+ *   called again, later. With way "cookie", or "ticket" where a cookie buys the tickets, it is optional, sets the
+ *   cookie, and may return nothing
  * @property {string | URL} [tickets] Of way "ticket": where to POST for a ticket, before every connection. The answer
  *   is {"ticket":"…"}
  * @property {(why: Closed) => boolean | void | Promise<boolean | void>} [login] Asks the user to log in again, where

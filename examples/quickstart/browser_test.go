@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -108,6 +110,7 @@ func (v *visit) log() []string {
 func TestThePageConnectsInEachWay(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ way, told, request string }{
+		{"ticket", "Connected, with the token as a ticket", "&ticket=‹43 characters›"},
 		{"query", "Connected, with the token in the query", "&access_token=‹token, "},
 		{"cookie", "Connected, with the token in the cookie", "Cookie: access_token=‹token, "},
 		{"subprotocol", "Connected, with the token as a subprotocol", "Sec-WebSocket-Protocol: wsauth, bearer.‹token, "},
@@ -140,6 +143,64 @@ func TestThePageConnectsInEachWay(t *testing.T) {
 				t.Errorf("over the wire:\n%s\n%s\n%s", request, answer, frames)
 			}
 		})
+	}
+}
+
+// The lines of each way to connect are run: those for the client here, against this server, and those in Go by go vet.
+func TestTheLinesToCopyWork(t *testing.T) {
+	t.Parallel()
+	v := visitPage(t, time.Minute)
+	v.logIn() // for the cookie
+	var program strings.Builder
+	program.WriteString("package main\nimport (\"context\"; \"net/http\"; \"time\"; " +
+		"\"github.com/coder/websocket\"; \"github.com/wsauth/wsauth\")\nfunc main() {}\n")
+	for _, way := range []string{"header", "ticket", "subprotocol", "firstMessage", "cookie", "query"} {
+		v.click("[value=" + way + "]")
+		var goLines, js string
+		v.Eval(`document.getElementById("go").textContent`, &goLines)
+		v.Eval(`document.getElementById("js").textContent`, &js)
+		options, handlers, found := strings.Cut(goLines, "\n\n")
+		if !found {
+			options, handlers = "", goLines
+		}
+		fmt.Fprintf(&program, "func %s(mux *http.ServeMux, auth *wsauth.Authenticator, "+
+			"chat func(context.Context, *websocket.Conn)) {\n_ = wsauth.Options{\n%s\n}\n%s\n_ = time.Second\n}\n", way, options, handlers)
+		if way == "header" {
+			continue // not in a browser
+		}
+		v.Eval(fmt.Sprintf(`(async () => {
+			const form = new URLSearchParams({ kind: "good" });
+			const token = (await (await fetch("/sample", { method: "POST", body: form })).json()).access_token;
+			const WebSocket = class extends window.WebSocket {
+				constructor(url, protocols) {
+					super(url.replace("wss://example.com", location.origin.replace("http", "ws")), protocols);
+					const outcome = new Promise((resolve) => {
+						this.addEventListener("message", ({ data }) => resolve(JSON.parse(data).claims.sub));
+						this.addEventListener("close", ({ code, reason }) => resolve(code + " " + reason));
+					});
+					outcome.then((text) => (window.outcome = text));
+				}
+			};
+			window.outcome = "";
+			%s
+		})()`, js), nil)
+		v.WaitFor(`outcome !== ""`)
+		want := "guest"
+		if way == "cookie" {
+			want = "alice"
+		}
+		var got string
+		v.Eval("outcome", &got)
+		if got != want {
+			t.Errorf("%s: got %q, want %q", way, got, want)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "lines.go")
+	if err := os.WriteFile(file, []byte(program.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "go", "vet", file).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s\nof\n%s", err, out, &program)
 	}
 }
 
@@ -186,8 +247,7 @@ func TestATokenLivesAsLongAsItsLoginHasChosen(t *testing.T) {
 		v.logIn()
 		v.connect("subprotocol")
 		var left int
-		v.Eval(`Number(document.getElementById("claims").innerText.match(/exp\n(\d+)/)[1]) - Math.floor(Date.now() / 1000)`,
-			&left)
+		v.Eval(`Number(document.getElementById("claims").innerText.match(/exp\n(\d+)/)[1]) - Math.floor(Date.now() / 1000)`, &left)
 		if left < row.min || left > row.max {
 			t.Errorf("choice %q: got %d s, want %d to %d", row.choice, left, row.min, row.max)
 		}
@@ -200,8 +260,9 @@ func TestWhatMustFailSaysSoBesideTheButtonAndLeavesTheLoginAlone(t *testing.T) {
 	t.Parallel()
 	const (
 		bearer  = "Bearer realm=\"wsauth\""
-		invalid = "3000 (unauthorized) invalid_token\nOver HTTP: 401, " + bearer + ", error=\"invalid_token\", error_description="
-		scope   = "Over HTTP: 403, " + bearer + ", error=\"insufficient_scope\", " +
+		invalid = "3000 (unauthorized) invalid_token\nOver HTTP: 401, " + bearer +
+			", error=\"invalid_token\", error_description="
+		scope = "Over HTTP: 403, " + bearer + ", error=\"insufficient_scope\", " +
 			"error_description=\"the token does not allow this\", scope=\"audit\""
 	)
 	v := visitPage(t, time.Minute)

@@ -103,11 +103,16 @@ func attempts(ctx context.Context, base string, idp *idp) ([]attempt, error) {
 	if err != nil {
 		return nil, err
 	}
+	ticket, err := buyTicket(ctx, base, key)
+	if err != nil {
+		return nil, err
+	}
 	const (
 		readable  = "/ws/readable"
 		challenge = `Bearer realm="wsauth"`
 		tooOld    = challenge + `, error="invalid_token", error_description="token expired"`
 		invalid   = challenge + `, error="invalid_token", error_description="token not valid"`
+		usedUp    = challenge + `, error="invalid_token", error_description="ticket not valid"`
 		malformed = challenge + `, error="invalid_request", ` +
 			`error_description="more than one token, or one that is malformed or misplaced"`
 	)
@@ -121,6 +126,8 @@ func attempts(ctx context.Context, base string, idp *idp) ([]attempt, error) {
 		{name: "in the header, HS256", header: bearer(secret), status: 101, answer: "alice"},
 		{name: "in the query", query: query(key), status: 101, answer: "alice"},
 		{name: "in a cookie", header: from(base), status: 101, answer: "alice"},
+		{name: "by a ticket", query: "?ticket=" + ticket, status: 101, answer: "alice"},
+		{name: "by the same ticket", query: "?ticket=" + ticket, status: 401, answer: usedUp},
 		// "wsauth" is for the server to select; it never selects the entry with the token.
 		{name: "as a subprotocol", protocols: []string{"wsauth", "bearer." + key}, status: 101, answer: "alice"},
 		{name: "none", status: 401, answer: challenge},
@@ -300,6 +307,24 @@ func login(ctx context.Context, base, alg string) (token string, cookie *http.Co
 		return "", nil, errors.New("login: not one cookie")
 	}
 	return body.Token, cookies[0], nil
+}
+
+func buyTicket(ctx context.Context, base, token string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/ticket", nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var body struct{ Ticket string }
+	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
+		return "", fmt.Errorf("ticket: status %d: %w", resp.StatusCode, err)
+	}
+	return body.Ticket, nil
 }
 
 // forge puts another subject into a token and leaves the signature as it is.

@@ -157,9 +157,10 @@ func newServer(base string, ttl time.Duration, log *slog.Logger) (*server, error
 		}},
 		Extractors: []wsauth.Extractor{
 			wsauth.FromHeader(),
-			wsauth.FromQuery("access_token"),
-			wsauth.FromCookie("access_token"),
+			wsauth.FromTicket("ticket", nil), // kept in memory
 			wsauth.FromSubprotocol("bearer."),
+			wsauth.FromCookie("access_token"),
+			wsauth.FromQuery("access_token"),
 		},
 		// A logout is remembered for as long as a token can live.
 		Revocations: wsauth.Revocations{Keep: max(ttl, maxTTL) + time.Second},
@@ -174,6 +175,7 @@ func newServer(base string, ttl time.Duration, log *slog.Logger) (*server, error
 	wire := newWire()
 	mux := http.NewServeMux()
 	addConnections(mux, auth)
+	mux.Handle("POST /ticket", auth.Tickets())
 	mux.Handle("GET /me", auth.Middleware(http.HandlerFunc(me)))
 	mux.Handle("GET /audit", auth.Middleware(wsauth.RequireScopes("audit")(http.HandlerFunc(me))))
 	mux.Handle("GET /{$}", servePage(ttl))

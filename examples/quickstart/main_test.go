@@ -72,7 +72,7 @@ func TestTheCheckGoesAsItShouldAndShowsNoToken(t *testing.T) {
 	if err := run(testclient.Context(t), config{ttl: time.Minute, check: true}, &out, &logs); err != nil {
 		t.Errorf("%v\n%s", err, &out)
 	}
-	if !strings.Contains(out.String(), "All 17 went as they should.") {
+	if !strings.Contains(out.String(), "All 19 went as they should.") {
 		t.Errorf("output:\n%s", &out)
 	}
 	if !strings.Contains(logs.String(), "wsauth: refused") || strings.Contains(logs.String(), `=""`) {
@@ -91,7 +91,9 @@ func TestTheLogComesAfterTheTableAndTheServerSpeaksBeforeIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	var at []int
-	for _, text := range []string{"wsauth quickstart on http://127.0.0.1:", "TOKEN", "All 17 went as they should.", "time="} {
+	for _, text := range []string{
+		"wsauth quickstart on http://127.0.0.1:", "TOKEN", "All 19 went as they should.", "time=",
+	} {
 		at = append(at, strings.Index(terminal.String(), text))
 	}
 	if at[0] != 0 || !slices.IsSorted(at) {
