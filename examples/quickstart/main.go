@@ -207,38 +207,55 @@ func addConnections(mux *http.ServeMux, auth *wsauth.Authenticator) {
 	mux.Handle("GET /audit/ws", auth.Middleware(wsauth.RequireScopes("audit")(auth.Upgrade(chat, readable))))
 }
 
-// logOut takes the cookie back and revokes the tokens of the login that the token in the request is of, or with
-// ?everywhere those of all logins of this user. That ends the connections which they have opened.
+// logOut takes the cookie back and revokes the tokens of the login that the request's token belongs to, or with
+// ?everywhere the tokens of all logins of this user. That ends the connections that these tokens opened.
 func logOut(auth *wsauth.Authenticator, idp *idp) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		idp.forget(w)
-		r, err := auth.Authenticate(r)
-		if err != nil { // whoever has no token that counts is logged out
+		authenticated, err := auth.Authenticate(r)
+		switch {
+		case errors.Is(err, wsauth.ErrUnavailable):
+			auth.Refuse(w, r, err)
+			return
+		case err != nil: // a token that is not accepted any more needs no revocation
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
-		claims, _ := wsauth.ClaimsFromContext(r.Context())
-		var session struct{ SID string }
-		if err := claims.Decode(&session); err != nil {
-			http.Error(w, "internal server error", http.StatusInternalServerError)
-			return
-		}
-		what := []wsauth.Revocation{{Issuer: claims.Issuer, Session: session.SID}}
-		now := time.Now()
+		claims, _ := wsauth.ClaimsFromContext(authenticated.Context())
+		revoke := revokeLogin
 		if r.URL.Query().Has("everywhere") {
-			what = []wsauth.Revocation{ // the user has the same name at both issuers
-				{Issuer: idp.keyName, Subject: claims.Subject, Before: now},
-				{Issuer: idp.secretName, Subject: claims.Subject, Before: now},
-			}
-			// A token of the same second is revoked, too. Nobody can log in again before that is over.
-			defer time.Sleep(time.Until(now.Truncate(time.Second).Add(time.Second)))
+			revoke = revokeUser
 		}
-		if err := auth.Revoke(r.Context(), what...); err != nil {
+		if err := revoke(r.Context(), auth, idp, claims); err != nil {
 			auth.Refuse(w, r, err)
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
 	}
+}
+
+func revokeLogin(ctx context.Context, auth *wsauth.Authenticator, _ *idp, claims *wsauth.Claims) error {
+	var session struct {
+		ID string `json:"sid"`
+	}
+	if err := claims.Decode(&session); err != nil {
+		return err
+	}
+	return auth.Revoke(ctx, wsauth.Revocation{Issuer: claims.Issuer, Session: session.ID})
+}
+
+// revokeUser revokes at both issuers, where the user has the same name.
+func revokeUser(ctx context.Context, auth *wsauth.Authenticator, idp *idp, claims *wsauth.Claims) error {
+	now := time.Now()
+	if err := auth.Revoke(ctx,
+		wsauth.Revocation{Issuer: idp.keyName, Subject: claims.Subject, Before: now},
+		wsauth.Revocation{Issuer: idp.secretName, Subject: claims.Subject, Before: now},
+	); err != nil {
+		return err
+	}
+	// A token that is issued within the same second is revoked, too. So the answer, and the next login, wait for its end.
+	time.Sleep(time.Until(now.Truncate(time.Second).Add(time.Second)))
+	return nil
 }
 
 // me answers with the claims over plain HTTP.
