@@ -321,6 +321,8 @@ func TestALogoutEndsAConnectionThatACookieHasOpened(t *testing.T) {
 	v.happened("Reason: token revoked. A logout has ended the connection.")
 	v.click("#open")
 	v.happened("Refused with 3000 (unauthorized)")
+	v.click("#logout") // once more
+	v.happened("There was no token that is still good.")
 }
 
 // Another port is another origin, but the same site: the browser sends the visitor's cookie, SameSite or not.

@@ -218,7 +218,7 @@ func logOut(auth *wsauth.Authenticator, idp *idp) http.HandlerFunc {
 			auth.Refuse(w, r, err)
 			return
 		case err != nil: // a token that is not accepted any more needs no revocation
-			w.WriteHeader(http.StatusNoContent)
+			writeJSON(w, map[string]bool{"revoked": false})
 			return
 		}
 		claims, _ := wsauth.ClaimsFromContext(authenticated.Context())
@@ -230,7 +230,7 @@ func logOut(auth *wsauth.Authenticator, idp *idp) http.HandlerFunc {
 			auth.Refuse(w, r, err)
 			return
 		}
-		w.WriteHeader(http.StatusNoContent)
+		writeJSON(w, map[string]bool{"revoked": true})
 	}
 }
 

@@ -435,9 +435,9 @@ func TestALogoutEndsWhatItSaysAndNothingElse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			resp.Body.Close()
-			if resp.StatusCode != http.StatusNoContent {
-				t.Errorf("got status %d, want 204", resp.StatusCode)
+			defer resp.Body.Close()
+			if text, _ := io.ReadAll(resp.Body); string(text) != "{\"revoked\":true}\n" {
+				t.Errorf("got status %d, %q, want revoked", resp.StatusCode, text)
 			}
 			for i, ended := range row.ended {
 				if got := isRevoked(t, conns[i]); got != ended {
@@ -474,7 +474,10 @@ func TestTheLogoutTakesTheCookieBackWithoutATokenToo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp.Body.Close()
+	defer resp.Body.Close()
+	if text, _ := io.ReadAll(resp.Body); string(text) != "{\"revoked\":false}\n" {
+		t.Errorf("got status %d, %q, want nothing revoked", resp.StatusCode, text)
+	}
 	cookies := resp.Cookies()
 	if len(cookies) != 1 || cookies[0].Name != "access_token" || cookies[0].Path != "/ws" || cookies[0].MaxAge >= 0 {
 		t.Errorf("Set-Cookie: %q", resp.Header["Set-Cookie"])
