@@ -24,8 +24,8 @@
 //	request → credential → claims → connection
 //
 // A request brings one credential: a token in a header, the query, a cookie or
-// a subprotocol, as [Options].Extractors says. The token is verified with the
-// keys of its [Issuer] and becomes [Claims], which handlers read with
+// a subprotocol, or a ticket that stands for a token, as [Options].Extractors
+// says. The token is verified with the keys of its [Issuer] and becomes [Claims], which handlers read with
 // [ClaimsFromContext]. The connection that it opened ends with the token.
 //
 // [New] creates an [Authenticator] from [Options] and reports every mistake in
@@ -40,6 +40,8 @@
 //     [http.Handler].
 //
 // [Require] and [RequireScopes], inside Middleware, check the claims.
+// [Authenticator.Conceal], around everything, keeps tokens out of access logs;
+// [Authenticator.Tickets] keeps them out of the URL.
 //
 // # Live connections
 //
@@ -296,8 +298,9 @@ func (a *Authenticator) identify(r *http.Request, streams bool) (*identity, cred
 	}
 	epoch := a.live.Epoch() // before any Require check runs
 	cred, err := a.find(r, streams)
-	if own != nil && own.claims != nil && refusal.IsNoToken(err) {
-		// The request passed this Authenticator's Middleware, which hid the token, and then another Authenticator's.
+	if own != nil && own.claims != nil && (refusal.IsNoToken(err) || err == nil && cred.Source.IsSingleUse()) {
+		// The request passed this Authenticator's Middleware, which hid the token or used it up, and then another
+		// Authenticator's.
 		id := *own
 		id.Context = r.Context()
 		return &id, credential.FromNowhere, a.checkEnd(own)

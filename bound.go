@@ -87,8 +87,8 @@ func (c *checker) proofs(d *DPoP, places *[]credential.Place) *verify.Proofs {
 	if d.MaxAge == 0 {
 		p.MaxAge = defaultProofAge
 	}
-	p.Algs = jose.ProofAlgs & c.algorithms("DPoP.Algorithms", d.Algorithms)
-	if p.Algs == 0 {
+	p.Reader = jose.NewProofReader(c.algorithms("DPoP.Algorithms", d.Algorithms))
+	if p.Reader.Algs() == 0 {
 		c.fault("DPoP.Algorithms", "none is for public keys")
 	}
 	if n := len(d.NonceSecret); n > 0 && n < 32 {
@@ -131,6 +131,9 @@ func (a *Authenticator) verifyRequest(r *http.Request, cred credential.Credentia
 	case credential.FromTicket:
 		holder.Key, err = a.redeem(r.Context(), &cred)
 	case credential.FromDPoP:
+		if len(cred.Token) > a.policy.verifier.MaxLength() {
+			break // refused for its length, and not hashed for a proof
+		}
 		proof, err = a.proofOf(r, cred.Token)
 		holder.Key = proof.Key
 	}

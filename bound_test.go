@@ -3,6 +3,9 @@ package wsauth_test
 import (
 	"bytes"
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -77,6 +80,7 @@ func TestABoundTokenNeedsAProofForItsRequest(t *testing.T) {
 		"the token itself as its proof":  {scheme + token + "\nDPoP: " + token, wsauth.ErrInvalidProof},
 		"a proof as the token":           {scheme + good() + "\nDPoP: " + good(), wsauth.ErrInvalidProof},
 		"no token":                       {"\nDPoP: " + good(), wsauth.ErrNoToken},
+		"a token that is too long":       {scheme + strings.Repeat("x", 8193) + "\nDPoP: " + good(), wsauth.ErrInvalidToken},
 		"an empty token":                 {"\nAuthorization: DPoP \nDPoP: " + good(), wsauth.ErrMalformedRequest},
 		"two headers":                    {scheme + token + "\nAuthorization: Bearer " + bare + "\nDPoP: " + good(), wsauth.ErrMalformedRequest},
 		"a cnf of more":                  {scheme + testToken(map[string]any{"cnf": map[string]any{"jkt": key.Thumbprint(), "kid": "x"}}) + "\nDPoP: " + good(), wsauth.ErrInvalidProof},
@@ -151,6 +155,33 @@ func TestAProofBesideARefusedTokenIsNotRemembered(t *testing.T) {
 		if store.calls != 0 {
 			t.Errorf("%s: got %d calls of the store, want none", name, store.calls)
 		}
+	}
+}
+
+// The inner handler finds what the outer Middleware has used up, with another Authenticator in between.
+func TestACredentialThatIsGoodOnceIsVerifiedOnceInAChain(t *testing.T) {
+	key := mint.New("ES256", "")
+	token := boundToken(key)
+	for name, conceal := range map[string]bool{"plain": false, "concealed": true} {
+		t.Run(name, func(t *testing.T) {
+			auth, other := newAuth(t, withTickets(nil), withDPoP), newAuth(t, anyIssuer, func(o *wsauth.Options) {
+				o.Extractors = []wsauth.Extractor{wsauth.FromCookie("other")}
+			})
+			for name, request := range map[string]string{
+				"a ticket": "GET /ws?ticket=" + fetchTicket(t, auth, testToken()) + "\nHANDSHAKE",
+				"a proof":  "GET /ws\nAuthorization: DPoP " + token + "\nDPoP: " + proofFor(key, "GET", boundURL, token, nil),
+			} {
+				rec := new(recorder)
+				h := auth.Middleware(other.Middleware(auth.Middleware(auth.Guard(rec, nil))))
+				if conceal {
+					h = auth.Conceal(h)
+				}
+				r := readRequest(t, request+"\nCookie: other="+testToken(nil)+"\nOrigin: http://server.example.com")
+				if w := serve(h, r); w.Code != http.StatusNoContent {
+					t.Errorf("%s: got %d %s, want it verified once and accepted", name, w.Code, w.Body)
+				}
+			}
+		})
 	}
 }
 
@@ -519,4 +550,48 @@ func TestAMistakeAboutDPoPIsAnErrorOfNew(t *testing.T) {
 	if fault := (*wsauth.OptionError)(nil); !errors.As(err, &fault) || fault.Field != "DPoP" {
 		t.Errorf("without FromHeader: got %v, want a fault of DPoP", err)
 	}
+}
+
+// A request with a DPoP proof, beside its two signature checks alone.
+func BenchmarkDPoP(b *testing.B) {
+	client, issuer := mint.New("ES256", ""), mint.New("ES256", "")
+	auth := newAuth(b, withDPoP, func(o *wsauth.Options) {
+		o.Issuers[0].Keys = wsauth.PublicKeys{issuer.Public()}
+	})
+	token := issuer.Token(testClaims(map[string]any{"cnf": map[string]any{"jkt": client.Thumbprint()}}))
+	b.Run("request", func(b *testing.B) {
+		requests := make([]*http.Request, 0, 2000)
+		for b.Loop() {
+			if len(requests) == 0 {
+				b.StopTimer()
+				for range cap(requests) {
+					requests = append(requests, readRequest(b, "GET /ws\nAuthorization: DPoP "+token+
+						"\nDPoP: "+proofFor(client, "GET", boundURL, token, nil)))
+				}
+				b.StartTimer()
+			}
+			r := requests[len(requests)-1]
+			requests = requests[:len(requests)-1]
+			if _, err := auth.Authenticate(r); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("two signatures", func(b *testing.B) {
+		signed := []byte(token[:strings.LastIndexByte(token, '.')])
+		sum := sha256.Sum256(signed)
+		private := issuer.Private.(*ecdsa.PrivateKey)
+		der, err := private.Sign(rand.Reader, sum[:], crypto.SHA256)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			for range 2 {
+				sum := sha256.Sum256(signed)
+				if !ecdsa.VerifyASN1(&private.PublicKey, sum[:], der) {
+					b.Fatal("not valid")
+				}
+			}
+		}
+	})
 }

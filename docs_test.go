@@ -278,7 +278,7 @@ func TestEveryReasonHasARowInTroubleshooting(t *testing.T) {
 // other texts, and what net/http logs, too.
 var docsNoReasons = []string{
 	"application/jwk-set+json, application/json", "text/plain; charset=utf-8", " realm=…", "DPoP…, …", "DPoP realm=…, …",
-	"wsauth dpop nonce ", "dpop … …",
+	"wsauth dpop nonce ", "wsauth ticket ", "dpop … …",
 	`, error="…", error_description="…"`, `, scope="…"`,
 	"PUBLIC KEY", "RSA PUBLIC KEY", "PRIVATE KEY", "wsauth: …: …", "wsauth: revocation …: …", "… kid …: …", "; and … more",
 	": leave out the slash, and what is behind it", "http: panic serving …: …\n…", `{"…":"…","…":"…"}`,

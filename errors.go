@@ -157,7 +157,7 @@ func (a *Authenticator) challenges(realm string, response refusal.Response, err 
 	if a.isZero() || a.policy.proofs == nil {
 		return []string{"Bearer" + challenge}
 	}
-	algs := `algs="` + a.policy.proofs.Algs.String() + `"`
+	algs := `algs="` + a.policy.proofs.Reader.Algs().String() + `"`
 	var refused *refusal.Error
 	if errors.Is(err, ErrInvalidProof) || errors.As(err, &refused) && refused.Source == credential.FromDPoP.String() {
 		return []string{"DPoP" + challenge + ", " + algs}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,10 @@ func TestRefuseWritesTheResponseOfRFC6750(t *testing.T) {
 		"ErrRevoked": {
 			wsauth.ErrRevoked, 401,
 			challenge + `, error="invalid_token", error_description="token revoked"`, "", "token revoked",
+		},
+		"ErrInvalidTicket": {
+			wsauth.ErrInvalidTicket, 401,
+			challenge + `, error="invalid_token", error_description="ticket not valid"`, "", "ticket not valid",
 		},
 		"ErrForbidden": {
 			wsauth.ErrForbidden, 403,
@@ -99,6 +104,8 @@ func TestStatusAndReasonSayWhatRefuseAndACloseFrameDo(t *testing.T) {
 		"ErrInvalidToken":     {wsauth.ErrInvalidToken, 401, "invalid_token"},
 		"ErrExpired":          {wsauth.ErrExpired, 401, "invalid_token"},
 		"ErrRevoked":          {wsauth.ErrRevoked, 401, "invalid_token"},
+		"ErrInvalidTicket":    {wsauth.ErrInvalidTicket, 401, "invalid_ticket"},
+		"ErrInvalidProof":     {wsauth.ErrInvalidProof, 401, "invalid_dpop_proof"},
 		"ErrForbidden":        {wsauth.ErrForbidden, 403, "insufficient_scope"},
 		"ErrOrigin":           {wsauth.ErrOrigin, 403, "foreign_origin"},
 		"ErrTooMany":          {wsauth.ErrTooMany, 429, "too_many_connections"},
@@ -145,13 +152,16 @@ func TestTheErrorsAreRelatedAsTheyAreDocumented(t *testing.T) {
 	for _, a := range kinds {
 		for _, b := range kinds {
 			want := a.err == b.err ||
-				b.err == wsauth.ErrInvalidToken && (a.err == wsauth.ErrExpired || a.err == wsauth.ErrRevoked)
+				b.err == wsauth.ErrInvalidToken && slices.Contains(invalidTokens, a.err)
 			if got := errors.Is(a.err, b.err); got != want {
 				t.Errorf("got errors.Is(%s, %s) = %t, want %t", a.name, b.name, got, want)
 			}
 		}
 	}
 }
+
+// invalidTokens are the errors that are also ErrInvalidToken.
+var invalidTokens = []error{wsauth.ErrExpired, wsauth.ErrRevoked, wsauth.ErrInvalidTicket, wsauth.ErrInvalidProof}
 
 // noAuthenticators are those that New did not make.
 var noAuthenticators = map[string]*wsauth.Authenticator{"nil": nil, "the zero value": {}}

@@ -1,4 +1,5 @@
-// Package wsauthnats keeps the revocations of wsauth in a stream of NATS JetStream, for servers that share them.
+// Package wsauthnats keeps the revocations and the tickets of wsauth in streams of NATS JetStream, for servers that
+// share them.
 //
 //	conn, err := nats.Connect("nats://nats.example.com:4222", nats.MaxReconnects(-1))
 //	…
@@ -9,14 +10,26 @@
 //		Revocations: wsauth.Revocations{
 //			Log: wsauthnats.NewLog(js, "wsauth", time.Hour), Keep: time.Hour, MaxStale: time.Minute,
 //		},
+//		Extractors: []wsauth.Extractor{wsauth.FromTicket("ticket", wsauthnats.NewTickets(js, "wsauth"))},
 //	})
 //
 // Connect with MaxReconnects(-1): by default, NATS gives up for good after two minutes without a server.
 //
+// # The log
+//
 // The stream is created when it is missing, also after a server has come back without it; the servers then append again
 // what they know. A stream that exists is used as it is, so its subjects, its age and its replicas can be chosen
-// beforehand; its retention must be limits. The user of the log may publish to the subject of its name, and needs the API of JetStream for this stream:
-// STREAM.INFO, STREAM.CREATE, CONSUMER.CREATE and CONSUMER.MSG.NEXT.
+// beforehand; its retention must be limits. The user of the log may publish to the subject of its name, and needs the
+// API of JetStream for this stream: STREAM.INFO, STREAM.CREATE, CONSUMER.CREATE and CONSUMER.MSG.NEXT.
+//
+// # The tickets
+//
+// Tickets need NATS 2.11 or later, which removes each when its time is up. Their stream, "name-tickets", is created when
+// it is missing. One that exists is used as it is if it is fit for tickets: allow_msg_ttl is on, discard is new, and
+// deny_delete and allow_direct are off. Its messages have the bytes that wsauth gave, and whoever may subscribe to their
+// subjects sees them come: keep the tickets in an account that has no other users. The user of the tickets may publish
+// to "name-tickets.*", and needs the API of JetStream for this stream: STREAM.INFO, STREAM.CREATE, STREAM.MSG.GET and
+// STREAM.MSG.DELETE.
 package wsauthnats
 
 import (

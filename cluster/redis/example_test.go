@@ -20,3 +20,16 @@ func ExampleNewLog() {
 	// Revocations: wsauth.Revocations{Log: log, Keep: keep, MaxStale: time.Minute}, in wsauth.Options
 	_ = log
 }
+
+// The tickets of servers that share them, in Redis Cluster.
+func ExampleNewTickets() {
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs:                 []string{"redis.example.com:6379"},
+		ContextTimeoutEnabled: true,
+	})
+	tickets := wsauthredis.NewTickets(client, "wsauth")
+
+	// Extractors: []wsauth.Extractor{wsauth.FromTicket("ticket", tickets)}, in wsauth.Options
+	// DPoP: &wsauth.DPoP{Replays: tickets}, in wsauth.Options
+	_ = tickets
+}

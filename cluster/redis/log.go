@@ -1,5 +1,5 @@
-// Package wsauthredis keeps the revocations of wsauth in Redis (or Valkey), for servers that share them. It works with a
-// single server, with Sentinel and with Redis Cluster, of version 6.2 or later.
+// Package wsauthredis keeps the revocations and the tickets of wsauth in Redis (or Valkey), for servers that share
+// them. It works with a single server, with Sentinel and with Redis Cluster, of version 6.2 or later.
 //
 //	client := redis.NewClient(&redis.Options{Addr: "redis.example.com:6379", ContextTimeoutEnabled: true})
 //	auth, err := wsauth.New(wsauth.Options{
@@ -7,15 +7,25 @@
 //		Revocations: wsauth.Revocations{
 //			Log: wsauthredis.NewLog(client, "wsauth", time.Hour), Keep: time.Hour, MaxStale: time.Minute,
 //		},
+//		Extractors: []wsauth.Extractor{wsauth.FromTicket("ticket", wsauthredis.NewTickets(client, "wsauth"))},
 //	})
 //
 // Set ContextTimeoutEnabled: without it, a call that got no answer holds a connection of the client's pool until its
 // ReadTimeout has passed several times. ReadTimeout must be well above 250 ms, for which a Read waits.
 //
+// # The log
+//
 // The log is a stream, with a random id beside it, which is new whenever the log begins anew. The servers append again
 // what Redis loses as long as one of them knows it; only to survive an end of all servers does Redis need to save to
 // disk (appendonly). Keys must not be evicted: maxmemory-policy must be noeviction or one of the volatile policies. The
 // user of the log needs the commands XADD, XRANGE, XREAD, GET and SET on the keys "{name}" and "{name}:id".
+//
+// # The tickets
+//
+// Each ticket is a key of its own, which Redis removes when it is taken or when its time is up. Its value has the bytes
+// that wsauth gave. maxmemory-policy must be noeviction: the other policies may evict a ticket, or the record of a DPoP
+// proof that was used, which could then be used again. Replicas must be read-only, as they are by default. The user of
+// the tickets needs the commands SET and GETDEL on the keys "name:ticket:*".
 package wsauthredis
 
 import (

@@ -69,6 +69,31 @@ func FuzzQueryToken(f *testing.F) {
 	})
 }
 
+// Whatever is hidden from a request and shown again, the same token is found, or none for the same reason.
+func FuzzWhatIsHiddenAndShownAgainIsFoundAsBefore(f *testing.F) {
+	seed(f, func(r *http.Request) { f.Add(r.URL.RawQuery, strings.Join(r.Header[protocolHeader], "\n")) })
+	f.Fuzz(func(t *testing.T, query, lines string) {
+		r := finding{request: handshake}.read(t)
+		r.URL.RawQuery, r.RequestURI = query, "/?"+query
+		if lines != "" {
+			r.Header[protocolHeader] = strings.Split(lines, "\n")
+		}
+		want, wantErr := Find(r, everywhere, Origins{}, false)
+		hidden, ok := HiddenIn(r, everywhere)
+		concealed := r.WithContext(t.Context())
+		Hide(concealed, everywhere)
+		if changed := concealed.URL.RawQuery != r.URL.RawQuery || !slices.Equal(concealed.Header[protocolHeader], r.Header[protocolHeader]); changed && !ok {
+			t.Errorf("%q, %q: Hide changes the request, and HiddenIn finds nothing", query, lines)
+		}
+		shown := concealed.WithContext(t.Context())
+		hidden.ShowIn(shown)
+		got, err := Find(shown, everywhere, Origins{}, false)
+		if got != want || kindOf(err) != kindOf(wantErr) {
+			t.Errorf("%q, %q: got %v, %v, want %v, %v", query, lines, got, err, want, wantErr)
+		}
+	})
+}
+
 func FuzzCookie(f *testing.F) {
 	seed(f, func(r *http.Request) {
 		f.Add(strings.Join(r.Header["Cookie"], "\n"), "session") // a line for each header

@@ -32,6 +32,8 @@ var everywhere = []Place{
 	{Source: FromSubprotocol, Name: "bearer."},
 	{Source: FromSubprotocol, Name: "access_token"},
 	{Source: FromProxy, Name: "Cf-Access-Jwt-Assertion"},
+	{Source: FromTicket, Name: "ticket"},
+	{Source: FromDPoP},
 	{Source: FromFunc, Func: func(r *http.Request) (string, error) {
 		if r.Header.Get("X-Token") == "broken" {
 			return "ignored", errors.New("broken")
@@ -194,6 +196,26 @@ var findings = map[string]finding{
 	"proxy and header":         {"GET /\nAuthorization: Bearer ALICE\n" + proxy + "BOB\n" + proxy + "BOB", alice, FromHeader, nil},
 	"proxy and cookie":         {"GET /\nCookie: session=ALICE\n" + proxy + "BOB", alice, FromCookie, nil},
 
+	"ticket":                {"GET /?ticket=xyz\nHANDSHAKE", "xyz", FromTicket, nil},
+	"ticket: escaped":       {"GET /?t%69cket=%78yz\nHANDSHAKE", "xyz", FromTicket, nil},
+	"ticket: empty":         {request: "GET /?ticket=\nHANDSHAKE", err: malformed},
+	"ticket: twice":         {request: "GET /?ticket=x&ticket=y\nHANDSHAKE", err: malformed},
+	"ticket: no handshake":  {request: "GET /?ticket=xyz", err: malformed},
+	"ticket: a stream":      {request: "GET /?ticket=xyz\nAccept: text/event-stream", err: malformed},
+	"ticket and query":      {request: "GET /?ticket=xyz&access_token=ALICE\nHANDSHAKE", err: malformed},
+	"ticket and header":     {request: "GET /?ticket=xyz\nHANDSHAKE\nAuthorization: Bearer ALICE", err: malformed},
+	"ticket and a protocol": {request: "GET /?ticket=xyz\nHANDSHAKE\n" + protocol + "bearer.ALICE", err: malformed},
+	"ticket and cookie":     {"GET /?ticket=xyz\nHANDSHAKE\nOrigin: https://evil.com\nCookie: session=BOB", "xyz", FromTicket, nil},
+
+	"dpop":                {"GET /\nAuthorization: DPoP ALICE", alice, FromDPoP, nil},
+	"dpop: any case":      {"GET /\nAuthorization: dpop ALICE", alice, FromDPoP, nil},
+	"dpop: nothing":       {request: "GET /\nAuthorization: DPoP", err: malformed},
+	"dpop: a tab":         {request: "GET /\nAuthorization: DPoP\tALICE", err: malformed},
+	"dpop: longer scheme": {request: "GET /\nAuthorization: DPoPs ALICE", err: none},
+	"dpop: twice":         {request: "GET /\nAuthorization: DPoP ALICE\nAuthorization: DPoP ALICE", err: malformed},
+	"dpop and bearer":     {request: "GET /\nAuthorization: DPoP ALICE\nAuthorization: Bearer ALICE", err: malformed},
+	"dpop and query":      {request: "GET /?access_token=ALICE\nHANDSHAKE\nAuthorization: DPoP ALICE", err: malformed},
+
 	"func":            {"GET /\nX-Token: ALICE", alice, FromFunc, nil},
 	"func: an error":  {request: "GET /\nX-Token: broken", err: malformed},
 	"func and header": {request: "GET /\nAuthorization: Bearer ALICE\nX-Token: ALICE", err: malformed},
@@ -278,6 +300,34 @@ func TestWhatIsHiddenIsNotFoundAgain(t *testing.T) {
 			}
 			if !maps.EqualFunc(r.Header, before, slices.Equal) {
 				t.Errorf("got the header %v of the request outside, want %v", r.Header, before)
+			}
+		})
+	}
+}
+
+// A ticket is good for a stream that ends with its token.
+func TestATicketForAStreamIsFoundWhereStreamsEnd(t *testing.T) {
+	for name, row := range map[string]struct {
+		request string
+		ok      bool
+	}{
+		"EventSource":          {"GET /?ticket=xyz\nAccept: text/event-stream", true},
+		"in capitals":          {"GET /?ticket=xyz\nAccept: Text/Event-Stream", true},
+		"second line":          {"GET /?ticket=xyz\nAccept: text/html\nAccept: text/event-stream", true},
+		"a handshake":          {"GET /?ticket=xyz\nHANDSHAKE", true},
+		"anything":             {"GET /?ticket=xyz\nAccept: */*", false},
+		"no Accept":            {"GET /?ticket=xyz", false},
+		"POST":                 {"POST /?ticket=xyz\nAccept: text/event-stream", false},
+		"HEAD":                 {"HEAD /?ticket=xyz\nAccept: text/event-stream", false},
+		"half a handshake":     {"GET /?ticket=xyz\nAccept: text/event-stream\nUpgrade: h2c", false},
+		"a query token":        {"GET /?access_token=ALICE\nAccept: text/event-stream", false},
+		"a protocol":           {"GET /\nAccept: text/event-stream\n" + protocol + "bearer.ALICE", false},
+		"beside a query token": {"GET /?ticket=xyz&access_token=ALICE\nAccept: text/event-stream", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Find(finding{request: row.request}.read(t), everywhere, listed(t), true)
+			if (err == nil) != row.ok || row.ok && (got != Credential{"xyz", FromTicket}) {
+				t.Errorf("got %v, %v, want the ticket: %t", got, err, row.ok)
 			}
 		})
 	}

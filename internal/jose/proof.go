@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"math/big"
 	"time"
+
+	"github.com/wsauth/wsauth/internal/memory"
 )
 
 // A Proof is a DPoP proof (RFC 9449 section 4.2) whose signature is verified with the key that it brings along. That
@@ -25,24 +27,49 @@ type Proof struct {
 	NotBefore time.Time // nbf; zero: missing
 	TokenHash string    // ath; empty: missing
 	Nonce     string    // empty: missing
+
+	header string // the segment that has the key
+	own    ownKey
+}
+
+// An ownKey is the key in the header of a proof.
+type ownKey struct {
+	key        *Key
+	thumbprint string
+}
+
+// A ProofReader reads DPoP proofs. It remembers the keys of proofs that were accepted: a client signs with one key, and
+// reading it takes a good part of the time of a signature check.
+type ProofReader struct {
+	algs  Algs
+	known *memory.Memory[ownKey] // by the segment of the header
+}
+
+// NewProofReader returns a reader for proofs that are signed with one of the algorithms. It remembers 1,024 keys.
+func NewProofReader(algs Algs) *ProofReader {
+	return &ProofReader{algs & ProofAlgs, memory.New[ownKey](1024)}
+}
+
+// Algs returns the algorithms that a proof may be signed with.
+func (r *ProofReader) Algs() Algs { return r.algs }
+
+// Remember remembers the key of a proof that was accepted: nobody else may fill the memory.
+func (r *ProofReader) Remember(p *Proof) {
+	if r.known.Get(p.header) == nil {
+		r.known.Put(p.header, p.own, func(*ownKey) bool { return false })
+	}
 }
 
 // ProofAlgs are the algorithms that a proof may be signed with. An HMAC has no public key.
 const ProofAlgs = AllAlgs &^ HMACAlgs
 
-// VerifyProof reads a DPoP proof that is signed with one of the algorithms. Errors contain no part of it.
-func VerifyProof(text string, algs Algs) (Proof, error) {
+// Verify reads a proof and checks its signature. Errors contain no part of it.
+func (r *ProofReader) Verify(text string) (Proof, error) {
 	t, err := Parse(text)
 	if err != nil {
 		return Proof{}, err
 	}
-	if t.Header.Type != "dpop+jwt" {
-		return Proof{}, errors.New("typ: not dpop+jwt")
-	}
-	if !(algs & ProofAlgs).Has(t.Header.Alg) {
-		return Proof{}, errors.New("alg: not one that is allowed for a proof")
-	}
-	key, thumbprint, err := t.ownKey()
+	own, err := r.keyOf(&t)
 	if err != nil {
 		return Proof{}, err
 	}
@@ -50,11 +77,26 @@ func VerifyProof(text string, algs Algs) (Proof, error) {
 	if err != nil {
 		return Proof{}, err
 	}
-	if !t.VerifiedBy(key) {
+	if !t.VerifiedBy(own.key) {
 		return Proof{}, ErrSignature
 	}
-	p.Key = thumbprint
+	p.Key, p.header, p.own = own.thumbprint, t.header, own
 	return p, nil
+}
+
+// keyOf returns the key in the header of a proof.
+func (r *ProofReader) keyOf(t *Token) (ownKey, error) {
+	if known := r.known.Get(t.header); known != nil {
+		return *known, nil
+	}
+	if t.Header.Type != "dpop+jwt" {
+		return ownKey{}, errors.New("typ: not dpop+jwt")
+	}
+	if !r.algs.Has(t.Header.Alg) {
+		return ownKey{}, errors.New("alg: not one that is allowed for a proof")
+	}
+	key, thumbprint, err := t.ownKey()
+	return ownKey{key, thumbprint}, err
 }
 
 // maxProofID is the length in bytes of the longest jti of a proof that is read. A UUID has 36.

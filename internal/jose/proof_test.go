@@ -24,6 +24,9 @@ const (
 	keyOfRFC   = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
 )
 
+// readProof reads a proof with any algorithm that a proof may have.
+func readProof(text string) (Proof, error) { return NewProofReader(ProofAlgs).Verify(text) }
+
 func TestTheProofsOfTheRFCAreRead(t *testing.T) {
 	for name, row := range map[string]struct {
 		text string
@@ -38,14 +41,14 @@ func TestTheProofsOfTheRFCAreRead(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := VerifyProof(row.text, ProofAlgs)
+			got, err := readProof(row.text)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if unix := got.IssuedAt.Unix(); unix != 1562262616 && unix != 1562262618 {
 				t.Errorf("got iat %d, want that of the RFC", unix)
 			}
-			row.want.IssuedAt = got.IssuedAt
+			row.want.IssuedAt, got.header, got.own = got.IssuedAt, "", ownKey{}
 			if got != row.want {
 				t.Errorf("got %+v, want %+v", got, row.want)
 			}
@@ -90,11 +93,11 @@ func TestAProofIsVerifiedWithTheKeyThatItBringsAlong(t *testing.T) {
 		}
 		t.Run(alg, func(t *testing.T) {
 			key, other := mint.New(alg, ""), mint.New(alg, "")
-			got, err := VerifyProof(key.Proof(proofClaimsOf(nil)), ProofAlgs)
+			got, err := readProof(key.Proof(proofClaimsOf(nil)))
 			if err != nil || got.Key != key.Thumbprint() {
 				t.Errorf("got %q, %v, want %q", got.Key, err, key.Thumbprint())
 			}
-			if _, err := VerifyProof(key.Proof(proofClaimsOf(nil), map[string]any{"jwk": proofJWK(other)}), ProofAlgs); err != ErrSignature {
+			if _, err := readProof(key.Proof(proofClaimsOf(nil), map[string]any{"jwk": proofJWK(other)})); err != ErrSignature {
 				t.Errorf("with the key of somebody else: got %v, want %v", err, ErrSignature)
 			}
 		})
@@ -232,12 +235,38 @@ func proofs() map[string]struct {
 func TestAProofIsReadStrictly(t *testing.T) {
 	for name, row := range proofs() {
 		t.Run(name, func(t *testing.T) {
-			got, err := VerifyProof(row.text, ProofAlgs)
+			got, err := readProof(row.text)
 			if (err == nil) != row.ok {
 				t.Errorf("got %v, want it accepted: %t", err, row.ok)
 			}
 			if err != nil && got != (Proof{}) {
 				t.Errorf("got %+v beside an error", got)
+			}
+		})
+	}
+}
+
+// What is remembered is the key, and nothing that a proof says.
+func TestARememberedKeyChangesNoVerdict(t *testing.T) {
+	for name, row := range proofs() {
+		t.Run(name, func(t *testing.T) {
+			r := NewProofReader(ProofAlgs)
+			key := mint.New("ES256", "")
+			good, err := r.Verify(key.Proof(proofClaimsOf(nil)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Remember(&good)
+			if again, err := r.Verify(key.Proof(proofClaimsOf(nil))); err != nil || again.Key != key.Thumbprint() || again.own != good.own {
+				t.Errorf("got %v, %v the second time, want the key that is remembered", again, err)
+			}
+			if got, err := r.Verify(row.text); (err == nil) != row.ok {
+				t.Errorf("got %v, %v, want it accepted: %t", got, err, row.ok)
+			}
+			header, _, _ := strings.Cut(key.Proof(proofClaimsOf(nil)), ".")
+			_, rest, _ := strings.Cut(mint.New("ES256", "").Proof(proofClaimsOf(nil)), ".")
+			if _, err := r.Verify(header + "." + rest); err != ErrSignature {
+				t.Errorf("the header of another: got %v, want %v", err, ErrSignature)
 			}
 		})
 	}
@@ -256,12 +285,12 @@ func TestAProofHasOneOfTheAlgorithmsThatAreAllowed(t *testing.T) {
 		"HMAC and none": {HMACAlgs, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := VerifyProof(text, row.algs); (err == nil) != row.ok {
+			if _, err := NewProofReader(row.algs).Verify(text); (err == nil) != row.ok {
 				t.Errorf("got %v, want it accepted: %t", err, row.ok)
 			}
 		})
 	}
-	if _, err := VerifyProof(mint.New("HS256", "").Proof(proofClaimsOf(nil)), AllAlgs); err == nil {
+	if _, err := NewProofReader(AllAlgs).Verify(mint.New("HS256", "").Proof(proofClaimsOf(nil))); err == nil {
 		t.Error("an HMAC is accepted if the options allow all algorithms")
 	}
 }
@@ -273,7 +302,7 @@ func FuzzNoMutantOfAProofIsAccepted(f *testing.F) {
 		f.Add(row.text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		p, err := VerifyProof(text, ProofAlgs)
+		p, err := readProof(text)
 		if err == nil && p.Key == key.Thumbprint() && text != good {
 			t.Errorf("another proof of the same key is accepted: %q", text)
 		}
@@ -332,9 +361,20 @@ func BenchmarkProof(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		r := NewProofReader(ProofAlgs)
 		b.Run(alg+"/proof", func(b *testing.B) {
 			for b.Loop() {
-				VerifyProof(text, ProofAlgs)
+				r.Verify(text)
+			}
+		})
+		b.Run(alg+"/proof of a known key", func(b *testing.B) {
+			p, err := r.Verify(text)
+			if err != nil {
+				b.Fatal(err)
+			}
+			r.Remember(&p)
+			for b.Loop() {
+				r.Verify(text)
 			}
 		})
 		b.Run(alg+"/signature", func(b *testing.B) {

@@ -18,7 +18,7 @@ import (
 type Proofs struct {
 	BaseURL string        // the public URL of the server, without a final slash; empty: as the request says
 	MaxAge  time.Duration // how far a proof's iat may be from now, in both directions
-	Algs    jose.Algs
+	Reader  *jose.ProofReader
 	Nonces  *Nonces // nil: none are demanded
 	Replays Replays
 }
@@ -54,7 +54,7 @@ func (p *Proofs) URLOf(r *http.Request) string {
 
 // Verify verifies a proof for a call, except that it was not used before. An error is a refusal.
 func (p *Proofs) Verify(text string, call Call) (jose.Proof, error) {
-	proof, err := jose.VerifyProof(text, p.Algs)
+	proof, err := p.Reader.Verify(text)
 	if err == nil {
 		err = p.check(&proof, call, time.Now())
 	}
@@ -107,6 +107,7 @@ func (p *Proofs) Once(ctx context.Context, proof *jose.Proof) error {
 	case !first:
 		return refusal.New(refusal.ErrInvalidProof, errors.New("jti: the proof was used before"))
 	}
+	p.Reader.Remember(proof)
 	return nil
 }
 

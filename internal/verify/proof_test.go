@@ -38,7 +38,7 @@ func (r *replays) Put(_ context.Context, key string, _ []byte, ttl time.Duration
 }
 
 func newProofs() *Proofs {
-	return &Proofs{MaxAge: time.Minute, Algs: jose.ProofAlgs, Replays: &replays{seen: map[string]time.Duration{}}}
+	return &Proofs{MaxAge: time.Minute, Reader: jose.NewProofReader(jose.ProofAlgs), Replays: &replays{seen: map[string]time.Duration{}}}
 }
 
 // proofClaims are those of a proof for a call with proofToken and proofURL, overlaid with what changes; nil leaves a

@@ -8,8 +8,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
+	"strconv"
 	"time"
 
 	"github.com/coder/websocket"
@@ -73,12 +75,16 @@ func dialAbortive(ctx context.Context, network, addr string) (net.Conn, error) {
 // measure dials a kind of handler for a while. It returns handshakes per second, and CPU seconds of the server per
 // handshake.
 func (s *server) measure(ctx context.Context, path string, turn time.Duration, workers int) (rate, cost float64, err error) {
+	once, err := s.credentials(ctx, path, int(turn.Seconds()*maxRate)+workers)
+	if err != nil {
+		return 0, 0, err
+	}
 	before, err := s.cpu(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
 	start := time.Now()
-	n, err := s.dialFor(ctx, path, turn, workers)
+	n, err := s.dialFor(ctx, path, once, turn, workers)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -87,8 +93,25 @@ func (s *server) measure(ctx context.Context, path string, turn time.Duration, w
 	return float64(n) / took.Seconds(), (after - before).Seconds() / float64(n), err
 }
 
+// maxRate is more handshakes in a second than one machine makes.
+const maxRate = 10_000
+
+// credentials returns n credentials for handshakes; none: all handshakes have the same token.
+func (s *server) credentials(ctx context.Context, path string, n int) (once chan credential, err error) {
+	query := url.Values{"path": {path}, "n": {strconv.Itoa(n)}}
+	var all []credential
+	if err := s.ask(ctx, "/credentials?"+query.Encode(), &all); err != nil || len(all) == 0 {
+		return nil, err
+	}
+	once = make(chan credential, len(all))
+	for _, c := range all {
+		once <- c
+	}
+	return once, nil
+}
+
 // dialFor has workers that each dial for a while, at least once, and returns how many handshakes there were.
-func (s *server) dialFor(ctx context.Context, path string, turn time.Duration, workers int) (int, error) {
+func (s *server) dialFor(ctx context.Context, path string, once chan credential, turn time.Duration, workers int) (int, error) {
 	type result struct {
 		n   int
 		err error
@@ -99,7 +122,7 @@ func (s *server) dialFor(ctx context.Context, path string, turn time.Duration, w
 		go func() {
 			n := 0
 			for {
-				if err := s.dial(ctx, path); err != nil {
+				if err := s.dial(ctx, path, s.next(path, once)); err != nil {
 					results <- result{n, err}
 					return
 				}
@@ -120,14 +143,26 @@ func (s *server) dialFor(ctx context.Context, path string, turn time.Duration, w
 	return n, errors.Join(faults...)
 }
 
-// dial makes a connection and drops it. A plain handler gets a token, too, so that all requests are of about one
-// length.
-func (s *server) dial(ctx context.Context, path string) error {
+// next returns the credential for the next handshake. A plain handler gets a token, too, so that all requests are of about
+// one length.
+func (s *server) next(path string, once chan credential) credential {
+	if once != nil {
+		select {
+		case c := <-once:
+			return c
+		default:
+			return credential{} // which is refused
+		}
+	}
+	return credential{Header: http.Header{"Authorization": {"Bearer " + s.greeted.Tokens[path]}}}
+}
+
+// dial makes a connection and drops it.
+func (s *server) dial(ctx context.Context, path string, c credential) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, "ws://"+s.greeted.WebSocket+path, &websocket.DialOptions{
-		HTTPClient: s.dialler,
-		HTTPHeader: http.Header{"Authorization": {"Bearer " + s.greeted.Tokens[path]}},
+	conn, _, err := websocket.Dial(ctx, "ws://"+s.greeted.WebSocket+path+c.Query, &websocket.DialOptions{
+		HTTPClient: s.dialler, HTTPHeader: c.Header,
 	})
 	if err != nil {
 		return err
@@ -136,19 +171,23 @@ func (s *server) dial(ctx context.Context, path string) error {
 }
 
 // cpu asks the server for its CPU time, after it has let all connections go.
-func (s *server) cpu(ctx context.Context) (time.Duration, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.greeted.Control, nil)
+func (s *server) cpu(ctx context.Context) (cpu time.Duration, err error) {
+	return cpu, s.ask(ctx, "/cpu", &cpu)
+}
+
+// ask asks the server's control.
+func (s *server) ask(ctx context.Context, path string, answer any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.greeted.Control+path, nil)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	resp, err := s.control.Do(req)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return 0, errors.New("the server does not know its CPU time: " + resp.Status)
+		return errors.New("the server's control answers " + resp.Status)
 	}
-	var cpu time.Duration
-	return cpu, json.NewDecoder(resp.Body).Decode(&cpu)
+	return json.NewDecoder(resp.Body).Decode(answer)
 }

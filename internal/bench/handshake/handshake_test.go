@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -39,14 +40,22 @@ func TestRefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.stop()
-	tokens := s.greeted.Tokens
-	s.greeted.Tokens = map[string]string{}
-	for i, k := range kinds {
-		s.greeted.Tokens[k.path] = tokens[kinds[(i+2)%len(kinds)].path] // plain's is that of HS256
-	}
+	bad := credential{Header: http.Header{"Authorization": {"Bearer x.y.z"}}}
 	for _, k := range kinds {
-		if err := s.dial(t.Context(), k.path); (err == nil) != (k.path == "/plain") {
-			t.Errorf("%s, with the token of the other kind: %v", k.path, err)
+		if err := s.dial(t.Context(), k.path, bad); (err == nil) != (k.path == "/plain") {
+			t.Errorf("%s, with a bad token: %v", k.path, err)
+		}
+		once, err := s.credentials(t.Context(), k.path, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		good := s.next(k.path, once)
+		if err := s.dial(t.Context(), k.path, good); err != nil {
+			t.Errorf("%s: %v", k.path, err)
+		}
+		again := s.dial(t.Context(), k.path, good)
+		if single := k.path == "/ticket" || k.path == "/dpop"; (again != nil) != single {
+			t.Errorf("%s, again: %v, want it refused: %t", k.path, again, single)
 		}
 	}
 }

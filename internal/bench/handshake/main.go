@@ -4,7 +4,8 @@
 //
 //	go -C internal/bench run ./handshake
 //
-// The server is a process of its own, so that its CPU time is known. The kinds of handlers take turns, in an order that
+// The server is a process of its own, so that its CPU time is known. It makes tickets and proofs before each turn, which
+// does not count. The kinds of handlers take turns, in an order that
 // changes from round to round.
 package main
 
@@ -43,6 +44,9 @@ var kinds = []struct{ path, name string }{
 	{"/HS256", "wsauth, HS256"},
 	{"/ES256", "wsauth, ES256"},
 	{"/ES256-remembered", "wsauth, ES256, the token remembered"},
+	{"/query", "wsauth, HS256, the token in the query"},
+	{"/ticket", "wsauth, HS256, by a ticket"},
+	{"/dpop", "wsauth, ES256, with a DPoP proof (ES256)"},
 }
 
 func run(ctx context.Context, out io.Writer, rounds int, turn time.Duration, workers int) error {
