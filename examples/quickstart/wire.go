@@ -183,8 +183,8 @@ func frameSize(frame []byte) (header, payload uint64) {
 	return header, payload
 }
 
-// ServeHTTP tells the page about the connection that it has named. The page could not read the token in its cookie, and
-// does not learn it here: tokens and tickets are left out.
+// ServeHTTP tells the page about the connection that it has named. The page could not read the token in its cookie, nor
+// the cookies of other programs of this host, which browsers send along; it does not learn them here.
 func (w *wire) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	t := w.traces[r.PathValue("id")]
@@ -203,13 +203,23 @@ func (w *wire) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	writeJSON(rw, answer)
 }
 
-var secrets = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]*|\bticket=[\w-]+`)
+var (
+	tokens  = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]*`)
+	tickets = regexp.MustCompile(`\bticket=[\w-]+`)
+	cookies = regexp.MustCompile(`(?mi)^cookie:.*$`)
+	value   = regexp.MustCompile(`=[^;‹\s]+`)
+)
 
+// hideTokens leaves out tokens, tickets, and the values of cookies.
 func hideTokens(head []byte) string {
-	return string(secrets.ReplaceAllFunc(head, func(secret []byte) []byte {
-		if bytes.HasPrefix(secret, []byte("ticket=")) {
-			return fmt.Appendf(nil, "ticket=‹%d characters›", len(secret)-len("ticket="))
-		}
-		return fmt.Appendf(nil, "‹token, %d characters›", len(secret))
-	}))
+	head = tokens.ReplaceAllFunc(head, func(token []byte) []byte {
+		return fmt.Appendf(nil, "‹token, %d characters›", len(token))
+	})
+	head = tickets.ReplaceAllFunc(head, hideValue)
+	return string(cookies.ReplaceAllFunc(head, func(line []byte) []byte { return value.ReplaceAllFunc(line, hideValue) }))
+}
+
+func hideValue(pair []byte) []byte {
+	name, secret, _ := bytes.Cut(pair, []byte("="))
+	return fmt.Appendf(nil, "%s=‹%d characters›", name, len(secret))
 }

@@ -31,6 +31,11 @@ func TestTheHandshakeAndTheCloseFramesAreShownWithoutTheToken(t *testing.T) {
 			map[string]string{"request": "&access_token=‹token, ", "answer": "HTTP/1.1 101 ", "client": "8882"},
 		},
 		{
+			"cookies, of which one is another program's", "/ws?trace=" + id,
+			http.Header{"Cookie": {"access_token=" + token + "; session=s3cr3t=; other=x"}},
+			map[string]string{"request": " characters›; session=‹7 characters›; other=‹1 characters›\r\n"},
+		},
+		{
 			"refused", "/ws?trace=" + id + "&access_token=" + token[:len(token)-4] + "AAAA", nil,
 			map[string]string{"request": "GET /ws?trace=" + id, "answer": "HTTP/1.1 401 Unauthorized\r\n"},
 		},
@@ -60,7 +65,7 @@ func TestTheHandshakeAndTheCloseFramesAreShownWithoutTheToken(t *testing.T) {
 					t.Errorf("got %s %q, want %q in it", part, got[part], want)
 				}
 			}
-			if strings.Contains(got["request"], "eyJ") {
+			if strings.Contains(got["request"], "eyJ") || strings.Contains(got["request"], "s3cr3t") {
 				t.Errorf("the token is shown: %q", got["request"])
 			}
 		})
