@@ -88,7 +88,7 @@ func Open(t *testing.T, url string) *Page {
 	if err := chromedp.Do(tab); err != nil { // a deadline on the context that opens a tab would end it
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(tab, 20*time.Second)
+	ctx, cancel := context.WithTimeout(tab, time.Minute) // on a busy machine a page takes its time
 	t.Cleanup(cancel)
 	p := &Page{t: t, ctx: ctx, console: listen(tab)}
 	t.Cleanup(func() {
