@@ -32,7 +32,7 @@ type proxy struct {
 // An edit replaces what nginx.conf has exactly once.
 type edit struct{ old, new string }
 
-// start runs nginx in front of the server. It ends with the test.
+// start runs nginx in front of the server, and returns when it is up. It ends with the test.
 func start(t *testing.T, server string, edits ...edit) proxy {
 	t.Helper()
 	binary := find(t)
@@ -78,12 +78,24 @@ func start(t *testing.T, server string, edits ...edit) proxy {
 	if err := nginx.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() {
+		nginx.Wait()
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		cancel()
-		if nginx.Wait(); t.Failed() {
+		if <-ended; t.Failed() {
 			t.Logf("nginx said:\n%s\nerror.log:\n%s", &said, p.log(t, "error.log"))
 		}
 	})
+	for p.log(t, "nginx.pid") == "" { // it is up: from here, the time of clients and tokens may count
+		select {
+		case <-ended:
+			t.Fatal("nginx has ended instead of starting")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 	return p
 }
 
@@ -243,7 +255,7 @@ func TestAnIdleConnectionLivesByPings(t *testing.T) {
 		pingEvery time.Duration
 		lives     bool
 	}{
-		{"more often than proxy_read_timeout", 100 * time.Millisecond, true},
+		{"more often than proxy_read_timeout", time.Second, true},
 		{"less often", time.Minute, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
