@@ -656,17 +656,17 @@ func TestCloseEndsItWhateverItDoes(t *testing.T) {
 // By query, Chromium would write the token to the console if a handshake under way were given up.
 func TestAConnectionUnderWayIsClosedWhenItOpens(t *testing.T) {
 	t.Parallel()
-	ctx := testclient.Context(t)
 	began, goOn := make(chan struct{}), make(chan struct{})
 	s := serve(t, good, inTurn(func(w http.ResponseWriter, r *http.Request) {
 		close(began)
 		select {
 		case <-goOn:
-		case <-ctx.Done():
+		case <-t.Context().Done():
 		}
 		stays(w, r)
 	}))
 	p := s.open(t, `way: "query"`)
+	ctx := testclient.Context(t) // from here: the browser may take its time to start
 	select {
 	case <-began:
 	case <-ctx.Done():
@@ -715,7 +715,6 @@ func TestTheReadmesExampleRuns(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testclient.Context(t)
 			happened := make(chan string, 1)
 			var asked atomic.Int32
 			mux := http.NewServeMux()
@@ -735,11 +734,12 @@ func TestTheReadmesExampleRuns(t *testing.T) {
 				happened <- "alert " + string(text)
 			})
 			mux.HandleFunc("GET /ws", accepts(func(conn *websocket.Conn) {
-				_, text, _ := conn.Read(ctx)
+				_, text, _ := conn.Read(t.Context())
 				happened <- "sent " + string(text)
-				conn.Read(ctx)
+				conn.Read(t.Context())
 			}))
 			browsertest.Open(t, testclient.Serve(t, mux))
+			ctx := testclient.Context(t) // from here: the browser may take its time to start
 			select {
 			case what := <-happened:
 				if what != row.want || asked.Load() != row.asked {
