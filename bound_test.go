@@ -571,6 +571,28 @@ func TestAConnectionBoundToACertificateIsRenewedByATokenBoundToIt(t *testing.T) 
 	}
 }
 
+func TestAConnectionDoesNotCountWhoseCertificateCannotBeRead(t *testing.T) {
+	auth := newAuth(t, func(o *wsauth.Options) {
+		o.ClientCertificate = func(*http.Request) (*x509.Certificate, error) { panic("of the application") }
+	})
+	h := auth.Guard(new(recorder), &wsauth.UpgradeOptions{FirstMessage: time.Minute, MaxConnections: 1})
+	for i := range 2 {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("request %d: got a response, want the panic", i)
+				}
+			}()
+			serve(h, readRequest(t, "GET /ws\nHANDSHAKE"))
+		}()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := auth.Shutdown(ctx); err != nil {
+		t.Errorf("got %v, want no connection that counts", err)
+	}
+}
+
 func TestATicketOfATokenBoundToACertificateNeedsTheCertificateAgain(t *testing.T) {
 	token := testToken(map[string]any{"cnf": map[string]any{"x5t#S256": certThumbprint("alice")}})
 	alice := &tls.ConnectionState{PeerCertificates: []*x509.Certificate{certificateWith("alice")}}
