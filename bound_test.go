@@ -404,6 +404,26 @@ func TestAConnectionOfABoundTokenIsRenewedByItsHolderOnly(t *testing.T) {
 	}
 }
 
+func TestATicketOfAServerWithDPoPBringsNoBoundTokenToOneWithout(t *testing.T) {
+	key, store := mint.New("ES256", ""), newTicketStore()
+	token := boundToken(key)
+	with := newAuth(t, withTickets(store), withDPoP)
+	for name, row := range map[string]struct {
+		auth *wsauth.Authenticator
+		want error
+	}{
+		"with DPoP":    {newAuth(t, withTickets(store), withDPoP), nil},
+		"without DPoP": {newAuth(t, withTickets(store)), wsauth.ErrInvalidToken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := serve(with.Tickets(), readRequest(t, "POST /ticket\nAuthorization: DPoP "+token+
+				"\nDPoP: "+proofFor(key, "POST", "http://server.example.com/ticket", token, nil)))
+			_, err := row.auth.Authenticate(handshakeWith(t, "ticket="+ticketIn(t, w.Code, w.Body.Bytes())))
+			wantKind(t, err, row.want)
+		})
+	}
+}
+
 func TestAProofRenewsAConnectionOnce(t *testing.T) {
 	key := mint.New("ES256", "")
 	auth := newAuth(t, withDPoP)
