@@ -198,7 +198,9 @@ func (a *Authenticator) giveNonce(w http.ResponseWriter, r *http.Request) {
 	if a.isZero() || a.policy.proofs == nil || a.policy.proofs.Nonces == nil || len(r.Header["Dpop"]) == 0 {
 		return
 	}
-	w.Header().Set("DPoP-Nonce", a.policy.proofs.Nonces.Current(time.Now()))
+	h := w.Header()
+	h.Set("DPoP-Nonce", a.policy.proofs.Nonces.Current(time.Now()))
+	h.Set("Cache-Control", "no-store") // RFC 9449 section 8.2: a nonce from a cache is stale; a handler may know better
 }
 
 // certificateOf returns a function that returns the thumbprint of the client's

@@ -298,8 +298,8 @@ func TestAServerThatDemandsANonceGivesIt(t *testing.T) {
 		t.Fatalf("got %d, %q and the nonce %q, want 401, use_dpop_nonce and a nonce", status, challenge, nonce)
 	}
 	for name, h := range map[string]http.Handler{"Middleware": h, "Guard": auth.Guard(new(recorder), nil)} {
-		if status, header := call(h, map[string]any{"nonce": nonce}); status != 204 || header.Get("DPoP-Nonce") == "" {
-			t.Errorf("%s: got %d and the nonce %q, want 204 and the next nonce", name, status, header.Get("DPoP-Nonce"))
+		if status, header := call(h, map[string]any{"nonce": nonce}); status != 204 || header.Get("DPoP-Nonce") == "" || header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: got %d and %q, want 204 and the next nonce, for no cache", name, status, header)
 		}
 	}
 	if status, _ := call(h, map[string]any{"nonce": "x"}); status != 401 {
