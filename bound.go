@@ -164,13 +164,18 @@ func (a *Authenticator) verifyProven(
 }
 
 // provenIn returns the claims of a request that has passed this Authenticator's
-// Middleware with a DPoP proof, or nil. The proof is good only once.
+// Middleware or Guard with a DPoP proof, or nil. The proof is good only once.
 func (a *Authenticator) provenIn(ctx context.Context) *Claims {
 	own := a.identityIn(ctx)
-	if own == nil || own.source != credential.FromDPoP {
+	switch {
+	case own == nil:
 		return nil
+	case own.conn != nil && own.conn.source == credential.FromDPoP:
+		return own.conn.Claims()
+	case own.source == credential.FromDPoP:
+		return own.claims
 	}
-	return own.claims
+	return nil
 }
 
 // proofOf verifies the DPoP proof of a request.

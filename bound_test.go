@@ -170,12 +170,33 @@ func TestARequestMayPassAnAuthenticatorTwice(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inner := other.Optional(row.between(auth.Middleware(new(recorder))))
 			for how, h := range map[string]http.Handler{
-				"": auth.Middleware(inner), "concealed": auth.Conceal(auth.Middleware(inner)),
+				"": auth.Middleware(inner), "Optional": auth.Optional(inner), "concealed": auth.Conceal(auth.Middleware(inner)),
 				"concealed twice": auth.Conceal(other.Conceal(auth.Middleware(inner))),
 			} {
 				if w := serve(h, readRequest(t, row.request())); w.Code != row.want {
 					t.Errorf("%s: got %d, want %d", how, w.Code, row.want)
 				}
+			}
+		})
+	}
+}
+
+func TestARequestWithAProofMayPassGuardAndMiddleware(t *testing.T) {
+	key := mint.New("ES256", "")
+	token, second := boundToken(key), boundToken(key, lasting(2*time.Hour))
+	auth := newAuth(t, withDPoP)
+	for name, row := range map[string]struct {
+		inner string
+		want  int
+	}{"the same token": {token, 204}, "another": {second, 401}} {
+		t.Run(name, func(t *testing.T) {
+			h := auth.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r.Header.Set("Authorization", "DPoP "+row.inner)
+				auth.Middleware(new(recorder)).ServeHTTP(w, r)
+			}), nil)
+			proof := proofFor(key, "GET", boundURL, token, nil)
+			if w := serve(h, readRequest(t, "GET /ws\nAuthorization: DPoP "+token+"\nDPoP: "+proof)); w.Code != row.want {
+				t.Errorf("got %d, want %d", w.Code, row.want)
 			}
 		})
 	}
