@@ -41,8 +41,8 @@ type DPoP struct {
 	BaseURL string
 
 	// MaxAge is how far the time of a proof (iat) may be from now, in the past
-	// or in the future. Proofs are remembered for twice as long. At most 10
-	// minutes. Default: 1 minute.
+	// or in the future. Proofs are remembered for a little more than twice as
+	// long. At most 10 minutes. Default: 1 minute.
 	MaxAge time.Duration
 
 	// Algorithms restricts the algorithms of proofs, by their names in RFC 7518
