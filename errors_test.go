@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,7 +146,8 @@ func TestTheErrorsAreRelatedAsTheyAreDocumented(t *testing.T) {
 	for _, a := range kinds {
 		for _, b := range kinds {
 			want := a.err == b.err ||
-				b.err == wsauth.ErrInvalidToken && (a.err == wsauth.ErrExpired || a.err == wsauth.ErrRevoked)
+				b.err == wsauth.ErrInvalidToken && slices.Contains([]error{
+					wsauth.ErrExpired, wsauth.ErrRevoked, wsauth.ErrInvalidTicket, wsauth.ErrInvalidProof}, a.err)
 			if got := errors.Is(a.err, b.err); got != want {
 				t.Errorf("got errors.Is(%s, %s) = %t, want %t", a.name, b.name, got, want)
 			}
