@@ -41,8 +41,8 @@ type DPoP struct {
 	BaseURL string
 
 	// MaxAge is how far the time of a proof (iat) may be from now, in the past
-	// or in the future. Proofs are remembered for twice as long. At most 10
-	// minutes. Default: 1 minute.
+	// or in the future. Proofs are remembered for a little more than twice as
+	// long. At most 10 minutes. Default: 1 minute.
 	MaxAge time.Duration
 
 	// Algorithms restricts the algorithms of proofs, by their names in RFC 7518
@@ -133,7 +133,9 @@ func (a *Authenticator) verifyRequest(r *http.Request, cred credential.Credentia
 		if err != nil {
 			return out.On(err)
 		}
-		holder.Key = verify.Proven(key)
+		if a.policy.proofs != nil { // otherwise no token that is bound to a key is accepted, wherever the ticket is from
+			holder.Key = verify.Proven(key)
+		}
 	}
 	return out.On(a.verifyToken(r.Context(), cred, holder, out))
 }
@@ -162,13 +164,18 @@ func (a *Authenticator) verifyProven(
 }
 
 // provenIn returns the claims of a request that has passed this Authenticator's
-// Middleware with a DPoP proof, or nil. The proof is good only once.
+// Middleware or Guard with a DPoP proof, or nil. The proof is good only once.
 func (a *Authenticator) provenIn(ctx context.Context) *Claims {
 	own := a.identityIn(ctx)
-	if own == nil || own.source != credential.FromDPoP {
+	switch {
+	case own == nil:
 		return nil
+	case own.conn != nil && own.conn.source == credential.FromDPoP:
+		return own.conn.Claims()
+	case own.source == credential.FromDPoP:
+		return own.claims
 	}
-	return own.claims
+	return nil
 }
 
 // proofOf verifies the DPoP proof of a request.
@@ -196,7 +203,9 @@ func (a *Authenticator) giveNonce(w http.ResponseWriter, r *http.Request) {
 	if a.isZero() || a.policy.proofs == nil || a.policy.proofs.Nonces == nil || len(r.Header["Dpop"]) == 0 {
 		return
 	}
-	w.Header().Set("DPoP-Nonce", a.policy.proofs.Nonces.Current(time.Now()))
+	h := w.Header()
+	h.Set("DPoP-Nonce", a.policy.proofs.Nonces.Current(time.Now()))
+	h.Set("Cache-Control", "no-store") // RFC 9449 section 8.2: a nonce from a cache is stale; a handler may know better
 }
 
 // certificateOf returns a function that returns the thumbprint of the client's

@@ -174,12 +174,33 @@ func TestARequestMayPassAnAuthenticatorTwice(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inner := other.Optional(row.between(auth.Middleware(new(recorder))))
 			for how, h := range map[string]http.Handler{
-				"": auth.Middleware(inner), "concealed": auth.Conceal(auth.Middleware(inner)),
+				"": auth.Middleware(inner), "Optional": auth.Optional(inner), "concealed": auth.Conceal(auth.Middleware(inner)),
 				"concealed twice": auth.Conceal(other.Conceal(auth.Middleware(inner))),
 			} {
 				if w := serve(h, readRequest(t, row.request())); w.Code != row.want {
 					t.Errorf("%s: got %d, want %d", how, w.Code, row.want)
 				}
+			}
+		})
+	}
+}
+
+func TestARequestWithAProofMayPassGuardAndMiddleware(t *testing.T) {
+	key := mint.New("ES256", "")
+	token, second := boundToken(key), boundToken(key, lasting(2*time.Hour))
+	auth := newAuth(t, withDPoP)
+	for name, row := range map[string]struct {
+		inner string
+		want  int
+	}{"the same token": {token, 204}, "another": {second, 401}} {
+		t.Run(name, func(t *testing.T) {
+			h := auth.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r.Header.Set("Authorization", "DPoP "+row.inner)
+				auth.Middleware(new(recorder)).ServeHTTP(w, r)
+			}), nil)
+			proof := proofFor(key, "GET", boundURL, token, nil)
+			if w := serve(h, readRequest(t, "GET /ws\nAuthorization: DPoP "+token+"\nDPoP: "+proof)); w.Code != row.want {
+				t.Errorf("got %d, want %d", w.Code, row.want)
 			}
 		})
 	}
@@ -329,8 +350,8 @@ func TestAServerThatDemandsANonceGivesIt(t *testing.T) {
 		t.Fatalf("got %d, %q and the nonce %q, want 401, use_dpop_nonce and a nonce", status, challenge, nonce)
 	}
 	for name, h := range map[string]http.Handler{"Middleware": h, "Guard": auth.Guard(new(recorder), nil)} {
-		if status, header := call(h, map[string]any{"nonce": nonce}); status != 204 || header.Get("DPoP-Nonce") == "" {
-			t.Errorf("%s: got %d and the nonce %q, want 204 and the next nonce", name, status, header.Get("DPoP-Nonce"))
+		if status, header := call(h, map[string]any{"nonce": nonce}); status != 204 || header.Get("DPoP-Nonce") == "" || header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: got %d and %q, want 204 and the next nonce, for no cache", name, status, header)
 		}
 	}
 	if status, _ := call(h, map[string]any{"nonce": "x"}); status != 401 {
@@ -431,6 +452,26 @@ func TestAConnectionOfABoundTokenIsRenewedByItsHolderOnly(t *testing.T) {
 					t.Errorf("%s: got %s (%v), want %s", how, kindName(err), err, kindName(row.want))
 				}
 			}
+		})
+	}
+}
+
+func TestATicketOfAServerWithDPoPBringsNoBoundTokenToOneWithout(t *testing.T) {
+	key, store := mint.New("ES256", ""), newTicketStore()
+	token := boundToken(key)
+	with := newAuth(t, withTickets(store), withDPoP)
+	for name, row := range map[string]struct {
+		auth *wsauth.Authenticator
+		want error
+	}{
+		"with DPoP":    {newAuth(t, withTickets(store), withDPoP), nil},
+		"without DPoP": {newAuth(t, withTickets(store)), wsauth.ErrInvalidToken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := serve(with.Tickets(), readRequest(t, "POST /ticket\nAuthorization: DPoP "+token+
+				"\nDPoP: "+proofFor(key, "POST", "http://server.example.com/ticket", token, nil)))
+			_, err := row.auth.Authenticate(handshakeWith(t, "ticket="+ticketIn(t, w.Code, w.Body.Bytes())))
+			wantKind(t, err, row.want)
 		})
 	}
 }
@@ -599,6 +640,28 @@ func TestAConnectionBoundToACertificateIsRenewedByATokenBoundToIt(t *testing.T) 
 			conn.Read(t.Context())
 			wantKind(t, err, row.want)
 		})
+	}
+}
+
+func TestAConnectionDoesNotCountWhoseCertificateCannotBeRead(t *testing.T) {
+	auth := newAuth(t, func(o *wsauth.Options) {
+		o.ClientCertificate = func(*http.Request) (*x509.Certificate, error) { panic("of the application") }
+	})
+	h := auth.Guard(new(recorder), &wsauth.UpgradeOptions{FirstMessage: time.Minute, MaxConnections: 1})
+	for i := range 2 {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("request %d: got a response, want the panic", i)
+				}
+			}()
+			serve(h, readRequest(t, "GET /ws\nHANDSHAKE"))
+		}()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := auth.Shutdown(ctx); err != nil {
+		t.Errorf("got %v, want no connection that counts", err)
 	}
 }
 

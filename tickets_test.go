@@ -464,3 +464,36 @@ func BenchmarkHandshakeByTicket(b *testing.B) {
 		}
 	})
 }
+
+// leftStore is a store that gives up when the client has left.
+type leftStore struct{}
+
+func (leftStore) Put(ctx context.Context, _ string, _ []byte, _ time.Duration) (bool, error) {
+	return false, ctx.Err()
+}
+func (leftStore) Take(ctx context.Context, _ string) ([]byte, bool, error) {
+	return nil, false, ctx.Err()
+}
+
+func TestAClientThatLeavesIsNotAnOutageOfAStore(t *testing.T) {
+	key := mint.New("ES256", "")
+	token := boundToken(key)
+	for name, request := range map[string]string{
+		"of tickets": "GET /ws?ticket=" + strings.Repeat("A", 43) + "\nHANDSHAKE",
+		"of proofs":  "GET /ws\nAuthorization: DPoP " + token + "\nDPoP: " + proofFor(key, "GET", boundURL, token, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			auth := newAuth(t, withTickets(leftStore{}), recordsIn(&log), func(o *wsauth.Options) {
+				o.DPoP = &wsauth.DPoP{Replays: leftStore{}}
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			_, err := auth.Authenticate(readRequest(t, request).WithContext(ctx))
+			wantKind(t, err, wsauth.ErrUnavailable)
+			if lines := logLines(t, &log); len(lines) != 1 || lines[0]["level"] != "INFO" {
+				t.Errorf("got %v, want one record at INFO", lines)
+			}
+		})
+	}
+}

@@ -531,11 +531,12 @@ func (e *entrance) enter(r *http.Request, upgrades bool) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
+	bound := e.auth.handshakeOf(r, id.claims) // before it counts: ClientCertificate may panic
 	entered, err := e.rule.Enter(id.claims, upgrades)
 	if err != nil {
 		return nil, id.trail().On(err)
 	}
-	c := &connection{Conn: entered, auth: e.auth, source: id.source, bound: e.auth.handshakeOf(r, id.claims),
+	c := &connection{Conn: entered, auth: e.auth, source: id.source, bound: bound,
 		epoch: id.epoch, checks: slices.Concat(e.opts.Require, id.checks)}
 	ctx := r.Context()
 	if ctx == context.Context(id) {

@@ -4,7 +4,9 @@ package refusal
 
 import (
 	"cmp"
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 )
 
@@ -64,6 +66,15 @@ type Trail struct {
 
 // New returns an Error. The cause may be nil.
 func New(kind, cause error) error { return &Error{Kind: kind, Cause: cause} }
+
+// Outage returns the refusal for a store that has failed during a call with ctx. If it failed because the client has left,
+// the cause says so: that is not an outage.
+func Outage(ctx context.Context, cause error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		cause = fmt.Errorf("%w: %w", cause, context.Canceled)
+	}
+	return New(ErrUnavailable, cause)
+}
 
 // Checked returns the refusal for an error of an application's check.
 func Checked(err error) error {

@@ -59,7 +59,7 @@ func Issue(ctx context.Context, store Store, c Content) (string, error) {
 	defer cancel()
 	added, err := store.Put(ctx, name, aead.Seal(nil, nil, c.text(), nil), Lifetime)
 	if err != nil || !added { // a name that is there already was made with these 32 bytes, which cannot be
-		return "", refusal.New(refusal.ErrUnavailable, errStore)
+		return "", refusal.Outage(ctx, errStore)
 	}
 	return encoding.EncodeToString(secret), nil
 }
@@ -85,7 +85,7 @@ func Redeem(ctx context.Context, store Store, ticket string) (Content, error) {
 	sealed, found, err := store.Take(ctx, name)
 	switch {
 	case err != nil:
-		return Content{}, refusal.New(refusal.ErrUnavailable, errStore)
+		return Content{}, refusal.Outage(ctx, errStore)
 	case !found:
 		return Content{}, refusal.New(refusal.ErrInvalidTicket, errUnknown)
 	}

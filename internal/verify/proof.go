@@ -113,7 +113,7 @@ func (p *Proofs) Once(ctx context.Context, proof *jose.Proof) error {
 	first, err := p.Replays.Put(ctx, base64.RawURLEncoding.EncodeToString(hash[:]), nil, ttl)
 	switch {
 	case err != nil:
-		return refusal.New(refusal.ErrUnavailable, errReplays)
+		return refusal.Outage(ctx, errReplays)
 	case !first:
 		return refusal.New(refusal.ErrInvalidProof, errors.New("jti: the proof was used before"))
 	}
