@@ -153,7 +153,7 @@ func (a *Authenticator) Conceal(next http.Handler) http.Handler {
 	}
 	return wrapped{next, func(w http.ResponseWriter, r *http.Request) {
 		if !a.isZero() {
-			if hidden, ok := credential.HiddenIn(r, a.policy.places); ok {
+			if hidden, ok := credential.HiddenIn(a.revealed(r), a.policy.places); ok {
 				r = r.WithContext(&concealed{r.Context(), a, hidden.ShowIn})
 				credential.Hide(r, a.policy.places)
 			}
@@ -299,10 +299,8 @@ func (a *Authenticator) identify(r *http.Request, streams bool) (*identity, cred
 	}
 	epoch := a.live.Epoch() // before any Require check runs
 	cred, err := a.find(r, streams)
-	usedUp := cred.Source == credential.FromTicket && own != nil && own.source == cred.Source
-	if own != nil && own.claims != nil && (refusal.IsNoToken(err) || err == nil && usedUp) {
-		// The request passed this Authenticator's Middleware, which hid the token or used the ticket up, and then another
-		// Authenticator's.
+	if own != nil && own.claims != nil && refusal.IsNoToken(err) {
+		// The request passed this Authenticator's Middleware, which hid the token, and then another Authenticator's.
 		id := *own
 		id.Context = r.Context()
 		return &id, credential.FromNowhere, a.checkEnd(own)

@@ -213,7 +213,9 @@ func (a *Authenticator) giveNonce(w http.ResponseWriter, r *http.Request) {
 func (a *Authenticator) certificateOf(r *http.Request) func() (string, error) {
 	if read := a.policy.clientCertificate; read != nil {
 		return func() (string, error) {
-			cert, err := read(r)
+			hidden := r.WithContext(r.Context()) // read may log the URL
+			credential.Hide(hidden, a.policy.places)
+			cert, err := read(hidden)
 			if err != nil || cert == nil {
 				return "", err
 			}
