@@ -12,6 +12,12 @@ import (
 // start runs the provider and the server, and returns their URLs.
 func start(t *testing.T) (issuer, server string) {
 	t.Helper()
+	issuer = provider(t)
+	return issuer, serve(t, issuer)
+}
+
+func provider(t *testing.T) (issuer string) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -19,8 +25,7 @@ func start(t *testing.T) (issuer, server string) {
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	listener.Close()
 	nodetest.Start(t, "provider.mjs", port).Expect("ready")
-	issuer = "http://127.0.0.1:" + port
-	return issuer, serve(t, issuer)
+	return "http://127.0.0.1:" + port
 }
 
 func serve(t *testing.T, issuer string) string {

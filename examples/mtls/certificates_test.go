@@ -9,13 +9,32 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
 // A directory has certificates that openssl has made: of a CA, which has signed those of the server, of alice and of
 // mallory, and of a stranger, who has signed his own.
 type directory string
+
+// All tests share one directory: it takes openssl a while to make the keys.
+var (
+	shared   directory
+	makeOnce sync.Once
+)
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "mtls")
+	if err != nil {
+		panic(err)
+	}
+	shared = directory(dir)
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
 
 func certificates(t *testing.T) directory {
 	t.Helper()
@@ -25,14 +44,19 @@ func certificates(t *testing.T) directory {
 		}
 		t.Skip("there is no openssl to make certificates with; with WSAUTH_OPENSSL=required this is a failure")
 	}
-	d := directory(t.TempDir())
+	makeOnce.Do(func() { shared.fill(t) })
+	return shared
+}
+
+func (d directory) fill(t *testing.T) {
+	t.Helper()
+	curve := func(name string) []string { return []string{"-pkeyopt", "ec_paramgen_curve:" + name} }
 	byCA := []string{"-CA", d.file("ca.pem"), "-CAkey", d.file("ca.key")}
-	d.create(t, "ca", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
-	d.create(t, "server", "ec", append(byCA, "-pkeyopt", "ec_paramgen_curve:P-256", "-addext", "subjectAltName=IP:127.0.0.1")...)
-	d.create(t, "alice", "ec", append(byCA, "-pkeyopt", "ec_paramgen_curve:P-256")...)
+	d.create(t, "ca", "ec", curve("P-256")...)
+	d.create(t, "server", "ec", slices.Concat(byCA, curve("P-256"), []string{"-addext", "subjectAltName=IP:127.0.0.1"})...)
+	d.create(t, "alice", "ec", slices.Concat(byCA, curve("P-256"))...)
 	d.create(t, "mallory", "rsa:2048", byCA...)
-	d.create(t, "stranger", "ec", "-pkeyopt", "ec_paramgen_curve:P-384")
-	return d
+	d.create(t, "stranger", "ec", curve("P-384")...)
 }
 
 func (d directory) file(name string) string { return filepath.Join(string(d), name) }
@@ -43,6 +67,10 @@ func (d directory) create(t *testing.T, name, key string, args ...string) {
 		"req", "-x509", "-newkey", key, "-nodes", "-days", "1", "-subj", "/O=Müller & Söhne/CN=" + name, "-utf8",
 		"-keyout", d.file(name + ".key"), "-out", d.file(name + ".pem"),
 	}, args...)...)
+	fingerprint := openssl(t, "x509", "-in", d.file(name+".pem"), "-noout", "-fingerprint", "-sha256")
+	if err := os.WriteFile(d.file(name+".sha256"), []byte(fingerprint), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func openssl(t *testing.T, args ...string) string {
@@ -57,7 +85,7 @@ func openssl(t *testing.T, args ...string) string {
 // thumbprint is what an issuer writes into a token that is bound to the certificate (RFC 8705 section 3.1).
 func (d directory) thumbprint(t *testing.T, name string) map[string]any {
 	t.Helper()
-	out := openssl(t, "x509", "-in", d.file(name+".pem"), "-noout", "-fingerprint", "-sha256")
+	out := string(d.read(t, name+".sha256"))
 	_, digits, _ := strings.Cut(strings.TrimSpace(out), "=")
 	sum, err := hex.DecodeString(strings.ReplaceAll(digits, ":", ""))
 	if err != nil || len(sum) != 32 {
