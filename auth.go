@@ -157,7 +157,7 @@ func (a *Authenticator) Conceal(next http.Handler) http.Handler {
 	return wrapped{next, func(w http.ResponseWriter, r *http.Request) {
 		if !a.isZero() {
 			if hidden, ok := credential.HiddenIn(r, a.policy.places); ok {
-				r = r.WithContext(&concealed{r.Context(), a, hidden})
+				r = r.WithContext(&concealed{r.Context(), a, hidden.ShowIn})
 				credential.Hide(r, a.policy.places)
 			}
 		}
@@ -165,14 +165,14 @@ func (a *Authenticator) Conceal(next http.Handler) http.Handler {
 	}}
 }
 
-// concealed is a context that has what Conceal has hidden.
+// concealed is a context that has what Conceal has hidden. It has it in a
+// function, which no verb of fmt prints the inside of.
 type concealed struct {
 	context.Context
-	auth   *Authenticator
-	hidden credential.Hidden
+	auth *Authenticator
+	show func(*http.Request)
 }
 
-// String keeps what is hidden from whoever prints the context.
 func (c *concealed) String() string { return "wsauth.Conceal" }
 
 type concealedKey struct{ auth *Authenticator }
@@ -191,7 +191,7 @@ func (a *Authenticator) revealed(r *http.Request) *http.Request {
 		return r
 	}
 	r = r.WithContext(r.Context())
-	c.hidden.ShowIn(r)
+	c.show(r)
 	return r
 }
 
@@ -242,6 +242,7 @@ func (m wrapped) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.serve(w, 
 // otherwise with the response of OnRefuse.
 func (a *Authenticator) refuse(w http.ResponseWriter, r *http.Request, err error, next http.Handler) {
 	a.reportRefusal(r.Context(), err)
+	a.giveNonce(w, r)
 	for {
 		switch h := next.(type) {
 		case wrapped:
@@ -301,8 +302,9 @@ func (a *Authenticator) identify(r *http.Request, streams bool) (*identity, cred
 	}
 	epoch := a.live.Epoch() // before any Require check runs
 	cred, err := a.find(r, streams)
-	if own != nil && own.claims != nil && (refusal.IsNoToken(err) || err == nil && cred.Source.IsSingleUse()) {
-		// The request passed this Authenticator's Middleware, which hid the token or used it up, and then another
+	usedUp := cred.Source == credential.FromTicket && own != nil && own.source == cred.Source
+	if own != nil && own.claims != nil && (refusal.IsNoToken(err) || err == nil && usedUp) {
+		// The request passed this Authenticator's Middleware, which hid the token or used the ticket up, and then another
 		// Authenticator's.
 		id := *own
 		id.Context = r.Context()

@@ -31,7 +31,8 @@ import (
 // A browser cannot set these headers on a WebSocket. A page fetches a ticket
 // instead, with the token and a proof for that POST ([Authenticator.Tickets]).
 // The first message of [UpgradeOptions.FirstMessage] cannot bring a bound token
-// to [Authenticator.Upgrade], since it has no proof.
+// to [Authenticator.Upgrade], since it has no proof; behind
+// [Authenticator.Guard], pass both to [RenewBound].
 //
 // [RFC 9449]: https://www.rfc-editor.org/rfc/rfc9449
 type DPoP struct {
@@ -60,12 +61,9 @@ type DPoP struct {
 	// proof without a current nonce gets 401 with use_dpop_nonce. A nonce is good
 	// for at least MaxAge.
 	//
-	// The response to a request with a proof has the current nonce in its header
-	// DPoP-Nonce. Two refusals do not have it: one that [Options.OnRefuse] writes
-	// without [Authenticator.Refuse], and one that
-	// [UpgradeOptions.CloseOnRefusal] turns into a close frame. Before
-	// [RenewBound], a client may have to send a request to get a nonce. Default:
-	// no nonce is demanded.
+	// Each response to a request with a proof has the current nonce in its header
+	// DPoP-Nonce. Before [RenewBound], a client may have to send a request to get
+	// one. Default: no nonce is demanded.
 	NonceSecret []byte
 
 	// Replays records which proofs were used. Several servers must share it; it
@@ -137,25 +135,50 @@ func baseURLFault(text string) string {
 func (a *Authenticator) verifyRequest(r *http.Request, cred credential.Credential, out *verify.Verified) error {
 	out.Source = cred.Source.String()
 	holder := verify.Holder{Certificate: a.certificateOf(r)}
-	var proof jose.Proof
-	var err error
-	switch cred.Source {
-	case credential.FromTicket:
-		holder.Key, err = a.redeem(r.Context(), &cred)
-	case credential.FromDPoP:
-		if len(cred.Token) > a.policy.verifier.MaxLength() {
-			break // refused for its length, and not hashed for a proof
+	if cred.Source == credential.FromDPoP {
+		return out.On(a.verifyProven(r, cred, holder, out))
+	}
+	if cred.Source == credential.FromTicket {
+		key, err := a.redeem(r.Context(), &cred)
+		if err != nil {
+			return out.On(err)
 		}
+		holder.Key = verify.Proven(key)
+	}
+	return out.On(a.verifyToken(r.Context(), cred, holder, out))
+}
+
+// verifyProven verifies a token and its DPoP proof.
+func (a *Authenticator) verifyProven(
+	r *http.Request, cred credential.Credential, holder verify.Holder, out *verify.Verified,
+) error {
+	if before := a.provenIn(r.Context()); before != nil {
+		holder.Key = verify.Proven(before.binding().Key)
+		err := a.verifyToken(r.Context(), cred, holder, out)
+		if err == nil && out.Claims.Raw != before.raw {
+			err = refusal.New(ErrInvalidProof, errors.New("a second token, without a proof of its own"))
+		}
+		return err
+	}
+	var proof jose.Proof
+	holder.Key = func() (_ string, err error) {
 		proof, err = a.proofOf(r, cred.Token)
-		holder.Key = proof.Key
+		return proof.Key, err
 	}
-	if err == nil {
-		err = a.verifyToken(r.Context(), cred, holder, out)
+	if err := a.verifyToken(r.Context(), cred, holder, out); err != nil {
+		return err
 	}
-	if err == nil {
-		err = a.useUp(r.Context(), &proof)
+	return a.policy.proofs.Once(r.Context(), &proof)
+}
+
+// provenIn returns the claims of a request that has passed this Authenticator's
+// Middleware with a DPoP proof, or nil. The proof is good only once.
+func (a *Authenticator) provenIn(ctx context.Context) *Claims {
+	own := a.identityIn(ctx)
+	if own == nil || own.source != credential.FromDPoP {
+		return nil
 	}
-	return out.On(err)
+	return own.claims
 }
 
 // proofOf verifies the DPoP proof of a request.
@@ -181,7 +204,7 @@ func (a *Authenticator) useUp(ctx context.Context, proof *jose.Proof) error {
 // Otherwise the client would get a 401 whenever its nonce has run out (RFC 9449
 // section 8.2).
 func (a *Authenticator) giveNonce(w http.ResponseWriter, r *http.Request) {
-	if a.policy.proofs == nil || a.policy.proofs.Nonces == nil || len(r.Header["Dpop"]) == 0 {
+	if a.isZero() || a.policy.proofs == nil || a.policy.proofs.Nonces == nil || len(r.Header["Dpop"]) == 0 {
 		return
 	}
 	w.Header().Set("DPoP-Nonce", a.policy.proofs.Nonces.Current(time.Now()))
@@ -267,7 +290,7 @@ func (c *connection) holder(token, proof string) (h verify.Holder, proven jose.P
 	}
 	call := verify.Call{Method: http.MethodGet, URL: c.bound.url, Token: token}
 	proven, err = c.auth.policy.proofs.Verify(proof, call)
-	h.Key = proven.Key
+	h.Key = verify.Proven(proven.Key)
 	return h, proven, err
 }
 

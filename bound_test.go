@@ -78,12 +78,13 @@ func TestABoundTokenNeedsAProofForItsRequest(t *testing.T) {
 		"with a proof for wss":           {scheme + token + "\nDPoP: " + proofFor(key, "GET", "ws://server.example.com/ws", token, nil), nil},
 		"a token that is not bound":      {scheme + bare + "\nDPoP: " + proofFor(key, "GET", boundURL, bare, nil), wsauth.ErrInvalidToken},
 		"the token itself as its proof":  {scheme + token + "\nDPoP: " + token, wsauth.ErrInvalidProof},
-		"a proof as the token":           {scheme + good() + "\nDPoP: " + good(), wsauth.ErrInvalidProof},
+		"a proof as the token":           {scheme + good() + "\nDPoP: " + good(), wsauth.ErrInvalidToken},
+		"no valid token, bad proof":      {scheme + token + "A" + "\nDPoP: x", wsauth.ErrInvalidToken},
 		"no token":                       {"\nDPoP: " + good(), wsauth.ErrNoToken},
 		"a token that is too long":       {scheme + strings.Repeat("x", 8193) + "\nDPoP: " + good(), wsauth.ErrInvalidToken},
 		"an empty token":                 {"\nAuthorization: DPoP \nDPoP: " + good(), wsauth.ErrMalformedRequest},
 		"two headers":                    {scheme + token + "\nAuthorization: Bearer " + bare + "\nDPoP: " + good(), wsauth.ErrMalformedRequest},
-		"a cnf of more":                  {scheme + testToken(map[string]any{"cnf": map[string]any{"jkt": key.Thumbprint(), "kid": "x"}}) + "\nDPoP: " + good(), wsauth.ErrInvalidProof},
+		"a cnf of more":                  {scheme + testToken(map[string]any{"cnf": map[string]any{"jkt": key.Thumbprint(), "kid": "x"}}) + "\nDPoP: " + good(), wsauth.ErrInvalidToken},
 		"expired":                        {scheme + boundToken(key, lasting(-time.Hour)) + "\nDPoP: " + proofFor(key, "GET", boundURL, boundToken(key, lasting(-time.Hour)), nil), wsauth.ErrExpired},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -140,6 +141,93 @@ func TestAProofThatWasUsedIsRefused(t *testing.T) {
 	store.err = errors.New("connection refused")
 	_, err := one.Authenticate(readRequest(t, "GET /ws\nAuthorization: DPoP "+token+"\nDPoP: "+proofFor(key, "GET", boundURL, token, nil)))
 	wantKind(t, err, wsauth.ErrUnavailable)
+}
+
+// A request may pass an Authenticator twice, with another one's Middleware in between, although its ticket or its proof is
+// good only once.
+func TestARequestMayPassAnAuthenticatorTwice(t *testing.T) {
+	key := mint.New("ES256", "")
+	token, second := boundToken(key), boundToken(key, lasting(2*time.Hour))
+	auth, other := newAuth(t, withDPoP, withTickets(nil)), newAuth(t)
+	dpop := func(token string) string {
+		return "\nAuthorization: DPoP " + token + "\nDPoP: " + proofFor(key, "GET", boundURL, token, nil)
+	}
+	swapped := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r = r.Clone(r.Context())
+			r.Header.Set("Authorization", strings.ReplaceAll(r.Header.Get("Authorization"), token, second))
+			next.ServeHTTP(w, r)
+		})
+	}
+	none := func(next http.Handler) http.Handler { return next }
+	for name, row := range map[string]struct {
+		request func() string
+		between func(http.Handler) http.Handler
+		want    int
+	}{
+		"bearer":          {func() string { return "GET /ws\nAuthorization: Bearer " + testToken() }, none, 204},
+		"query":           {func() string { return "GET /ws?access_token=" + testToken() + "\nHANDSHAKE" }, none, 204},
+		"DPoP":            {func() string { return "GET /ws" + dpop(token) }, none, 204},
+		"another's token": {func() string { return "GET /ws" + dpop(token) }, swapped, 401},
+		"ticket":          {func() string { return "GET /ws?ticket=" + fetchTicket(t, auth, testToken()) + "\nHANDSHAKE" }, none, 204},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inner := other.Optional(row.between(auth.Middleware(new(recorder))))
+			for how, h := range map[string]http.Handler{
+				"": auth.Middleware(inner), "concealed": auth.Conceal(auth.Middleware(inner)),
+				"concealed twice": auth.Conceal(other.Conceal(auth.Middleware(inner))),
+			} {
+				if w := serve(h, readRequest(t, row.request())); w.Code != row.want {
+					t.Errorf("%s: got %d, want %d", how, w.Code, row.want)
+				}
+			}
+		})
+	}
+}
+
+// However the path is written in the request line, a proof for another path does not count.
+func TestAProofIsForThePathThatTheServerServes(t *testing.T) {
+	key := mint.New("ES256", "")
+	token := boundToken(key)
+	for name, row := range map[string]struct {
+		line, path string
+		want       int
+	}{
+		"the path":                  {"GET /api/ws", "/api/ws", 204},
+		"the path behind a prefix":  {"GET /api/ws", "/ws", 401},
+		"the absolute form":         {"GET http://server.example.com/api/ws", "/api/ws", 204},
+		"absolute, behind a prefix": {"GET http://server.example.com/api/ws", "/ws", 401},
+		"without an authority":      {"GET http:/api/ws", "/ws", 401},
+		"with a number sign":        {"GET /api/ws#other", "/api/ws", 401},
+		"two slashes":               {"GET //api/ws", "/api/ws", 404},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := http.StripPrefix("/api", newAuth(t, withDPoP).Middleware(new(recorder)))
+			proof := proofFor(key, "GET", "http://server.example.com"+row.path, token, nil)
+			if w := serve(h, readRequest(t, row.line+"\nAuthorization: DPoP "+token+"\nDPoP: "+proof)); w.Code != row.want {
+				t.Errorf("got %d, want %d", w.Code, row.want)
+			}
+		})
+	}
+}
+
+// While the key of a token is fetched, the store may forget a proof that was still good when it was read.
+func TestAProofIsNotUsedTwiceWhileAKeyIsFetched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key := mint.New("ES256", "")
+		token := boundToken(key)
+		takes := time.Duration(0)
+		auth := newAuth(t, askedBy(func() error { time.Sleep(takes); return nil }), func(o *wsauth.Options) {
+			o.DPoP = &wsauth.DPoP{MaxAge: time.Second}
+		})
+		request := "GET /ws\nAuthorization: DPoP " + token + "\nDPoP: " + proofFor(key, "GET", boundURL, token, nil)
+		_, err := auth.Authenticate(readRequest(t, request))
+		wantKind(t, err, nil)
+		time.Sleep(900 * time.Millisecond)
+		takes = 10 * time.Second
+		_, err = auth.Authenticate(readRequest(t, request))
+		wantKind(t, err, wsauth.ErrInvalidProof)
+	})
 }
 
 // Whoever has no valid token must not be able to fill the store, or to use up the proof of somebody else's.
@@ -254,6 +342,38 @@ func TestAServerThatDemandsANonceGivesIt(t *testing.T) {
 	}
 	if w := serve(h, readRequest(t, "GET /ws\nAuthorization: Bearer "+testToken())); w.Header().Get("DPoP-Nonce") != "" {
 		t.Error("a client that sends no proof gets a nonce")
+	}
+}
+
+// A client that does not get the nonce can never connect.
+func TestTheNonceIsInTheResponseHoweverARequestIsRefused(t *testing.T) {
+	key := mint.New("ES256", "")
+	token := boundToken(key)
+	nonces := func(o *wsauth.Options) { o.DPoP = &wsauth.DPoP{NonceSecret: []byte(strings.Repeat("s", 32))} }
+	ownResponse := func(o *wsauth.Options) {
+		o.OnRefuse = func(w http.ResponseWriter, _ *http.Request, err error) { w.WriteHeader(wsauth.Status(err)) }
+	}
+	closing := &wsauth.UpgradeOptions{CloseOnRefusal: true}
+	for name, row := range map[string]struct {
+		handler http.Handler
+		want    int
+	}{
+		"by Refuse":      {newAuth(t, nonces).Upgrade(neverServed(t), nil), 401},
+		"by OnRefuse":    {newAuth(t, nonces, ownResponse).Upgrade(neverServed(t), nil), 401},
+		"by close frame": {newAuth(t, nonces).Upgrade(neverServed(t), closing), 101},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := newMemoryServer(t, row.handler)
+			conn, resp, _ := server.tryDial(t, http.Header{
+				"Authorization": {"DPoP " + token}, "Dpop": {proofFor(key, "GET", "http://server/", token, nil)},
+			})
+			if conn != nil {
+				defer conn.CloseNow()
+			}
+			if resp.StatusCode != row.want || resp.Header.Get("DPoP-Nonce") == "" {
+				t.Errorf("got %d and the nonce %q, want %d and a nonce", resp.StatusCode, resp.Header.Get("DPoP-Nonce"), row.want)
+			}
+		})
 	}
 }
 

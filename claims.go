@@ -66,8 +66,11 @@ func claimsOf(c *jose.Claims) *Claims { return new(claimSet).fill(c) }
 type identityKey struct{}
 
 func (id *identity) Value(key any) any {
-	if key == (identityKey{}) {
+	switch key {
+	case identityKey{}:
 		return id
+	case concealedKey{id.auth}: // the token has been verified, and is hidden from now on
+		return nil
 	}
 	return id.Context.Value(key)
 }

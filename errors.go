@@ -129,8 +129,8 @@ func (a *Authenticator) Refuse(w http.ResponseWriter, r *http.Request, err error
 	if response.Challenge {
 		h["Www-Authenticate"] = a.challenges(realm, response, err)
 	}
-	if !a.isZero() && r != nil {
-		a.giveNonce(w, r)
+	if r != nil {
+		a.giveNonce(w, r) // for whoever calls Refuse after Authenticate
 	}
 	if response.Status == http.StatusServiceUnavailable || response.Status == http.StatusTooManyRequests {
 		h.Set("Retry-After", "2")

@@ -86,10 +86,17 @@ type Options struct {
 	Leeway time.Duration
 
 	// CacheSize is how many verified tokens are remembered, at about 1.5 KB
-	// each. When a token is seen again, only its signature check is skipped;
-	// its times, its audience and whether its key still belongs to the issuer
-	// are checked every time. Tokens whose key comes from a [KeyFunc] are not
-	// remembered. Default: none.
+	// each. When a token is seen again, its signature is not checked again, nor
+	// what cannot have changed; its times, whether it is revoked and whether
+	// its key still belongs to the issuer are checked every time. Tokens whose
+	// key comes from a [KeyFunc] are not remembered. Default: none.
+	//
+	// Set it to two to four times the number of tokens in use: 96 to 99 % of
+	// them are then found, and 80 % if it is just that number. It pays for RS*,
+	// PS*, ES* and EdDSA, whose signatures take 20 to 100 µs to check. With HS*
+	// and a hundred tokens in use, a token that is found takes a third of the
+	// time; with 10,000, which no longer fit into the processor's caches, it
+	// takes nearly as long as one that is checked.
 	CacheSize int
 
 	// MaxTokenLength is how many bytes a token may have, up to 65536. A longer
@@ -228,9 +235,9 @@ func (s setting) observeFetch() func(context.Context, int, time.Duration, error)
 
 // HMAC returns keys for HS256, HS384 and HS512. A secret serves each algorithm
 // whose hash is not longer than the secret ([RFC 7518 section 3.2]): at least
-// 32 bytes for HS256, 48 for HS384, 64 for HS512. Several secrets are for
-// rotation, with the newest first: each is tried, in the same time whichever
-// fits. A token's kid is ignored.
+// 32 bytes for HS256, 48 for HS384, 64 for HS512. Several secrets, at most
+// four, are for rotation, with the newest first: each is tried, in the same time
+// whichever fits. A token's kid is ignored.
 //
 // [RFC 7518 section 3.2]: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
 func HMAC(secrets ...[]byte) Keys { return hmacKeys(secrets) }
@@ -251,15 +258,19 @@ func (secrets hmacKeys) source(set setting) (jose.Source, jose.Algs, error) {
 		}
 		keys = append(keys, k)
 	}
-	if len(secrets) == 0 {
+	switch n := len(secrets); {
+	case n == 0:
 		faults = append(faults, errors.New("no secret"))
+	case n > 4: // each of them is tried, for whatever token anybody sends
+		faults = append(faults, errors.New("more than 4 secrets"))
 	}
 	return staticSet(keys, faults)
 }
 
 // PublicKeys are public keys without a kid: *rsa.PublicKey (2048 to 8192 bits),
 // *ecdsa.PublicKey (P-256, P-384 or P-521) or ed25519.PublicKey. A token's kid
-// is ignored, and each key that fits the token's algorithm is tried.
+// is ignored, and each key that fits the token's algorithm is tried: at most
+// four may fit one.
 type PublicKeys []crypto.PublicKey
 
 func (p PublicKeys) source(setting) (jose.Source, jose.Algs, error) { return publicKeys(p) }
@@ -379,6 +390,10 @@ func (j JWKS) source(set setting) (jose.Source, jose.Algs, error) {
 // Each key keeps the algorithms that fit it: HS* are for secrets only. Keys
 // that are already available are tried before any are fetched. An outage of one
 // source does not delay the tokens of another.
+//
+// The signature of a token is checked with at most four keys. So the keys
+// without a kid that fit one algorithm may be four in all, of which each JWKS
+// and each KeyFunc needs one.
 func AnyOf(keys ...Keys) Keys { return anyOf(keys) }
 
 type anyOf []Keys
@@ -407,7 +422,11 @@ func (several anyOf) source(set setting) (jose.Source, jose.Algs, error) {
 	if len(faults) > 0 {
 		return nil, 0, errors.Join(faults...)
 	}
-	return jose.NewAnyOf(parts...), algs, nil
+	combined, err := jose.NewAnyOf(parts...)
+	if err != nil {
+		return nil, 0, err
+	}
+	return combined, algs, nil
 }
 
 // isNilKeys reports whether k is nil, or a nil pointer such as (*JWKS)(nil).
@@ -513,11 +532,12 @@ func (o *Options) check() (*policy, error) {
 	if len(o.Issuers) == 0 && o.FindIssuer == nil {
 		c.fault("Issuers", "at least one is needed, or FindIssuer")
 	}
-	var issuers []verify.Issuer
+	issuers := make([]verify.Issuer, 0, len(o.Issuers))
+	first := make(map[string]int, len(o.Issuers)) // the first issuer of each name
 	for i := range o.Issuers {
 		field := fmt.Sprintf("Issuers[%d]", i)
 		issuers = append(issuers, c.issuer(field, &o.Issuers[i], o))
-		c.name(field, o, i)
+		c.name(field, o, i, first)
 	}
 	p.places, p.tickets = c.places(o.Extractors)
 	p.proofs, p.clientCertificate = c.proofs(o.DPoP, &p.places), o.ClientCertificate
@@ -594,7 +614,7 @@ func (p *policy) keepRevocations(r *Revocations, leeway time.Duration) {
 const maxCacheSize = 1 << 24
 
 // name checks that each token can belong to one issuer at most.
-func (c *checker) name(issuer string, o *Options, i int) {
+func (c *checker) name(issuer string, o *Options, i int, first map[string]int) {
 	in, field := &o.Issuers[i], issuer+".Name"
 	if in.Name == "" {
 		if len(o.Issuers) > 1 || o.FindIssuer != nil {
@@ -607,11 +627,11 @@ func (c *checker) name(issuer string, o *Options, i int) {
 	if in.AnyIssuer {
 		c.fault(issuer+".AnyIssuer", "contradicts Name")
 	}
-	for j := range i {
-		if o.Issuers[j].Name == in.Name {
-			c.fault(field, "the same as that of Issuers[%d]; for tokens of one iss with several kinds of keys, use AnyOf", j)
-		}
+	if j, known := first[in.Name]; known {
+		c.fault(field, "the same as that of Issuers[%d]; for tokens of one iss with several kinds of keys, use AnyOf", j)
+		return
 	}
+	first[in.Name] = i
 }
 
 // find returns a lookup for issuers, which reports the faults in an issuer that

@@ -1,6 +1,7 @@
 package wsauth_test
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -42,6 +43,15 @@ func oneIssuer(change func(*wsauth.Issuer)) wsauth.Options {
 // withKeys are Options with one issuer that has these keys and algorithms.
 func withKeys(keys wsauth.Keys, algorithms ...string) wsauth.Options {
 	return oneIssuer(func(i *wsauth.Issuer) { i.Keys, i.Algorithms = keys, algorithms })
+}
+
+// secrets are different ones.
+func secrets(n int) [][]byte {
+	all := make([][]byte, n)
+	for i := range all {
+		all[i] = bytes.Repeat([]byte{byte(i)}, 64)
+	}
+	return all
 }
 
 func withExtractors(x ...wsauth.Extractor) wsauth.Options {
@@ -216,6 +226,8 @@ var faultyOptions = map[string]struct {
 	"HMAC: empty":               {withKeys(wsauth.HMAC([]byte{})), keysFault},
 	"HMAC: 31 bytes":            {withKeys(wsauth.HMAC([]byte(shortSecret))), keysFault},
 	"HMAC: a second short":      {withKeys(wsauth.HMAC(secretOf(testKey), []byte("short"))), keysFault},
+	"HMAC: five secrets":        {withKeys(wsauth.HMAC(secrets(5)...)), keysFault},
+	"HMAC: a hundred secrets":   {withKeys(wsauth.HMAC(secrets(100)...)), keysFault},
 	"HMAC: HS512 with 32 bytes": {withKeys(wsauth.HMAC(make([]byte, 32)), "HS512"), keysFault},
 	"HMAC: HS384 with 47 bytes": {withKeys(wsauth.HMAC(make([]byte, 47)), "HS384", "HS512"), keysFault},
 
@@ -240,6 +252,20 @@ var faultyOptions = map[string]struct {
 	},
 	"keys: P-224": {
 		withKeys(wsauth.PublicKeys{&ecdsa.PublicKey{Curve: elliptic.P224()}}), keysFault,
+	},
+	"keys: five of one algorithm": {
+		withKeys(wsauth.PublicKeys{es256.Public(), es256.Public(), es256.Public(), es256.Public(), es256.Public()}), keysFault,
+	},
+	"keys: five blocks of PEM": {withKeys(wsauth.PublicKeysPEM(bytes.Repeat(pemOf(es256), 5))), keysFault},
+	"keys: HMAC and HMAC have five secrets": {
+		withKeys(wsauth.AnyOf(wsauth.HMAC(secrets(2)...), wsauth.HMAC(secrets(3)...))), keysFault,
+	},
+	"keys: four secrets and a KeyFunc": {
+		withKeys(wsauth.AnyOf(wsauth.HMAC(secrets(4)...), wsauth.KeyFunc(noKey))), keysFault,
+	},
+	"keys: four public keys and a set": {
+		withKeys(wsauth.AnyOf(wsauth.PublicKeysPEM(bytes.Repeat(pemOf(es256), 4)), wsauth.JWKS{URL: "https://id.example.com/jwks"})),
+		keysFault,
 	},
 	"keys: a good one and a bad one": {withKeys(wsauth.PublicKeys{es256.Public(), rs256.Private}), keysFault},
 
@@ -547,6 +573,10 @@ func TestNewAcceptsGoodOptions(t *testing.T) {
 		"a name that is no URL":        oneIssuer(func(i *wsauth.Issuer) { i.Name = "accounts" }),
 		"a type and a bound":           oneIssuer(func(i *wsauth.Issuer) { i.Type, i.MaxTTL = "JWT", time.Hour }),
 		"two secrets":                  withKeys(wsauth.HMAC(make([]byte, 32), make([]byte, 64))),
+		"four secrets":                 withKeys(wsauth.HMAC(secrets(4)...)),
+		"four secrets in two parts":    withKeys(wsauth.AnyOf(wsauth.HMAC(secrets(2)...), wsauth.HMAC(secrets(2)...))),
+		"four secrets beside a set":    withKeys(wsauth.AnyOf(wsauth.HMAC(secrets(4)...), wsauth.JWKS{URL: "https://id.example.com/jwks"})),
+		"three secrets and a KeyFunc":  withKeys(wsauth.AnyOf(wsauth.HMAC(secrets(3)...), wsauth.KeyFunc(noKey))),
 		"the same secret twice":        withKeys(wsauth.HMAC(secretOf(testKey), secretOf(testKey))),
 		"HS256 with 32 bytes":          withKeys(wsauth.HMAC(make([]byte, 32)), "HS256"),
 		"HS384 with 48 bytes":          withKeys(wsauth.HMAC(make([]byte, 48)), "HS384"),

@@ -99,14 +99,7 @@ func (a *Authenticator) issueTicket(r *http.Request) (string, error) {
 		return "", err
 	}
 	var verified verify.Verified
-	if own := a.identityIn(r.Context()); own != nil && own.claims != nil {
-		// Middleware has verified the proof of this request, which is good only once.
-		holder := verify.Holder{Key: own.claims.binding().Key, Certificate: a.certificateOf(r)}
-		err = a.verifyToken(r.Context(), cred, holder, &verified)
-	} else {
-		err = a.verifyRequest(r, cred, &verified)
-	}
-	if err != nil {
+	if err := a.verifyRequest(r, cred, &verified); err != nil {
 		return "", err
 	}
 	issued, err := ticket.Issue(r.Context(), a.policy.tickets, ticket.Content{Token: cred.Token, Key: verified.Claims.Binding.Key})

@@ -52,9 +52,15 @@ type site struct {
 	base    string
 	dialled atomic.Int32
 	fetched atomic.Int32
+	asked   atomic.Int32 // for tickets
 }
 
 func serve(t *testing.T, token func(n int) string, ws http.Handler) *site {
+	t.Helper()
+	return serveWithTickets(t, token, http.NotFoundHandler(), ws)
+}
+
+func serveWithTickets(t *testing.T, token func(n int) string, tickets, ws http.Handler) *site {
 	t.Helper()
 	s := &site{}
 	mux := http.NewServeMux()
@@ -68,6 +74,10 @@ func serve(t *testing.T, token func(n int) string, ws http.Handler) *site {
 	})
 	mux.HandleFunc("GET /cookie", func(w http.ResponseWriter, _ *http.Request) {
 		http.SetCookie(w, &http.Cookie{Name: "access_token", Value: token(int(s.fetched.Add(1))), HttpOnly: true})
+	})
+	mux.HandleFunc("POST /tickets", func(w http.ResponseWriter, r *http.Request) {
+		s.asked.Add(1)
+		tickets.ServeHTTP(w, r)
 	})
 	mux.HandleFunc("GET /ws", func(w http.ResponseWriter, r *http.Request) {
 		s.dialled.Add(1)
@@ -137,12 +147,18 @@ func expect(t *testing.T, got []event, want ...string) {
 // upgrade is a server that is as it should be. It greets, renews, and echoes.
 func upgrade(t *testing.T, opts wsauth.UpgradeOptions) http.Handler {
 	t.Helper()
+	return newAuth(t).Upgrade(chat, &opts)
+}
+
+func newAuth(t *testing.T) *wsauth.Authenticator {
+	t.Helper()
 	auth, err := wsauth.New(wsauth.Options{
 		Issuers: []wsauth.Issuer{{
 			Name: "https://id.example.com/", Audience: []string{"chat"}, Keys: wsauth.HMAC(testclient.Secret),
 		}},
 		Extractors: []wsauth.Extractor{
-			wsauth.FromQuery("access_token"), wsauth.FromCookie("access_token"), wsauth.FromSubprotocol("bearer."),
+			wsauth.FromHeader(), wsauth.FromTicket("ticket", nil), wsauth.FromSubprotocol("bearer."),
+			wsauth.FromCookie("access_token"), wsauth.FromQuery("access_token"),
 		},
 		Leeway: -1,
 	})
@@ -156,7 +172,7 @@ func upgrade(t *testing.T, opts wsauth.UpgradeOptions) http.Handler {
 			t.Error(err)
 		}
 	})
-	return auth.Upgrade(chat, &opts)
+	return auth
 }
 
 func chat(ctx context.Context, conn *websocket.Conn) {
@@ -289,6 +305,10 @@ func TestWhatFollowsACode(t *testing.T) {
 		{3003, "insufficient_scope", "end"},
 		{3003, "foreign_origin", "end"},
 		{3008, "token_required", "token"},
+		{3000, "token revoked", "login"},
+		{3000, "invalid_ticket", "wait"},
+		{3008, "no answer to a ping", "wait"},
+		{4001, "replaced", "end"},
 		{4401, "", "end"},
 	} {
 		var next string
@@ -352,6 +372,14 @@ func TestARefusalIsAnsweredAsItsCodeSays(t *testing.T) {
 		{
 			"the cookie is refused, and the page has no other", "token: undefined", inTurn(closes(3000, "invalid_token")),
 			[]string{"closed 3000 invalid_token: end", "gaveup 3000 invalid_token"}, 0,
+		},
+		{
+			"the login has been revoked", "", inTurn(closes(3000, "token revoked")),
+			[]string{"closed 3000 token revoked: end", "gaveup 3000 token revoked"}, 1,
+		},
+		{
+			"another connection of the user is in its place", "", inTurn(closes(4001, "replaced")),
+			[]string{"closed 4001 replaced: end", "gaveup 4001 replaced"}, 1,
 		},
 		{
 			"a code of the application", "", inTurn(closes(4000, "kicked")),
@@ -547,6 +575,11 @@ func TestTheTokenFunction(t *testing.T) {
 			[]string{"closed 0 token() failed: wait", "open", `message "hello alice"`},
 		},
 		{"returns a token when it is over", whenOver(`resolve("a.b.c")`), []string{"closed 1000 : end", "later"}},
+		{
+			"is not called when it is over at once", `token: () => happened.push({ type: "called" }), url: (setTimeout(() =>
+				happened.push({ type: "later" })), queueMicrotask(() => socket.close()), "/ws")`,
+			[]string{"closed 1000 : end", "later"},
+		},
 		{"fails when it is over", whenOver(`reject(new Error("away"))`), []string{"closed 1000 : end", "later"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -623,17 +656,17 @@ func TestCloseEndsItWhateverItDoes(t *testing.T) {
 // By query, Chromium would write the token to the console if a handshake under way were given up.
 func TestAConnectionUnderWayIsClosedWhenItOpens(t *testing.T) {
 	t.Parallel()
-	ctx := testclient.Context(t)
 	began, goOn := make(chan struct{}), make(chan struct{})
 	s := serve(t, good, inTurn(func(w http.ResponseWriter, r *http.Request) {
 		close(began)
 		select {
 		case <-goOn:
-		case <-ctx.Done():
+		case <-t.Context().Done():
 		}
 		stays(w, r)
 	}))
 	p := s.open(t, `way: "query"`)
+	ctx := testclient.Context(t) // from here: the browser may take its time to start
 	select {
 	case <-began:
 	case <-ctx.Done():
@@ -647,7 +680,9 @@ func TestAConnectionUnderWayIsClosedWhenItOpens(t *testing.T) {
 func TestOptionsThatCannotBeRightThrow(t *testing.T) {
 	t.Parallel()
 	p := serve(t, good, nil).open(t, `way: "query", token: () => {}`)
-	for _, options := range []string{`way: "header"`, `way: undefined`, `way: "query", token: undefined`, `way: "cookie", url: "//:"`} {
+	for _, options := range []string{
+		`way: "header"`, `way: undefined`, `way: "query", token: undefined`, `way: "ticket"`, `way: "cookie", url: "//:"`,
+	} {
 		var thrown string
 		p.Eval(fmt.Sprintf(`{ let name; try { start({ %s }); } catch (error) { name = error.name; } name; }`, options), &thrown)
 		if thrown != "TypeError" {
@@ -680,7 +715,6 @@ func TestTheReadmesExampleRuns(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			ctx := testclient.Context(t)
 			happened := make(chan string, 1)
 			var asked atomic.Int32
 			mux := http.NewServeMux()
@@ -700,11 +734,12 @@ func TestTheReadmesExampleRuns(t *testing.T) {
 				happened <- "alert " + string(text)
 			})
 			mux.HandleFunc("GET /ws", accepts(func(conn *websocket.Conn) {
-				_, text, _ := conn.Read(ctx)
+				_, text, _ := conn.Read(t.Context())
 				happened <- "sent " + string(text)
-				conn.Read(ctx)
+				conn.Read(t.Context())
 			}))
 			browsertest.Open(t, testclient.Serve(t, mux))
+			ctx := testclient.Context(t) // from here: the browser may take its time to start
 			select {
 			case what := <-happened:
 				if what != row.want || asked.Load() != row.asked {

@@ -17,6 +17,7 @@ import (
 	"github.com/wsauth/wsauth"
 	"github.com/wsauth/wsauth/examples/internal/testclient"
 	"github.com/wsauth/wsauth/wsauthtest"
+	"go.opentelemetry.io/otel/metric/noop"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
@@ -24,14 +25,15 @@ import (
 // setUp returns the server, an issuer whose tokens it accepts, and where its spans go when they end.
 func setUp(t *testing.T) (http.Handler, *wsauthtest.Issuer, *tracetest.InMemoryExporter) {
 	t.Helper()
-	issuer := wsauthtest.NewHMACIssuer(t)
-	issuer.Name, issuer.Audience = "https://id.example.com/", "chat"
+	id := wsauthtest.NewHMACIssuer(t)
+	id.Name, id.Audience = issuer, "chat"
 	spans := tracetest.NewInMemoryExporter()
-	handler, err := newServer(issuer.Secret, sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)))
+	traces := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
+	handler, err := newServer(id.Secret, traces, noop.NewMeterProvider())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return handler, issuer, spans
+	return handler, id, spans
 }
 
 // connect opens a connection, and waits until the server's end of it runs.
@@ -68,17 +70,14 @@ func scrapeHandler(handler http.Handler) string {
 	return w.Body.String()
 }
 
-// events are the lines of wsauth_events_total, shorter: kind, issuer and reason, and how often.
-func events(text string) []string {
-	short := strings.NewReplacer(
-		`issuer="`, "", `kind="`, "", `reason="`, "", `",`, ",", `"}`, "", "https://id.example.com/", "id",
-	)
-	var lines []string
+// values are the lines of text that are neither comments nor buckets.
+func values(text string) (lines []string) {
 	for line := range strings.Lines(text) {
-		if labels, ok := strings.CutPrefix(line, "wsauth_events_total{"); ok {
-			lines = append(lines, short.Replace(strings.TrimSpace(labels)))
+		if !strings.HasPrefix(line, "#") && !strings.Contains(line, "_bucket{") {
+			lines = append(lines, strings.TrimSpace(line))
 		}
 	}
+	slices.Sort(lines)
 	return lines
 }
 
@@ -136,24 +135,22 @@ func TestMetricsSayWhatHappened(t *testing.T) {
 	wsauthtest.ExpectRefused(t, base+"/ws", 401, wsauthtest.Query(expired))
 	wsauthtest.ExpectRefused(t, base+"/ws", 401, wsauthtest.Query(forged))
 	metrics := func() string { return scrape(t, base) }
-	wantLines(t, metrics, "wsauth_connections_open 2", "wsauth_connection_duration_seconds_count 0")
+	wantLines(t, metrics, "wsauth_active_connections 2")
 
 	leaves.Close(websocket.StatusNormalClosure, "")
-	wantLines(t, metrics, "wsauth_connections_open 1", "wsauth_connection_duration_seconds_count 1")
+	const of = `wsauth_issuer="https://id.example.com/",wsauth_token_source=`
+	wantLines(t, metrics,
+		"wsauth_active_connections 1",
+		`wsauth_connection_duration_seconds_count{error_type="",wsauth_close_code="1000"} 1`,
+		`wsauth_refusals_total{error_type="expired",`+of+`"header"} 1`,
+		`wsauth_refusals_total{error_type="expired",`+of+`"query"} 1`,
+		`wsauth_refusals_total{error_type="invalid_token",`+of+`"query"} 1`,
+		`wsauth_refusals_total{error_type="token_required",wsauth_issuer="",wsauth_token_source=""} 1`,
+		`wsauth_token_verifications_total{`+of+`"header"} 1`,
+		`wsauth_token_verifications_total{`+of+`"query"} 1`)
 	text := metrics()
-	want := []string{
-		"id,authenticated, 2",
-		"id,closed,1000 1",
-		"id,opened, 2",
-		"id,refused,expired 2",
-		"id,refused,invalid_token 1",
-		",refused,token_required 1",
-	}
-	got := events(text)
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		t.Errorf("events\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	if got, want := len(values(text)), 9; got != want { // the sum of durations is one
+		t.Errorf("got %d values, want %d, in\n%s", got, want, text)
 	}
 	wantNoSecret(t, text, good, expired, forged)
 }
@@ -165,14 +162,12 @@ func TestAConnectionIsMeasuredToTheEndOfItsToken(t *testing.T) {
 		wsauthtest.ExpectClose(t, conn, wsauth.StatusUnauthorized, "token expired")
 		synctest.Wait()
 		metrics := func() string { return scrapeHandler(handler) }
-		if got := events(metrics()); !slices.Contains(got, "id,closed,3000 1") {
-			t.Errorf("events\n%s", strings.Join(got, "\n"))
-		}
+		const ended = `{error_type="expired",wsauth_close_code="3000"`
 		wantLines(t, metrics,
-			"wsauth_connections_open 0",
-			`wsauth_connection_duration_seconds_bucket{le="3600"} 0`,
-			`wsauth_connection_duration_seconds_bucket{le="21600"} 1`,
-			"wsauth_connection_duration_seconds_sum 3630") // an hour and the leeway
+			"wsauth_active_connections 0",
+			"wsauth_connection_duration_seconds_bucket"+ended+`,le="3600"} 0`,
+			"wsauth_connection_duration_seconds_bucket"+ended+`,le="21600"} 1`,
+			"wsauth_connection_duration_seconds_sum"+ended+"} 3630") // an hour and the leeway
 	})
 }
 
@@ -186,13 +181,16 @@ func TestClientsCannotAddSeries(t *testing.T) {
 			wsauthtest.Header(issuer.TokenWith(wsauthtest.TokenOptions{Claims: claims, Header: map[string]any{"kid": mine}})))
 	}
 	for i := range 5 {
-		connect(t, base+"/ws", wsauthtest.Header(issuer.Token())).Close(websocket.StatusCode(4000+i), "series-")
+		connect(t, base+"/ws", wsauthtest.Header(issuer.Token())).Close(websocket.StatusCode(4100+i), "series-")
 	}
-	want := []string{",refused,invalid_token 5", "id,authenticated, 5", "id,closed,other 5", "id,opened, 5"}
-	eventually(t, func() bool { return slices.Contains(events(scrape(t, base)), "id,closed,other 5") })
+	wantLines(t, func() string { return scrape(t, base) },
+		"wsauth_active_connections 0",
+		`wsauth_connection_duration_seconds_count{error_type="",wsauth_close_code="_OTHER"} 5`,
+		`wsauth_refusals_total{error_type="invalid_token",wsauth_issuer="",wsauth_token_source="header"} 5`,
+		`wsauth_token_verifications_total{wsauth_issuer="https://id.example.com/",wsauth_token_source="header"} 5`)
 	text := scrape(t, base)
-	if got := events(text); !slices.Equal(got, want) {
-		t.Errorf("events\n%s", strings.Join(got, "\n"))
+	if got, want := len(values(text)), 5; got != want { // the sum of durations is one
+		t.Errorf("got %d values, want %d, in\n%s", got, want, text)
 	}
 	if strings.Contains(text, "series-") {
 		t.Error(text)
@@ -203,7 +201,7 @@ func TestFetchesOfKeysAreCounted(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	issuer := wsauthtest.NewIssuer(t, "ES256", "EdDSA")
 	options := issuer.Options()
-	options.Observe = observer(reg) // one for two Authenticators
+	options.Observe = prometheusMetrics(reg, issuer.Name) // one for two Authenticators
 	for _, down := range []bool{false, true} {
 		if down {
 			issuer.Down()
@@ -219,9 +217,9 @@ func TestFetchesOfKeysAreCounted(t *testing.T) {
 	metrics := promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 	// A fetch is reported after those who waited for it have it.
 	wantLines(t, func() string { return scrapeHandler(metrics) },
-		fmt.Sprintf(`wsauth_events_total{issuer=%q,kind="keys_fetched",reason=""} 1`, issuer.Name),
-		fmt.Sprintf(`wsauth_events_total{issuer=%q,kind="keys_failed",reason=""} 1`, issuer.Name),
-		fmt.Sprintf(`wsauth_keys{issuer=%q} 2`, issuer.Name))
+		fmt.Sprintf(`wsauth_key_fetch_duration_seconds_count{error_type="",wsauth_issuer=%q} 1`, issuer.Name),
+		fmt.Sprintf(`wsauth_key_fetch_duration_seconds_count{error_type="_OTHER",wsauth_issuer=%q} 1`, issuer.Name),
+		fmt.Sprintf(`wsauth_key_count{wsauth_issuer=%q} 2`, issuer.Name))
 }
 
 func TestTracesSayWhatHappened(t *testing.T) {
@@ -229,14 +227,14 @@ func TestTracesSayWhatHappened(t *testing.T) {
 		name   string
 		token  func(*wsauthtest.Issuer) string
 		status int
-		want   []string // the events of the span, with source and reason
+		want   []string // the events of the span, with source, error.type and close code
 	}{
 		{"good", func(i *wsauthtest.Issuer) string { return i.Token() }, 101,
-			[]string{"wsauth.authenticated query ", "wsauth.opened  ", "wsauth.closed  1000"}},
-		{"expired", func(i *wsauthtest.Issuer) string { return i.Expired() }, 401, []string{"wsauth.refused query expired"}},
+			[]string{"wsauth.authenticated query  ", "wsauth.opened   ", "wsauth.closed   1000"}},
+		{"expired", func(i *wsauthtest.Issuer) string { return i.Expired() }, 401, []string{"wsauth.refused query expired "}},
 		{
 			"forged", func(i *wsauthtest.Issuer) string { return i.Forged() },
-			401, []string{"wsauth.refused query invalid_token"},
+			401, []string{"wsauth.refused query invalid_token "},
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -255,7 +253,7 @@ func TestTracesSayWhatHappened(t *testing.T) {
 					for _, attr := range event.Attributes {
 						about[string(attr.Key)] = attr.Value.AsString()
 					}
-					got = append(got, fmt.Sprintf("%s %s %s", event.Name, about["wsauth.source"], about["wsauth.reason"]))
+					got = append(got, fmt.Sprintf("%s %s %s %s", event.Name, about[attrSource], about[attrError], about[attrCode]))
 					if issuer := about["wsauth.issuer"]; issuer != "https://id.example.com/" {
 						t.Errorf("%s: issuer %q", event.Name, issuer)
 					}
@@ -271,7 +269,7 @@ func TestTracesSayWhatHappened(t *testing.T) {
 
 func TestAShortSecretIsAnError(t *testing.T) {
 	for secret, says := range map[string]string{"": "empty", "31 bytes are too short for HS256"[:31]: "32 bytes"} {
-		_, err := newServer([]byte(secret), sdktrace.NewTracerProvider())
+		_, err := newServer([]byte(secret), sdktrace.NewTracerProvider(), noop.NewMeterProvider())
 		if err == nil || !strings.Contains(err.Error(), "CHAT_SECRET") || !strings.Contains(err.Error(), says) {
 			t.Errorf("%d bytes: error %v, which does not say what to do", len(secret), err)
 		}

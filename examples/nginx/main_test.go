@@ -5,21 +5,18 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
 	"github.com/wsauth/wsauth"
+	"github.com/wsauth/wsauth/examples/internal/nginxtest"
 	"github.com/wsauth/wsauth/wsauthtest"
 )
 
@@ -35,24 +32,12 @@ type edit struct{ old, new string }
 // start runs nginx in front of the server. It ends with the test.
 func start(t *testing.T, server string, edits ...edit) proxy {
 	t.Helper()
-	binary := find(t)
 	conf, err := os.ReadFile("nginx.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// nginx takes sockets over that are there already, as it does when it replaces itself. So nobody else can get the port
-	// in between, and who connects before nginx is up waits for it.
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	socket, err := listener.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
-	p := proxy{host: listener.Addr().String(), dir: t.TempDir()}
+	listener := nginxtest.Listen(t)
+	p := proxy{host: listener.Addr().String()}
 	edits = append(edits,
 		edit{"server 127.0.0.1:8080;", "server " + strings.TrimPrefix(server, "http://") + ";"},
 		edit{"listen 127.0.0.1:8081", "listen " + p.host},
@@ -63,53 +48,15 @@ func start(t *testing.T, server string, edits ...edit) proxy {
 		}
 		conf = bytes.Replace(conf, []byte(e.old), []byte(e.new), 1)
 	}
-	file := filepath.Join(p.dir, "nginx.conf")
-	if err := os.WriteFile(file, conf, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context()) // no deadline: those of the clients say where it stands still
-	nginx := exec.CommandContext(ctx, binary, "-p", p.dir, "-c", file, "-g", "daemon off;")
-	nginx.Cancel = func() error { return nginx.Process.Signal(syscall.SIGTERM) } // it ends its workers first
-	nginx.WaitDelay = 10 * time.Second
-	nginx.ExtraFiles = []*os.File{socket}
-	nginx.Env = append(os.Environ(), "NGINX=3;")
-	var said bytes.Buffer
-	nginx.Stderr = &said
-	if err := nginx.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		if nginx.Wait(); t.Failed() {
-			t.Logf("nginx said:\n%s\nerror.log:\n%s", &said, p.log(t, "error.log"))
-		}
-	})
+	p.dir = nginxtest.Start(t, listener, conf)
 	return p
-}
-
-func find(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"nginx", "/usr/sbin/nginx"} { // Debian's, which not every PATH has
-		if binary, err := exec.LookPath(name); err == nil {
-			return binary
-		}
-	}
-	if os.Getenv("WSAUTH_NGINX") == "required" {
-		t.Fatal("there is no nginx, and WSAUTH_NGINX says that it is required")
-	}
-	t.Skip("there is no nginx to test with: install one, e.g. by apt-get install nginx-light")
-	return ""
 }
 
 func (p proxy) url() string { return "http://" + p.host }
 
 func (p proxy) log(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(p.dir, name))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
-	return string(text)
+	return nginxtest.Log(t, p.dir, name)
 }
 
 // logged waits until the access log has n lines: nginx writes one when a connection ends.

@@ -6,6 +6,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,13 +23,14 @@ func TestMain(m *testing.M) { browsertest.Main(m) }
 // A visit is the page in a browser, of a server whose log must show no token in the end.
 type visit struct {
 	*browsertest.Page
+	t    *testing.T
 	base string
 }
 
 func visitPage(t *testing.T, ttl time.Duration) *visit {
 	t.Helper()
 	base := serveOn(t, "127.0.0.1:0", ttl).URL
-	return &visit{browsertest.Open(t, base), base}
+	return &visit{browsertest.Open(t, base), t, base}
 }
 
 func serveOn(t *testing.T, addr string, ttl time.Duration) *httptest.Server {
@@ -37,13 +41,13 @@ func serveOn(t *testing.T, addr string, ttl time.Duration) *httptest.Server {
 	}
 	srv := httptest.NewUnstartedServer(nil)
 	srv.Listener.Close()
-	srv.Listener = listener
 	var logs buffer
 	app, err := newServer("http://"+listener.Addr().String(), ttl, slog.New(slog.NewTextHandler(&logs, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	srv.Config.Handler = app
+	srv.Listener = app.wire.listen(listener)
 	srv.Start()
 	t.Cleanup(srv.Close)
 	t.Cleanup(func() {
@@ -76,7 +80,24 @@ func (v *visit) connect(way string) {
 
 func (v *visit) say(text string) {
 	v.Do(chromedp.SendKeys(chromedp.CSS("#text"), text+"\r"))
-	v.happened("← alice: " + text)
+	v.hears("alice: " + text)
+}
+
+// hears waits until the page has a message of the chat.
+func (v *visit) hears(line string) {
+	v.WaitFor(fmt.Sprintf(`[...document.querySelectorAll("#chat li")].some((li) => li.textContent === %q)`, line))
+}
+
+// fails presses a button of what must fail, and waits for the result beside it.
+func (v *visit) fails(id, want string) {
+	v.t.Helper()
+	v.click("#" + id)
+	v.WaitFor(fmt.Sprintf(`!["", "…"].includes(document.getElementById("%s-result").innerText)`, id))
+	var got string
+	v.Eval(fmt.Sprintf(`document.getElementById("%s-result").innerText`, id), &got)
+	if got != want {
+		v.t.Errorf("%s: got %q, want %q", id, got, want)
+	}
 }
 
 // log is what the page has told of, the newest first.
@@ -88,11 +109,12 @@ func (v *visit) log() []string {
 
 func TestThePageConnectsInEachWay(t *testing.T) {
 	t.Parallel()
-	for _, row := range []struct{ way, told string }{
-		{"query", "Connected by query"},
-		{"cookie", "Connected by cookie"},
-		{"subprotocol", "Connected by subprotocol"},
-		{"firstMessage", "Connected by first message"},
+	for _, row := range []struct{ way, told, request string }{
+		{"ticket", "Connected, with the token as a ticket", "&ticket=‹43 characters›"},
+		{"query", "Connected, with the token in the query", "&access_token=‹token, "},
+		{"cookie", "Connected, with the token in the cookie", "Cookie: access_token=‹token, "},
+		{"subprotocol", "Connected, with the token as a subprotocol", "Sec-WebSocket-Protocol: wsauth, bearer.‹token, "},
+		{"firstMessage", "Connected, with the token in the first message", "GET /first?trace="},
 	} {
 		t.Run(row.way, func(t *testing.T) {
 			t.Parallel()
@@ -107,11 +129,78 @@ func TestThePageConnectsInEachWay(t *testing.T) {
 			}
 			v.click("#close")
 			v.happened("Closed with 1000")
-			want := "Closed with 1000 (normal closure)\n← alice: hello\n→ hello\n" + row.told + "\nLogged in as alice"
+			want := "Closed with 1000 (normal closure)\n" + row.told + "\nLogged in as alice"
 			if got := strings.Join(v.log(), "\n"); got != want {
 				t.Errorf("the page tells:\n%s\n\nwant:\n%s", got, want)
 			}
+			v.WaitFor(`document.getElementById("frames").innerText.includes("from the browser: 88 82 ")`)
+			var request, answer, frames string
+			v.Eval(`document.getElementById("request").textContent`, &request)
+			v.Eval(`document.getElementById("answer").textContent`, &answer)
+			v.Eval(`document.getElementById("frames").textContent`, &frames)
+			if !strings.Contains(request, row.request) || !strings.HasPrefix(answer, "HTTP/1.1 101 Switching Protocols") ||
+				!strings.Contains(frames, "→ 1000 (normal closure)") {
+				t.Errorf("over the wire:\n%s\n%s\n%s", request, answer, frames)
+			}
 		})
+	}
+}
+
+// The lines of each way to connect are run: those for the client here, against this server, and those in Go by go vet.
+func TestTheLinesToCopyWork(t *testing.T) {
+	t.Parallel()
+	v := visitPage(t, 10*time.Minute)
+	v.logIn() // for the cookie
+	var program strings.Builder
+	program.WriteString("package main\nimport (\"context\"; \"net/http\"; \"time\"; " +
+		"\"github.com/coder/websocket\"; \"github.com/wsauth/wsauth\")\nfunc main() {}\n")
+	for _, way := range []string{"header", "ticket", "subprotocol", "firstMessage", "cookie", "query"} {
+		v.click("[value=" + way + "]")
+		var goLines, js string
+		v.Eval(`document.getElementById("go").textContent`, &goLines)
+		v.Eval(`document.getElementById("js").textContent`, &js)
+		options, handlers, found := strings.Cut(goLines, "\n\n")
+		if !found {
+			options, handlers = "", goLines
+		}
+		fmt.Fprintf(&program, "func %s(mux *http.ServeMux, auth *wsauth.Authenticator, "+
+			"chat func(context.Context, *websocket.Conn)) {\n_ = wsauth.Options{\n%s\n}\n%s\n_ = time.Second\n}\n", way, options, handlers)
+		if way == "header" {
+			continue // not in a browser
+		}
+		v.Eval(fmt.Sprintf(`(async () => {
+			const form = new URLSearchParams({ kind: "good" });
+			const token = (await (await fetch("/sample", { method: "POST", body: form })).json()).access_token;
+			const WebSocket = class extends window.WebSocket {
+				constructor(url, protocols) {
+					super(url.replace("wss://example.com", location.origin.replace("http", "ws")), protocols);
+					const outcome = new Promise((resolve) => {
+						this.addEventListener("message", ({ data }) => resolve(JSON.parse(data).claims.sub));
+						this.addEventListener("close", ({ code, reason }) => resolve(code + " " + reason));
+					});
+					outcome.then((text) => (window.outcome = text));
+				}
+			};
+			window.outcome = "";
+			%s
+		})()`, js), nil)
+		v.WaitFor(`outcome !== ""`)
+		want := "guest"
+		if way == "cookie" {
+			want = "alice"
+		}
+		var got string
+		v.Eval("outcome", &got)
+		if got != want {
+			t.Errorf("%s: got %q, want %q", way, got, want)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "lines.go")
+	if err := os.WriteFile(file, []byte(program.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "go", "vet", file).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s\nof\n%s", err, out, &program)
 	}
 }
 
@@ -122,6 +211,7 @@ func TestThePageSeesTheEndOfItsToken(t *testing.T) {
 	v.connect("subprotocol")
 	v.happened("Closed with 3000 (unauthorized)")
 	v.happened("Reason: token expired. Log in again to go on.")
+	v.WaitFor(`document.getElementById("frames").innerText.includes("→ 3000 (unauthorized) token expired")`)
 	v.logIn()
 	v.connect("subprotocol")
 }
@@ -142,27 +232,97 @@ func TestAPageThatStaysConnectedRenewsItsToken(t *testing.T) {
 	v.happened("Closed with 3000")
 }
 
-func TestThePageIsToldWhyItIsRefused(t *testing.T) {
+func TestATokenLivesAsLongAsItsLoginHasChosen(t *testing.T) {
 	t.Parallel()
-	v := visitPage(t, time.Minute)
-	v.logIn() // the cookie must not help
-	v.click("#forged")
-	v.happened(`The same over HTTP: 401`)
-	v.click("#foreign")
-	v.happened("Reason: foreign_origin.")
-	v.click("#without")
-	v.happened("Reason: token_required.")
-	v.WaitFor(`document.querySelectorAll("#log li").length === 7`)
-	want := `The same over HTTP: 401
-Refused without a token: 3000 (unauthorized)
-Logged out
-Refused from a foreign origin: 3003 (forbidden)
-The same over HTTP: 401
-Refused with a forged token: 3000 (unauthorized)
-Logged in as alice`
-	if got := strings.Join(v.log(), "\n"); got != want {
-		t.Errorf("the page tells:\n%s\n\nwant:\n%s", got, want)
+	for _, row := range []struct {
+		choice string
+		want   int
+	}{
+		{"10", 10},
+		{"", 120}, // that of the flag
+	} {
+		t.Run("choice "+row.choice, func(t *testing.T) {
+			t.Parallel()
+			v := visitPage(t, 2*time.Minute)
+			v.click(fmt.Sprintf("[name=ttl][value='%s']", row.choice))
+			v.logIn()
+			v.connect("subprotocol")
+			var got int
+			v.Eval(`{ const read = (name) => Number(document.getElementById("claims").innerText.match(name + "\\n(\\d+)")[1]);
+				read("exp") - read("iat") }`, &got)
+			if got != row.want && got != row.want+1 { // the end is rounded up to a second
+				t.Errorf("got %d s, want %d", got, row.want)
+			}
+		})
 	}
+}
+
+func TestWhatMustFailSaysSoBesideTheButtonAndLeavesTheLoginAlone(t *testing.T) {
+	t.Parallel()
+	const (
+		bearer  = "Bearer realm=\"wsauth\""
+		invalid = "3000 (unauthorized) invalid_token\nOver HTTP: 401, " + bearer +
+			", error=\"invalid_token\", error_description="
+		scope = "Over HTTP: 403, " + bearer + ", error=\"insufficient_scope\", " +
+			"error_description=\"the token does not allow this\", scope=\"audit\""
+	)
+	v := visitPage(t, 10*time.Minute)
+	v.logIn() // the cookie must not help
+	v.connect("cookie")
+	v.fails("without", "3000 (unauthorized) token_required\nOver HTTP: 401, "+bearer)
+	v.fails("forged", invalid+`"token not valid"`)
+	v.fails("expired", invalid+`"token expired"`)
+	v.fails("scope", "3003 (forbidden) insufficient_scope\n"+scope)
+	v.fails("foreign", "3003 (forbidden) foreign_origin\nThe token is good. The origin is not.")
+	v.fails("renewal", "Not renewed\nThe connection goes on, as that of guest.")
+	v.say("still here")
+	if got := strings.Join(v.log(), "\n"); got != "Connected, with the token in the cookie\nLogged in as alice" {
+		t.Errorf("the page tells:\n%s", got)
+	}
+}
+
+func TestTwoTabsChatAndALogoutEndsItsOwnOrBoth(t *testing.T) {
+	t.Parallel()
+	srv := serveOn(t, "127.0.0.1:0", 10*time.Minute)
+	first := &visit{browsertest.Open(t, srv.URL), t, srv.URL}
+	second := &visit{browsertest.Open(t, srv.URL), t, srv.URL}
+	for _, v := range []*visit{first, second} {
+		v.logIn()
+		v.connect("subprotocol")
+	}
+	first.say("hello")
+	second.hears("alice: hello")
+
+	first.click("#logout")
+	first.happened("Logged out")
+	first.happened("Reason: token revoked. A logout has ended the connection.")
+	second.say("still here")
+
+	first.logIn()
+	first.connect("subprotocol")
+	second.click("#everywhere")
+	for _, v := range []*visit{first, second} {
+		v.WaitFor(`document.getElementById("state").textContent === "closed with 3000"`)
+		v.WaitFor(`document.getElementById("left").textContent === "–"`)
+	}
+	second.happened("Logged out everywhere")
+	first.logIn()
+	first.connect("subprotocol")
+}
+
+// After a reload the page has no token, but the browser has the cookie.
+func TestALogoutEndsAConnectionThatACookieHasOpened(t *testing.T) {
+	t.Parallel()
+	v := visitPage(t, 10*time.Minute)
+	v.logIn()
+	v.Do(chromedp.Navigate(v.base + "/?again"))
+	v.connect("cookie")
+	v.click("#logout")
+	v.happened("Reason: token revoked. A logout has ended the connection.")
+	v.click("#open")
+	v.happened("Refused with 3000 (unauthorized)")
+	v.click("#logout") // once more
+	v.happened("There was no token that is still good.")
 }
 
 // Another port is another origin, but the same site: the browser sends the visitor's cookie, SameSite or not.
@@ -182,7 +342,7 @@ func TestAForeignPageCannotUseTheVisitorsCookie(t *testing.T) {
 		fmt.Fprint(w, `<!doctype html><title>foreign</title><link rel="icon" href="data:,">`)
 	}))
 	t.Cleanup(foreign.Close)
-	v := &visit{browsertest.Open(t, srv.URL), srv.URL}
+	v := &visit{browsertest.Open(t, srv.URL), t, srv.URL}
 	v.logIn()
 	v.Do(chromedp.Navigate(foreign.URL))
 	for _, row := range []struct{ path, want string }{
@@ -206,7 +366,7 @@ func TestAForeignPageCannotUseTheVisitorsCookie(t *testing.T) {
 func TestAPageThatStaysConnectedComesBackToAServerThatWasAway(t *testing.T) {
 	t.Parallel()
 	srv := serveOn(t, "127.0.0.1:0", time.Minute)
-	v := &visit{browsertest.Open(t, srv.URL), srv.URL}
+	v := &visit{browsertest.Open(t, srv.URL), t, srv.URL}
 	v.logIn()
 	v.click("#keep")
 	v.connect("subprotocol")
@@ -216,7 +376,7 @@ func TestAPageThatStaysConnectedComesBackToAServerThatWasAway(t *testing.T) {
 	}
 	srv.Close()
 	v.happened("Closed with 1001 (going away)")
-	v.happened("Refused by subprotocol: 1006 (no close frame)")
+	v.happened("Refused with 1006 (no close frame)")
 	serveOn(t, strings.TrimPrefix(srv.URL, "http://"), time.Minute)
 	v.Eval(`window.dispatchEvent(new Event("online"))`, nil)
 	v.WaitFor(`document.getElementById("state").textContent.startsWith("open until")`)
@@ -228,11 +388,14 @@ func TestThePageCanBeUsedWithTheKeyboardAlone(t *testing.T) {
 	v := visitPage(t, time.Minute)
 	v.WaitFor(`document.readyState === "complete"`)
 	// Of radio buttons, Tab stops at the one that is chosen.
-	stops := []string{"name", "key", "", "logout", "way", "keep", "open", "without", "forged", "foreign"}
+	stops := []string{
+		"name", "ttl", "key", "", "logout", "everywhere", "way", "keep", "open", "go", "js", "", "", "", "",
+		"without", "forged", "expired", "scope", "foreign", "renewal",
+	}
 	for _, want := range stops {
 		v.Do(chromedp.KeyEvent("\t"))
 		var at, outline string
-		v.Eval("document.activeElement.id || document.activeElement.name", &at)
+		v.Eval("document.activeElement.id || document.activeElement.name || document.activeElement.dataset.copy || ''", &at)
 		v.Eval("getComputedStyle(document.activeElement).outlineStyle", &outline)
 		if at != want || outline != "solid" {
 			t.Errorf("at %q, outlined %s; want %q", at, outline, want)
@@ -245,7 +408,7 @@ func TestThePageCanBeUsedWithTheKeyboardAlone(t *testing.T) {
 	v.Do(chromedp.KeyEvent("\r"))
 	v.WaitFor(`document.activeElement.id === "text"`)
 	v.Do(chromedp.KeyEvent("hello\r"))
-	v.happened("← alice: hello")
+	v.hears("alice: hello")
 	v.Eval(`document.getElementById("close").focus()`, nil)
 	v.Do(chromedp.KeyEvent("\r"))
 	v.WaitFor(`document.activeElement.id === "open"`)
@@ -258,12 +421,54 @@ func TestThePageFitsAPhone(t *testing.T) {
 	v.logIn()
 	v.connect("query")
 	v.Eval(`document.getElementById("text").value = "long".repeat(99)`, nil) // a key at a time takes a while
-	v.say("long")
+	v.Do(chromedp.SendKeys(chromedp.CSS("#text"), "\r"))
+	v.hears("alice: " + strings.Repeat("long", 99))
 	v.click("#forged")
-	v.happened("The same over HTTP")
+	v.WaitFor(`document.getElementById("forged-result").innerText.includes("Over HTTP")`)
 	var width int
 	v.Eval("document.documentElement.scrollWidth", &width)
 	if width > 360 {
 		t.Errorf("the page is %d pixels wide", width)
+	}
+}
+
+func TestThePageHasNoFaultThatAxeFinds(t *testing.T) {
+	t.Parallel()
+	axe, err := os.ReadFile(browsertest.Module(t, "axe-core/axe.min.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name string
+		dark bool
+	}{{"light", false}, {"dark", true}} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			v := visitPage(t, 10*time.Minute)
+			v.Eval(string(axe)+"; 0", nil)
+			if row.dark { // as if the visitor preferred that
+				v.Eval(`{ const style = document.querySelector("style");
+					style.textContent = style.textContent.replace("(prefers-color-scheme: dark)", "all") }`, nil)
+			}
+			v.hasNoViolations("at first")
+			v.logIn()
+			v.connect("subprotocol")
+			v.say("hello")
+			v.click("#forged")
+			v.WaitFor(`document.getElementById("forged-result").innerText.includes("Over HTTP")`)
+			v.click("#close")
+			v.happened("Closed with 1000")
+			v.hasNoViolations("in the end")
+		})
+	}
+}
+
+func (v *visit) hasNoViolations(when string) {
+	v.t.Helper()
+	var found []string
+	v.Eval(`axe.run().then(({ violations }) =>
+		violations.map(({ id, nodes }) => id + ": " + nodes.map((node) => node.html).join(" | ")))`, &found)
+	if len(found) > 0 {
+		v.t.Errorf("%s:\n%s", when, strings.Join(found, "\n"))
 	}
 }

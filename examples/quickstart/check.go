@@ -10,8 +10,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/coder/websocket"
@@ -31,7 +31,7 @@ type attempt struct {
 }
 
 // check is this server's own client: it connects in each way there is, and in ways that must fail. It prints what
-// happened, and returns an error if anything went otherwise than it should.
+// happens, and returns an error if anything goes otherwise than it should.
 func check(ctx context.Context, base string, idp *idp, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
@@ -39,38 +39,51 @@ func check(ctx context.Context, base string, idp *idp, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("self-check: %w", err)
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "\n\tTOKEN\tSTATUS\tSUBJECT, WWW-AUTHENTICATE, OR CLOSE CODE")
-	wrong := 0
-	row := func(name string, status int, answer string, wantStatus int, wantAnswer string) {
-		mark := "ok"
-		if status != wantStatus || answer != wantAnswer {
-			mark = "WRONG"
-			wrong++
-			answer += fmt.Sprintf(" (should be: %d %s)", wantStatus, wantAnswer)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%d\t%s\n", mark, name, status, answer)
-	}
+	t := &table{out: out}
+	t.line("", "TOKEN", "STATUS", "SUBJECT, WWW-AUTHENTICATE, OR CLOSE CODE")
 	for _, a := range attempts {
 		status, answer, err := a.make(ctx, base)
 		if err != nil {
 			return fmt.Errorf("self-check: %s: %w", a.name, err)
 		}
-		row(a.name, status, answer, a.status, a.answer)
+		t.row(a.name, status, answer, a.status, a.answer)
 	}
-	end, err := watch(ctx, base, idp)
+	end, err := logOutAndWatch(ctx, base)
+	if err != nil {
+		return fmt.Errorf("self-check: a connection that ends with a logout: %w", err)
+	}
+	t.row("revoked by a logout", 101, end, 101, `alice, then closed with 3000 "token revoked"`)
+	end, err = watch(ctx, base, idp)
 	if err != nil {
 		return fmt.Errorf("self-check: a connection that ends with its token: %w", err)
 	}
-	row("of 2 seconds, renewed for 3, waited for", 101, end, 101, `alice, renewed, then closed with 3000 "token expired"`)
-	if err := table.Flush(); err != nil {
-		return err
+	t.row("of 2 seconds, renewed for 3", 101, end, 101, `alice, renewed, then closed with 3000 "token expired"`)
+	if t.wrong > 0 {
+		return fmt.Errorf("self-check: %d of %d went wrong", t.wrong, t.rows)
 	}
-	if wrong > 0 {
-		return fmt.Errorf("self-check: %d of %d went wrong", wrong, len(attempts)+1)
-	}
-	fmt.Fprintf(out, "\nAll %d went as they should.\n", len(attempts)+1)
+	fmt.Fprintf(out, "\nAll %d went as they should.\n", t.rows)
 	return nil
+}
+
+// A table prints each row when it is known, so that one can watch.
+type table struct {
+	out         io.Writer
+	rows, wrong int
+}
+
+func (t *table) line(mark, name, status, answer string) {
+	fmt.Fprintf(t.out, "%-7s%-35s%-8s%s\n", mark, name, status, answer)
+}
+
+func (t *table) row(name string, status int, answer string, wantStatus int, wantAnswer string) {
+	mark := "ok"
+	if status != wantStatus || answer != wantAnswer {
+		mark = "WRONG"
+		t.wrong++
+		answer += fmt.Sprintf(" (should be: %d %s)", wantStatus, wantAnswer)
+	}
+	t.rows++
+	t.line(mark, name, strconv.Itoa(status), answer)
 }
 
 func attempts(ctx context.Context, base string, idp *idp) ([]attempt, error) {
@@ -90,11 +103,16 @@ func attempts(ctx context.Context, base string, idp *idp) ([]attempt, error) {
 	if err != nil {
 		return nil, err
 	}
+	ticket, err := buyTicket(ctx, base, key)
+	if err != nil {
+		return nil, err
+	}
 	const (
 		readable  = "/ws/readable"
 		challenge = `Bearer realm="wsauth"`
 		tooOld    = challenge + `, error="invalid_token", error_description="token expired"`
 		invalid   = challenge + `, error="invalid_token", error_description="token not valid"`
+		usedUp    = challenge + `, error="invalid_token", error_description="ticket not valid"`
 		malformed = challenge + `, error="invalid_request", ` +
 			`error_description="more than one token, or one that is malformed or misplaced"`
 	)
@@ -108,12 +126,18 @@ func attempts(ctx context.Context, base string, idp *idp) ([]attempt, error) {
 		{name: "in the header, HS256", header: bearer(secret), status: 101, answer: "alice"},
 		{name: "in the query", query: query(key), status: 101, answer: "alice"},
 		{name: "in a cookie", header: from(base), status: 101, answer: "alice"},
+		{name: "by a ticket", query: "?ticket=" + ticket, status: 101, answer: "alice"},
+		{name: "by the same ticket", query: "?ticket=" + ticket, status: 401, answer: usedUp},
 		// "wsauth" is for the server to select; it never selects the entry with the token.
 		{name: "as a subprotocol", protocols: []string{"wsauth", "bearer." + key}, status: 101, answer: "alice"},
 		{name: "none", status: 401, answer: challenge},
 		{name: "expired", header: bearer(expired), status: 401, answer: tooOld},
 		{name: "forged", header: bearer(forged), status: 401, answer: invalid},
 		{name: "a foreign site's cookie", header: from("https://evil.example"), status: 403, answer: "no challenge"},
+		{
+			name: "without the scope", path: "/audit/ws", header: bearer(key), status: 101,
+			answer: `closed with 3003 "insufficient_scope"`,
+		},
 		{name: "header and query at once", header: bearer(key), query: query(key), status: 400, answer: malformed},
 		// With CloseOnRefusal a browser, which shows a page no status, can read the answer, too.
 		{
@@ -185,11 +209,12 @@ func exchange(ctx context.Context, conn *websocket.Conn) (string, error) {
 // watch waits for the end of a connection whose token of 2 seconds was renewed by one of 3, and says what happened.
 func watch(ctx context.Context, base string, idp *idp) (string, error) {
 	start := time.Now()
-	token, err := idp.mint(hs256, "alice", start, 2*time.Second)
+	const session = "one login" // a token of another one would not renew the connection
+	token, err := idp.mintFor(session, hs256, "alice", start, 2*time.Second)
 	if err != nil {
 		return "", err
 	}
-	longer, err := idp.mint(hs256, "alice", start, 3*time.Second)
+	longer, err := idp.mintFor(session, hs256, "alice", start, 3*time.Second)
 	if err != nil {
 		return "", err
 	}
@@ -224,6 +249,40 @@ func watch(ctx context.Context, base string, idp *idp) (string, error) {
 	return fmt.Sprintf("%s, %s, then %s", subject, answer.Type, closedWith(end)), nil
 }
 
+// logOutAndWatch logs in and out, and waits for the end of a connection that was open meanwhile.
+func logOutAndWatch(ctx context.Context, base string) (string, error) {
+	token, _, err := login(ctx, base, es256)
+	if err != nil {
+		return "", err
+	}
+	header := http.Header{"Authorization": {"Bearer " + token}}
+	conn, _, err := websocket.Dial(ctx, base+"/ws", &websocket.DialOptions{HTTPHeader: header})
+	if err != nil {
+		return "", err
+	}
+	defer conn.CloseNow()
+	subject, err := exchange(ctx, conn)
+	if err != nil {
+		return "", err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/ws/logout", nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header = header
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	resp.Body.Close()
+	_, _, err = conn.Read(ctx)
+	var end websocket.CloseError
+	if !errors.As(err, &end) {
+		return "", fmt.Errorf("no close frame, but %w", err)
+	}
+	return subject + ", then " + closedWith(end), nil
+}
+
 // login is what the page does, too.
 func login(ctx context.Context, base, alg string) (token string, cookie *http.Cookie, err error) {
 	form := strings.NewReader(url.Values{"name": {"alice"}, "key": {alg}}.Encode())
@@ -248,6 +307,24 @@ func login(ctx context.Context, base, alg string) (token string, cookie *http.Co
 		return "", nil, errors.New("login: not one cookie")
 	}
 	return body.Token, cookies[0], nil
+}
+
+func buyTicket(ctx context.Context, base, token string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/ticket", nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var body struct{ Ticket string }
+	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
+		return "", fmt.Errorf("ticket: status %d: %w", resp.StatusCode, err)
+	}
+	return body.Ticket, nil
 }
 
 // forge puts another subject into a token and leaves the signature as it is.

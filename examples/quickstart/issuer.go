@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -51,12 +52,17 @@ func newIDP(keyName string, ttl time.Duration) (*idp, error) {
 	}, nil
 }
 
-// mint makes a token (RFC 7519) in the compact form (RFC 7515 section 7.1).
+// mint makes a token (RFC 7519) in the compact form (RFC 7515 section 7.1), of a login of its own.
 func (p *idp) mint(alg, subject string, issued time.Time, ttl time.Duration) (string, error) {
+	return p.mintFor(rand.Text(), alg, subject, issued, ttl)
+}
+
+// mintFor makes a token of a login, which its sid names.
+func (p *idp) mintFor(session, alg, subject string, issued time.Time, ttl time.Duration) (string, error) {
 	header := map[string]any{"alg": alg, "typ": "at+jwt"}
 	expires := issued.Add(ttl + time.Second - 1) // rounded up: it must not end before the login said it would
 	claims := map[string]any{
-		"iss": p.secretName, "aud": p.audience, "sub": subject, "scope": "chat", "jti": rand.Text(),
+		"iss": p.secretName, "aud": p.audience, "sub": subject, "scope": "chat", "sid": session, "jti": rand.Text(),
 		"iat": issued.Unix(), "exp": expires.Unix(),
 	}
 	if alg == es256 {
@@ -108,8 +114,12 @@ func (p *idp) serveJWKS(w http.ResponseWriter, _ *http.Request) {
 	}}})
 }
 
+// maxTTL is the longest life that one can ask for.
+const maxTTL = time.Hour
+
 // login takes a name at its word: this is a demo. It hands the token out in two ways, for the page to show both: as
-// JSON to the script, and as a cookie that no script can read.
+// JSON to the script, and as a cookie that no script can read. A page that needs the next token of a login says which
+// login that is; a real provider has refresh tokens for that.
 func (p *idp) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	name := strings.TrimSpace(r.PostFormValue("name"))
@@ -118,23 +128,66 @@ func (p *idp) login(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "send name=…, at most 100 bytes, and key=ES256 or key=HS256", http.StatusBadRequest)
 		return
 	}
-	token, err := p.mint(alg, name, time.Now(), p.ttl)
+	ttl, err := parseTTL(r.PostFormValue("ttl"), p.ttl)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	session := r.PostFormValue("sid")
+	if len(session) != len(rand.Text()) {
+		session = rand.Text()
+	}
+	token, err := p.mintFor(session, alg, name, time.Now(), ttl)
 	if err != nil {
 		http.Error(w, "internal server error", http.StatusInternalServerError)
 		return
 	}
-	http.SetCookie(w, p.cookie(token, p.ttl))
-	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, map[string]any{
-		"access_token": token, "token_type": "Bearer", "expires_in": int(p.ttl.Seconds()),
-	})
+	http.SetCookie(w, p.cookie(token, ttl))
+	writeToken(w, token, ttl)
 }
 
-// logout takes the cookie back. The token itself stays valid until it ends.
-func (p *idp) logout(w http.ResponseWriter, _ *http.Request) {
-	http.SetCookie(w, p.cookie("", -time.Second))
-	w.WriteHeader(http.StatusNoContent)
+// parseTTL reads how many seconds a token is to live.
+func parseTTL(text string, usual time.Duration) (time.Duration, error) {
+	if text == "" {
+		return usual, nil
+	}
+	seconds, err := strconv.Atoi(text)
+	if err != nil || seconds < 1 || seconds > int(maxTTL/time.Second) {
+		return 0, fmt.Errorf("send ttl=…, from 1 to %d seconds", int(maxTTL/time.Second))
+	}
+	return time.Duration(seconds) * time.Second, nil
 }
+
+// sample hands out tokens for what must fail, without a login and without a cookie: one of guest, who is nobody, one of
+// somebody else, or one that has expired.
+func (p *idp) sample(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
+	subject, issued, ttl := "guest", time.Now(), time.Minute
+	switch kind := r.PostFormValue("kind"); kind {
+	case "good":
+	case "other":
+		subject, ttl = "mallory", 2*time.Minute // longer, so that it is not refused for that
+	case "expired":
+		issued = issued.Add(-time.Hour)
+	default:
+		http.Error(w, "send kind=good, kind=other or kind=expired", http.StatusBadRequest)
+		return
+	}
+	token, err := p.mint(es256, subject, issued, ttl)
+	if err != nil {
+		http.Error(w, "internal server error", http.StatusInternalServerError)
+		return
+	}
+	writeToken(w, token, ttl)
+}
+
+func writeToken(w http.ResponseWriter, token string, ttl time.Duration) {
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, map[string]any{"access_token": token, "token_type": "Bearer", "expires_in": int(ttl.Seconds())})
+}
+
+// forget takes the cookie back.
+func (p *idp) forget(w http.ResponseWriter) { http.SetCookie(w, p.cookie("", -time.Second)) }
 
 func (p *idp) cookie(token string, ttl time.Duration) *http.Cookie {
 	return &http.Cookie{

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	_ "embed"
@@ -21,8 +22,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/coder/websocket"
-	"github.com/coder/websocket/wsjson"
 	"github.com/wsauth/wsauth"
 	"github.com/wsauth/wsauth/examples/browser"
 )
@@ -59,7 +58,9 @@ func run(ctx context.Context, cfg config, out, logs io.Writer) error {
 	}
 	defer listener.Close()
 	base := baseURL(listener.Addr())
-	log := slog.New(slog.NewTextHandler(logs, nil))
+	held := &heldWriter{to: logs}
+	defer held.release()
+	log := newLog(held)
 	app, err := newServer(base, cfg.ttl, log)
 	if err != nil {
 		return err
@@ -71,10 +72,9 @@ func run(ctx context.Context, cfg config, out, logs io.Writer) error {
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(listener) }()
+	go func() { served <- srv.Serve(app.wire.listen(listener)) }()
 
-	fmt.Fprintf(out, "wsauth quickstart: %s\n\nThe self-check. Its refusals are in the log on stderr, too.\n", base)
-	err = checkAndWait(ctx, cfg, out, base, app.idp, served)
+	err = checkAndWait(ctx, cfg, out, held, base, app.idp, served)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	// srv stops accepting and waits for requests. It does not know WebSockets: auth closes those, with 1001. Both at once,
@@ -86,9 +86,13 @@ func run(ctx context.Context, cfg config, out, logs io.Writer) error {
 
 // checkAndWait makes the self-check. Then, unless only that was asked for, it waits until ctx ends or the server fails.
 func checkAndWait(
-	ctx context.Context, cfg config, out io.Writer, base string, idp *idp, served <-chan error,
+	ctx context.Context, cfg config, out io.Writer, held *heldWriter, base string, idp *idp, served <-chan error,
 ) error {
+	fmt.Fprintf(out, "wsauth quickstart on %s\n\nIt checks itself, in about 5 seconds. What it logs meanwhile comes after "+
+		"that.\n\n", base)
 	err := check(ctx, base, idp, out)
+	fmt.Fprintln(out, "\nThe log, on stderr, has a line for each refusal:")
+	held.release()
 	if cfg.check {
 		return err
 	}
@@ -131,7 +135,8 @@ func baseURL(addr net.Addr) string {
 type server struct {
 	http.Handler
 	auth *wsauth.Authenticator
-	idp  *idp // for the check, which also needs tokens that no login hands out
+	idp  *idp  // for the check, which also needs tokens that no login hands out
+	wire *wire // listens, where the page is to see handshakes
 }
 
 func newServer(base string, ttl time.Duration, log *slog.Logger) (*server, error) {
@@ -152,10 +157,13 @@ func newServer(base string, ttl time.Duration, log *slog.Logger) (*server, error
 		}},
 		Extractors: []wsauth.Extractor{
 			wsauth.FromHeader(),
-			wsauth.FromQuery("access_token"),
-			wsauth.FromCookie("access_token"),
+			wsauth.FromTicket("ticket", nil), // kept in memory
 			wsauth.FromSubprotocol("bearer."),
+			wsauth.FromCookie("access_token"),
+			wsauth.FromQuery("access_token"),
 		},
+		// A logout is remembered for as long as a token can live.
+		Revocations: wsauth.Revocations{Keep: max(ttl, maxTTL) + time.Second},
 		// None, so that the page's countdown and the connection end at the same moment. The default of 30 s is for
 		// clocks that differ; here the issuer and the server have the same one.
 		Leeway: -1,
@@ -164,72 +172,90 @@ func newServer(base string, ttl time.Duration, log *slog.Logger) (*server, error
 	if err != nil {
 		return nil, err
 	}
+	wire := newWire()
 	mux := http.NewServeMux()
-	mux.Handle("GET /ws", auth.Upgrade(chat, nil))
-	mux.Handle("GET /ws/readable", auth.Upgrade(chat, &wsauth.UpgradeOptions{CloseOnRefusal: true}))
-	// Outside of the cookie's path: whoever comes with a token, if only in a cookie, is not asked for a first message.
-	mux.Handle("GET /first", auth.Upgrade(chat, &wsauth.UpgradeOptions{
-		CloseOnRefusal: true,
-		FirstMessage:   3 * time.Second,
-	}))
+	addConnections(mux, auth)
+	mux.Handle("POST /ticket", auth.Tickets())
 	mux.Handle("GET /me", auth.Middleware(http.HandlerFunc(me)))
-	mux.HandleFunc("GET /{$}", servePage)
+	mux.Handle("GET /audit", auth.Middleware(wsauth.RequireScopes("audit")(http.HandlerFunc(me))))
+	mux.Handle("GET /{$}", servePage(ttl))
 	mux.HandleFunc("GET /wsauth.js", browser.ServeScript)
+	mux.Handle("GET /wire/{id}", wire)
 
 	// No other site may log a visitor in or out.
 	sameOrigin := http.NewCrossOriginProtection()
 	mux.HandleFunc("GET /jwks.json", idp.serveJWKS)
 	mux.Handle("POST /login", sameOrigin.Handler(http.HandlerFunc(idp.login)))
-	mux.Handle("POST /logout", sameOrigin.Handler(http.HandlerFunc(idp.logout)))
-	return &server{mux, auth, idp}, nil
+	mux.Handle("POST /sample", sameOrigin.Handler(http.HandlerFunc(idp.sample)))
+	// Below the path of the cookie, for pages that have nothing but that.
+	mux.Handle("POST /ws/logout", sameOrigin.Handler(logOut(auth, idp)))
+	return &server{mux, auth, idp, wire}, nil
 }
 
-// A message goes in both directions. The first one comes from the server and has the claims. A client that sends one
-// with the type "token" and an access_token lives on with that: the answer has the type "renewed", and the new claims,
-// or "refused".
-type message struct {
-	Type   string         `json:"type,omitempty"`
-	From   string         `json:"from,omitempty"`
-	Text   string         `json:"text,omitempty"`
-	Claims map[string]any `json:"claims,omitempty"`
-	Token  string         `json:"access_token,omitempty"`
+// addConnections adds the WebSockets. A browser sends the cookie with the token to /ws and below, so that a page that
+// wants to be taken for somebody without a token, or to send it in the first message, has other paths.
+func addConnections(mux *http.ServeMux, auth *wsauth.Authenticator) {
+	chat := newRoom().chat
+	readable := &wsauth.UpgradeOptions{CloseOnRefusal: true}
+	mux.Handle("GET /ws", auth.Upgrade(chat, nil))
+	mux.Handle("GET /ws/readable", auth.Upgrade(chat, readable))
+	mux.Handle("GET /readable", auth.Upgrade(chat, readable))
+	mux.Handle("GET /first", auth.Upgrade(chat, &wsauth.UpgradeOptions{
+		CloseOnRefusal: true,
+		FirstMessage:   3 * time.Second,
+	}))
+	mux.Handle("GET /audit/ws", auth.Middleware(wsauth.RequireScopes("audit")(auth.Upgrade(chat, readable))))
 }
 
-// chat runs once for each connection. At the end of the token the library closes it with 3000, and Read fails.
-func chat(ctx context.Context, conn *websocket.Conn) {
-	claims, _ := wsauth.ClaimsFromContext(ctx)
-	var out message
-	if err := claims.Decode(&out.Claims); err != nil {
-		conn.Close(websocket.StatusInternalError, "")
-		return
-	}
-	for {
-		if err := wsjson.Write(ctx, conn, out); err != nil {
+// logOut takes the cookie back and revokes the tokens of the login that the request's token belongs to, or with
+// ?everywhere the tokens of all logins of this user. That ends the connections that these tokens opened.
+func logOut(auth *wsauth.Authenticator, idp *idp) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		idp.forget(w)
+		authenticated, err := auth.Authenticate(r)
+		switch {
+		case errors.Is(err, wsauth.ErrUnavailable):
+			auth.Refuse(w, r, err)
+			return
+		case err != nil: // a token that is not accepted any more needs no revocation
+			writeJSON(w, map[string]bool{"revoked": false})
 			return
 		}
-		var in message
-		if err := wsjson.Read(ctx, conn, &in); err != nil {
+		claims, _ := wsauth.ClaimsFromContext(authenticated.Context())
+		revoke := revokeLogin
+		if r.URL.Query().Has("everywhere") {
+			revoke = revokeUser
+		}
+		if err := revoke(r.Context(), auth, idp, claims); err != nil {
+			auth.Refuse(w, r, err)
 			return
 		}
-		if in.Type == "token" {
-			out = renew(ctx, in.Token)
-		} else {
-			out = message{From: claims.Subject, Text: in.Text} // a renewal does not change whose connection this is
-		}
+		writeJSON(w, map[string]bool{"revoked": true})
 	}
 }
 
-// renew prolongs the connection. Where the token is refused, it goes on with the one that it has, to the end of that.
-func renew(ctx context.Context, token string) message {
-	renewed := message{Type: "renewed"}
-	claims, err := wsauth.Renew(ctx, token)
-	if err == nil {
-		err = claims.Decode(&renewed.Claims)
+func revokeLogin(ctx context.Context, auth *wsauth.Authenticator, _ *idp, claims *wsauth.Claims) error {
+	var session struct {
+		ID string `json:"sid"`
 	}
-	if err != nil {
-		return message{Type: "refused"}
+	if err := claims.Decode(&session); err != nil {
+		return err
 	}
-	return renewed
+	return auth.Revoke(ctx, wsauth.Revocation{Issuer: claims.Issuer, Session: session.ID})
+}
+
+// revokeUser revokes at both issuers, where the user has the same name.
+func revokeUser(ctx context.Context, auth *wsauth.Authenticator, idp *idp, claims *wsauth.Claims) error {
+	now := time.Now()
+	if err := auth.Revoke(ctx,
+		wsauth.Revocation{Issuer: idp.keyName, Subject: claims.Subject, Before: now},
+		wsauth.Revocation{Issuer: idp.secretName, Subject: claims.Subject, Before: now},
+	); err != nil {
+		return err
+	}
+	// A token that is issued within the same second is revoked, too. So the answer, and the next login, wait for its end.
+	time.Sleep(time.Until(now.Truncate(time.Second).Add(time.Second)))
+	return nil
 }
 
 // me answers with the claims over plain HTTP.
@@ -246,17 +272,21 @@ func me(w http.ResponseWriter, r *http.Request) {
 //go:embed page.html
 var page []byte
 
-func servePage(w http.ResponseWriter, _ *http.Request) {
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("X-Content-Type-Options", "nosniff")
-	// The page has its style and script in it, and loads nothing but wsauth.js. It may connect to other hosts with ws:
-	// to show what a foreign origin gets.
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; "+
-		"img-src data:; connect-src 'self' ws:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-	w.Write(page)
+func servePage(ttl time.Duration) http.HandlerFunc {
+	text := bytes.ReplaceAll(page, []byte("{{ttl}}"), fmt.Append(nil, int(ttl.Seconds())))
+	return func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Content-Type-Options", "nosniff")
+		// The page has its style and script in it, and loads nothing but wsauth.js. It may connect to other hosts with ws:
+		// to show what a foreign origin gets.
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self' 'unsafe-inline'; "+
+			"style-src 'unsafe-inline'; img-src data:; connect-src 'self' ws:; base-uri 'none'; form-action 'none'; "+
+			"frame-ancestors 'none'")
+		w.Write(text)
+	}
 }
 
 // next is what to try by hand. Only what is to be pasted is indented.

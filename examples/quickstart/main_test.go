@@ -12,7 +12,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -58,6 +60,7 @@ func serve(t *testing.T) (string, *server) {
 		t.Fatal(err)
 	}
 	srv.Config.Handler = app
+	srv.Listener = app.wire.listen(srv.Listener)
 	srv.Start()
 	t.Cleanup(srv.Close)
 	return base, app
@@ -69,14 +72,32 @@ func TestTheCheckGoesAsItShouldAndShowsNoToken(t *testing.T) {
 	if err := run(testclient.Context(t), config{ttl: time.Minute, check: true}, &out, &logs); err != nil {
 		t.Errorf("%v\n%s", err, &out)
 	}
-	if !strings.Contains(out.String(), "All 15 went as they should.") {
+	if !strings.Contains(out.String(), "All 19 went as they should.") {
 		t.Errorf("output:\n%s", &out)
 	}
-	if !strings.Contains(logs.String(), "wsauth: refused") {
-		t.Errorf("the refusals are not in the log:\n%s", &logs)
+	if !strings.Contains(logs.String(), "wsauth: refused") || strings.Contains(logs.String(), `=""`) {
+		t.Errorf("the log is without the refusals, or with empty attributes:\n%s", &logs)
 	}
 	if all := out.String() + logs.String(); strings.Contains(all, "eyJ") {
 		t.Errorf("a token was printed:\n%s", all)
+	}
+}
+
+// A terminal shows both, so here both go into one.
+func TestTheLogComesAfterTheTableAndTheServerSpeaksBeforeIt(t *testing.T) {
+	t.Parallel() // it takes 3 seconds
+	var terminal buffer
+	if err := run(testclient.Context(t), config{ttl: time.Minute, check: true}, &terminal, &terminal); err != nil {
+		t.Fatal(err)
+	}
+	var at []int
+	for _, text := range []string{
+		"wsauth quickstart on http://127.0.0.1:", "TOKEN", "All 19 went as they should.", "time=",
+	} {
+		at = append(at, strings.Index(terminal.String(), text))
+	}
+	if at[0] != 0 || !slices.IsSorted(at) {
+		t.Errorf("got the parts at %v, want them one after the other:\n%s", at, &terminal)
 	}
 }
 
@@ -151,13 +172,19 @@ func start(t *testing.T) (base string, out *buffer, interrupt func(), ended <-ch
 	return "http://" + addr, out, interrupt, end
 }
 
-// connect opens a connection with a token of the login.
-func connect(t *testing.T, base, path string) *websocket.Conn {
+// logIn returns a token of the login.
+func logIn(t *testing.T, base string) string {
 	t.Helper()
 	token, _, err := login(testclient.Context(t), base, es256)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return token
+}
+
+// connect opens a connection with a token.
+func connect(t *testing.T, base, path, token string) *websocket.Conn {
+	t.Helper()
 	conn, resp := testclient.Dial(t, base+path, testclient.Bearer(token))
 	if conn == nil {
 		t.Fatalf("status %d", resp.StatusCode)
@@ -171,7 +198,7 @@ func connect(t *testing.T, base, path string) *websocket.Conn {
 func TestCtrlCEndsTheServerAndItsConnections(t *testing.T) {
 	t.Parallel() // it takes 3 seconds
 	base, _, interrupt, ended := start(t)
-	conn := connect(t, base, "/ws")
+	conn := connect(t, base, "/ws", logIn(t, base))
 	interrupt()
 	if _, _, err := conn.Read(testclient.Context(t)); websocket.CloseStatus(err) != websocket.StatusGoingAway {
 		t.Errorf("the connection ended with %v", err)
@@ -198,7 +225,7 @@ func TestARequestThatHangsDoesNotKeepConnectionsFromTheirEnd(t *testing.T) {
 	if status, err := bufio.NewReader(hanging).ReadString('\n'); err != nil || !strings.Contains(status, "100 Continue") {
 		t.Fatalf("%q, %v: the handler does not wait for the body", status, err)
 	}
-	conn := connect(t, base, "/ws")
+	conn := connect(t, base, "/ws", logIn(t, base))
 	interrupt()
 	begin := time.Now()
 	if _, _, err := conn.Read(testclient.Context(t)); websocket.CloseStatus(err) != websocket.StatusGoingAway {
@@ -212,23 +239,25 @@ func TestARequestThatHangsDoesNotKeepConnectionsFromTheirEnd(t *testing.T) {
 	}
 }
 
-func TestAConnectionIsRenewedByALongerToken(t *testing.T) {
+func TestAConnectionIsRenewedByALongerTokenOfItsLogin(t *testing.T) {
 	base, app := serve(t)
-	conn := connect(t, base, "/ws")
-	for _, row := range []struct {
-		name, subject string
-		ttl           time.Duration
-		want          string
-	}{
-		{"shorter", "alice", time.Second, "refused"},
-		{"somebody else's", "mallory", time.Hour, "refused"},
-		{"longer", "alice", time.Hour, "renewed"},
-	} {
-		token, err := app.idp.mint(es256, row.subject, time.Now(), row.ttl)
+	mint := func(session, subject string, ttl time.Duration) string {
+		token, err := app.idp.mintFor(session, es256, subject, time.Now(), ttl)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := wsjson.Write(testclient.Context(t), conn, message{Type: "token", Token: token}); err != nil {
+		return token
+	}
+	conn := connect(t, base, "/ws", mint("first", "alice", time.Minute))
+	for _, row := range []struct {
+		name, token, want string
+	}{
+		{"shorter", mint("first", "alice", time.Second), "refused"},
+		{"somebody else's", mint("first", "mallory", time.Hour), "refused"},
+		{"of another login", mint("second", "alice", time.Hour), "refused"},
+		{"longer", mint("first", "alice", time.Hour), "renewed"},
+	} {
+		if err := wsjson.Write(testclient.Context(t), conn, message{Type: "token", Token: row.token}); err != nil {
 			t.Fatal(err)
 		}
 		var answer message
@@ -236,7 +265,7 @@ func TestAConnectionIsRenewedByALongerToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		if answer.Type != row.want || (answer.Claims["sub"] == "alice") != (row.want == "renewed") {
-			t.Errorf("%s: %+v, want %s", row.name, answer, row.want)
+			t.Errorf("%s: got %+v, want %s", row.name, answer, row.want)
 		}
 	}
 }
@@ -260,7 +289,8 @@ func TestTheCommandsToTryNextWork(t *testing.T) {
 		}
 	}
 	patient := strings.ReplaceAll(script.String(), "-m 1 ", "-m 4 ") // curl leaves a WebSocket by a timeout
-	answers, _ := exec.CommandContext(testclient.Context(t), "sh", "-c", patient).Output()
+	// No deadline: how long a shell and its programs take to start says nothing about the commands.
+	answers, _ := exec.CommandContext(t.Context(), "sh", "-c", patient).Output()
 	var got []string
 	for _, status := range regexp.MustCompile(`(?m)^HTTP/1.1 (\d+)`).FindAllStringSubmatch(string(answers), -1) {
 		got = append(got, status[1])
@@ -276,6 +306,8 @@ func TestTheCommandsToTryNextWork(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+const repository = "https://github.com/wsauth/wsauth/blob/main/"
 
 func TestThePageIsServedAndLoadsNothingFromElsewhere(t *testing.T) {
 	base, _ := serve(t)
@@ -294,7 +326,13 @@ func TestThePageIsServedAndLoadsNothingFromElsewhere(t *testing.T) {
 	if !bytes.Contains(text, []byte("<title>wsauth quickstart</title>")) {
 		t.Error("this is another page")
 	}
-	if found := regexp.MustCompile(`(src|href|url)\s*[=(]\s*["']?(https?:)?//`).Find(text); found != nil {
+	for _, link := range regexp.MustCompile(`<a href="`+repository+`([^"]+)"`).FindAllSubmatch(text, -1) {
+		if _, err := os.Stat(filepath.Join("..", "..", string(link[1]))); err != nil {
+			t.Errorf("a link leads nowhere: %v", err)
+		}
+	}
+	rest := bytes.ReplaceAll(text, []byte(`<a href="`+repository), nil) // what a visitor may click on is not loaded
+	if found := regexp.MustCompile(`(src|href|url)\s*[=(]\s*["']?(https?:)?//`).Find(rest); found != nil {
 		t.Errorf("the page loads something: %s", found)
 	}
 	if csp := resp.Header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none';") {
@@ -322,6 +360,10 @@ func TestTheLogin(t *testing.T) {
 		{"ES256", "name=alice&key=ES256", nil, 200},
 		{"HS256", "name=alice&key=HS256", nil, 200},
 		{"own origin", "name=alice", http.Header{"Origin": {base}}, 200},
+		{"for so many seconds", "name=alice&ttl=60", nil, 200},
+		{"for no second", "name=alice&ttl=0", nil, 400},
+		{"for more than an hour", "name=alice&ttl=3601", nil, 400},
+		{"for what is not a number", "name=alice&ttl=1m", nil, 400},
 		{"no name", "name=+", nil, 400},
 		{"a name too long", "name=" + strings.Repeat("a", 101), nil, 400},
 		{"a name that is not UTF-8", "name=%ff", nil, 400},
@@ -362,13 +404,81 @@ func TestTheLogin(t *testing.T) {
 	}
 }
 
-func TestTheLogoutTakesTheCookieBack(t *testing.T) {
+func TestALogoutEndsWhatItSaysAndNothingElse(t *testing.T) {
+	for _, row := range []struct {
+		name, path string
+		ended      []bool // the connections of: this login, another one of alice, one at the other issuer, one of bob
+	}{
+		{"this login", "/ws/logout", []bool{true, false, false, false}},
+		{"everywhere", "/ws/logout?everywhere", []bool{true, true, true, false}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			base, app := serve(t)
+			mint := func(alg, subject string) string {
+				token, err := app.idp.mint(alg, subject, time.Now(), time.Minute)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return token
+			}
+			own := mint(es256, "alice")
+			var conns []*websocket.Conn
+			for _, token := range []string{own, mint(es256, "alice"), mint(hs256, "alice"), mint(es256, "bob")} {
+				conns = append(conns, connect(t, base, "/ws", token))
+			}
+			req, err := http.NewRequestWithContext(t.Context(), "POST", base+row.path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer "+own)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if text, _ := io.ReadAll(resp.Body); string(text) != "{\"revoked\":true}\n" {
+				t.Errorf("got status %d, %q, want revoked", resp.StatusCode, text)
+			}
+			for i, ended := range row.ended {
+				if got := isRevoked(t, conns[i]); got != ended {
+					t.Errorf("connection %d: got revoked: %t, want %t", i, got, ended)
+				}
+			}
+			connect(t, base, "/ws", logIn(t, base)) // which is possible at once
+		})
+	}
+}
+
+// isRevoked asks over the connection, and takes what others have said there for what it is.
+func isRevoked(t *testing.T, conn *websocket.Conn) bool {
+	t.Helper()
+	ctx := testclient.Context(t)
+	wsjson.Write(ctx, conn, message{Text: "still here"}) // its error is that of Read, too
+	for {
+		var in message
+		var closed websocket.CloseError
+		switch err := wsjson.Read(ctx, conn, &in); {
+		case errors.As(err, &closed) && closed.Code == 3000 && closed.Reason == "token revoked":
+			return true
+		case err != nil:
+			t.Fatal(err)
+		case in.Text == "still here":
+			return false
+		}
+	}
+}
+
+func TestTheLogoutTakesTheCookieBackWithoutATokenToo(t *testing.T) {
 	base, _ := serve(t)
-	resp, err := http.Post(base+"/logout", "", nil)
+	resp, err := http.Post(base+"/ws/logout", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp.Body.Close()
+	defer resp.Body.Close()
+	if text, _ := io.ReadAll(resp.Body); string(text) != "{\"revoked\":false}\n" {
+		t.Errorf("got status %d, %q, want nothing revoked", resp.StatusCode, text)
+	}
 	cookies := resp.Cookies()
 	if len(cookies) != 1 || cookies[0].Name != "access_token" || cookies[0].Path != "/ws" || cookies[0].MaxAge >= 0 {
 		t.Errorf("Set-Cookie: %q", resp.Header["Set-Cookie"])

@@ -45,9 +45,6 @@ func (s Source) String() string {
 // the cookie that a proxy turns into the token.
 func (s Source) isAmbient() bool { return s == FromCookie || s == FromCookieFunc || s == FromProxy }
 
-// IsSingleUse reports whether a credential from here can be verified only once: a ticket, or a token with a proof.
-func (s Source) IsSingleUse() bool { return s == FromTicket || s == FromDPoP }
-
 // Fault says what is wrong with a place as an option, or "".
 func (p Place) Fault() string {
 	switch p.Source {

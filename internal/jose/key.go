@@ -114,6 +114,12 @@ type mac struct {
 // IsSecret reports whether k is an HMAC secret.
 func (k *Key) IsSecret() bool { return k.public == nil }
 
+// isSame reports whether two keys are one public key, whatever their names. A secret is the same only as itself.
+func (k *Key) isSame(other *Key) bool {
+	public, ok := k.public.(interface{ Equal(crypto.PublicKey) bool })
+	return k == other || ok && public.Equal(other.public)
+}
+
 // NewSecret makes a key of an HMAC secret. It serves the algorithms whose hash is not longer than the secret
 // (RFC 7518 section 3.2); a secret shorter than 32 bytes, which serves none, is an error.
 func NewSecret(secret []byte) (*Key, error) {
@@ -309,11 +315,17 @@ func (k *Key) verify(alg Alg, data, signature []byte) bool {
 		if alg < PS256 {
 			return rsa.VerifyPKCS1v15(p, algHashes[alg], digest(alg, data, &sum), signature) == nil
 		}
-		// RFC 7518 section 3.5: the salt is as long as the hash.
-		opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
-		return rsa.VerifyPSS(p, algHashes[alg], digest(alg, data, &sum), signature, opts) == nil
+		return verifyPSS(p, alg, data, signature)
 	}
 	return false
+}
+
+// verifyPSS is on its own because the sum that rsa.VerifyPSS gets is allocated.
+func verifyPSS(p *rsa.PublicKey, alg Alg, data, signature []byte) bool {
+	var sum [sha512.Size]byte
+	// RFC 7518 section 3.5: the salt is as long as the hash.
+	opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+	return rsa.VerifyPSS(p, algHashes[alg], digest(alg, data, &sum), signature, opts) == nil
 }
 
 func (k *Key) verifyMAC(alg Alg, data, signature []byte) bool {

@@ -1,7 +1,6 @@
 package jose
 
 import (
-	"crypto"
 	"errors"
 	"fmt"
 	"slices"
@@ -63,10 +62,14 @@ func NewSet(keys []*Key) (*Set, error) {
 	s.anonymous = true
 	for a := range s.byAlg {
 		if n := len(s.byAlg[a].all); n > maxCandidates {
-			return nil, fmt.Errorf("%d keys without a kid that serve %s: a token is tried with four at most", n, Alg(a))
+			return nil, tooManyNameless(n, Alg(a))
 		}
 	}
 	return s, nil
+}
+
+func tooManyNameless(n int, alg Alg) error {
+	return fmt.Errorf("%d keys without a kid that serve %s: a token is tried with four at most", n, alg)
 }
 
 func newSet(keys []*Key) *Set {
@@ -245,10 +248,12 @@ func ParseStatic(data []byte) (*Set, error) {
 		}
 		keys = append(keys, k)
 	}
-	for i, k := range keys {
-		if slices.ContainsFunc(keys[:i], func(other *Key) bool { return confusable(k, other) }) {
+	byKid := map[string][]*Key{}
+	for _, k := range keys {
+		if slices.ContainsFunc(byKid[k.ID], func(other *Key) bool { return confusable(k, other) }) {
 			faults = append(faults, errors.New("two keys with one kid that serve the same algorithm"))
 		}
+		byKid[k.ID] = append(byKid[k.ID], k)
 	}
 	if len(raw) == 0 {
 		faults = append(faults, errors.New("no keys"))
@@ -271,8 +276,7 @@ func dropAmbiguous(keys []*Key) (clear []*Key, out []LeftOut) {
 			if i == j || !confusable(k, other) {
 				continue
 			}
-			same := k.public.(interface{ Equal(crypto.PublicKey) bool }).Equal(other.public)
-			ambiguous = ambiguous || !same
+			ambiguous = ambiguous || !k.isSame(other)
 			again = again || j < i && k.Algs == other.Algs
 		}
 		switch {

@@ -3,8 +3,10 @@ package jose
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
+	"time"
 )
 
 // A Source finds the keys that may have signed a token with header h. Its error is an [ErrUnknownKey] where the token
@@ -16,58 +18,120 @@ type Source interface {
 // Keys is Find: a Set is a [Source] that never waits.
 func (s *Set) Keys(_ context.Context, h Header) ([]*Key, error) { return s.Find(h) }
 
+// Current returns the set: it is that of today and of every other day.
+func (s *Set) Current(time.Time) *Set { return s }
+
 // ErrSignature says that the keys are known, and none of them made the token's signature.
 var ErrSignature = errors.New("the signature is not valid")
 
 // VerifyFrom returns the key of the source that made the signature of t. The error is that of the source, or
-// [ErrSignature].
+// [ErrSignature]. However many keys there are, the signature is checked at most four times.
 func VerifyFrom(ctx context.Context, source Source, t *Token) (*Key, error) {
+	a := attempt{t, maxCandidates}
 	if several, ok := source.(*AnyOf); ok {
-		return several.verify(ctx, t)
+		return several.verify(ctx, &a)
 	}
-	keys, err := source.Keys(ctx, t.Header)
+	return a.from(ctx, source)
+}
+
+// An attempt is a token on its way through the sources that may have its key.
+type attempt struct {
+	token *Token
+	left  int // how many more keys the signature may be checked with
+}
+
+func (a *attempt) from(ctx context.Context, source Source) (*Key, error) {
+	h := a.token.Header
+	keys, err := source.Keys(ctx, h)
 	switch {
 	case err != nil:
 		return nil, err
 	case len(keys) == 0:
 		return nil, ErrUnknownKey
 	}
-	if k := Verify(t, keys); k != nil {
-		return k, nil
+	k, err := a.with(keys)
+	if err != ErrSignature {
+		return k, err
 	}
 	if remote, ok := source.(interface {
 		Newer(context.Context, Header) ([]*Key, error)
-	}); ok && !t.Header.namesAny(keys) {
-		return verifyNewer(ctx, remote.Newer, t, keys)
+	}); ok && !h.namesAny(keys) {
+		return a.newer(ctx, remote.Newer, keys)
+	}
+	return nil, err
+}
+
+// with checks the signature with the keys, or with as many as it may still be checked with.
+func (a *attempt) with(keys []*Key) (*Key, error) {
+	likely := a.token.Header.likeliest(keys, a.left)
+	a.left -= len(likely)
+	if k := Verify(a.token, likely); k != nil {
+		return k, nil
+	}
+	if len(likely) < len(keys) {
+		return nil, errTooMany
 	}
 	return nil, ErrSignature
 }
 
-// verifyNewer tries a token that names none of the keys it was tried with: the issuer may have a new one. A token that
-// does name its key is told by the name.
-func verifyNewer(
-	ctx context.Context, newer func(context.Context, Header) ([]*Key, error), t *Token, tried []*Key,
+// errChanged is an outage, and no verdict: the token may be one of the issuer's newest key. When it comes again, the
+// signature is checked with the new keys first.
+var errChanged = errors.New("the issuer's keys have changed while a token was checked that does not name its key")
+
+// newer tries a token that names none of the keys it was tried with: the issuer may have a new one. A token that does
+// name its key is told by the name.
+func (a *attempt) newer(
+	ctx context.Context, newer func(context.Context, Header) ([]*Key, error), tried []*Key,
 ) (*Key, error) {
-	keys, err := newer(ctx, t.Header)
+	keys, err := newer(ctx, a.token.Header)
 	switch {
 	case errors.Is(err, ErrUnknownKey):
 		return nil, ErrSignature
 	case err != nil:
 		return nil, err
 	}
-	keys = slices.DeleteFunc(slices.Clone(keys), func(k *Key) bool { return slices.Contains(tried, k) })
-	if k := Verify(t, keys); k != nil {
-		return k, nil
+	keys = slices.DeleteFunc(slices.Clone(keys), func(k *Key) bool { return slices.ContainsFunc(tried, k.isSame) })
+	k, err := a.with(keys)
+	if err == errTooMany {
+		return nil, errChanged
 	}
-	return nil, ErrSignature
+	return k, err
 }
 
 // namesAny reports whether a kid or a thumbprint of the header is one of the keys'.
 func (h Header) namesAny(keys []*Key) bool {
-	return slices.ContainsFunc(keys, func(k *Key) bool {
-		return h.KeyID != "" && h.KeyID == k.ID || h.X5T != "" && h.X5T == k.X5T ||
-			h.X5TS256 != "" && h.X5TS256 == k.X5TS256
-	})
+	return slices.ContainsFunc(keys, h.names)
+}
+
+func (h Header) names(k *Key) bool {
+	return h.KeyID != "" && h.KeyID == k.ID || h.X5T != "" && h.X5T == k.X5T ||
+		h.X5TS256 != "" && h.X5TS256 == k.X5TS256
+}
+
+// likeliest returns the keys, if there are at most so many. Otherwise it leaves out, as long as there are too many,
+// those with a name that is not in the header, then those without a name, and then those that the header names.
+func (h Header) likeliest(keys []*Key, most int) (likely []*Key) {
+	if len(keys) <= most {
+		return keys
+	}
+	var named, nameless, others []*Key
+	for _, k := range keys {
+		switch {
+		case h.names(k):
+			named = append(named, k)
+		case k.ID == "":
+			nameless = append(nameless, k)
+		default:
+			others = append(others, k)
+		}
+	}
+	for _, group := range [][]*Key{named, nameless, others} {
+		if len(likely)+len(group) > most {
+			break
+		}
+		likely = append(likely, group...)
+	}
+	return likely
 }
 
 // A Part is a source and the algorithms that it is asked for.
@@ -85,16 +149,58 @@ type AnyOf struct {
 
 // NewAnyOf combines sources. A token is tried with those that know its key before any is asked that may have to fetch:
 // otherwise each token of one issuer's set would be an unknown kid to the other.
-func NewAnyOf(parts ...Part) *AnyOf {
+//
+// It is an error if a token could have to be tried with more than four keys, each other source than a Set being good
+// for one.
+func NewAnyOf(parts ...Part) (*AnyOf, error) {
 	a := &AnyOf{}
 	for _, p := range parts {
-		if set, ok := p.Source.(*Set); ok {
-			a.sets = append(a.sets, narrowed{set, p.Algs})
-		} else {
-			a.parts = append(a.parts, p)
+		a.add(p)
+	}
+	for alg := range numAlgs {
+		if err := a.checkSize(alg); err != nil {
+			return nil, err
 		}
 	}
-	return a
+	return a, nil
+}
+
+func (a *AnyOf) add(p Part) {
+	switch source := p.Source.(type) {
+	case *Set:
+		a.sets = append(a.sets, narrowed{source, p.Algs})
+	case *AnyOf:
+		for _, inner := range source.sets {
+			a.add(Part{inner.set, inner.algs & p.Algs})
+		}
+		for _, inner := range source.parts {
+			a.add(Part{inner.Source, inner.Algs & p.Algs})
+		}
+	default:
+		a.parts = append(a.parts, p)
+	}
+}
+
+func (a *AnyOf) checkSize(alg Alg) error {
+	nameless, others := 0, 0
+	for _, each := range a.sets {
+		if each.algs.Has(alg) {
+			nameless += len(each.set.byAlg[alg].nameless)
+		}
+	}
+	for _, p := range a.parts {
+		if p.Algs.Has(alg) {
+			others++
+		}
+	}
+	switch {
+	case nameless+others <= maxCandidates:
+		return nil
+	case others == 0:
+		return tooManyNameless(nameless, alg)
+	}
+	const format = "keys without a kid that serve %s: %d, and one of each other source (%d): a token is tried with four at most"
+	return fmt.Errorf(format, alg, nameless, others)
 }
 
 // sets are asked together, so that the secrets of all of them are tried in the same time.
@@ -123,7 +229,8 @@ func (s sets) Keys(_ context.Context, h Header) (all []*Key, err error) {
 	return nil, err
 }
 
-// inOrder returns the sources to ask for a token with header h: those that know a key for it at once, and the others.
+// inOrder returns the sources to ask for a token with header h: those that know a key for it at once, the ones with a
+// key that it names first, and the others.
 func (a *AnyOf) inOrder(h Header) (known, others []Source) {
 	if a.sets != nil {
 		known = append(known, a.sets)
@@ -132,20 +239,31 @@ func (a *AnyOf) inOrder(h Header) (known, others []Source) {
 		if !p.Algs.Has(h.Alg) {
 			continue
 		}
-		if remote, ok := p.Source.(interface{ Knows(Header) bool }); ok && remote.Knows(h) {
-			known = append(known, p.Source)
-		} else {
+		switch keys := knownKeys(p.Source, h); {
+		case len(keys) == 0:
 			others = append(others, p.Source)
+		case h.namesAny(keys):
+			known = slices.Insert(known, 0, p.Source)
+		default:
+			known = append(known, p.Source)
 		}
 	}
 	return known, others
 }
 
-func (a *AnyOf) verify(ctx context.Context, t *Token) (*Key, error) {
-	known, others := a.inOrder(t.Header)
+// knownKeys returns the keys that a source has for h without a fetch.
+func knownKeys(s Source, h Header) []*Key {
+	if remote, ok := s.(interface{ Known(Header) []*Key }); ok {
+		return remote.Known(h)
+	}
+	return nil
+}
+
+func (a *AnyOf) verify(ctx context.Context, try *attempt) (*Key, error) {
+	known, others := a.inOrder(try.token.Header)
 	err := error(ErrUnknownKey)
 	for _, source := range slices.Concat(known, others) {
-		k, fault := VerifyFrom(ctx, source, t)
+		k, fault := try.from(ctx, source)
 		if fault == nil {
 			return k, nil
 		}
@@ -155,18 +273,21 @@ func (a *AnyOf) verify(ctx context.Context, t *Token) (*Key, error) {
 }
 
 // moreTelling chooses between the errors of two sources. An outage is no fault of a token: the source that is not
-// available may have its key. A signature that is not valid says more than a key that another source does not have.
+// available may have its key. A signature that is not valid says more than a key that another source does not have, and
+// keys that were not tried say more than those that were.
 func moreTelling(a, b error) error {
 	rank := func(err error) int {
 		switch {
 		case err == ErrUnknownKey:
 			return 0
+		case err == errTooMany:
+			return 3
 		case errors.Is(err, ErrUnknownKey):
 			return 1
 		case errors.Is(err, ErrSignature):
 			return 2
 		}
-		return 3
+		return 4
 	}
 	if rank(b) > rank(a) {
 		return b

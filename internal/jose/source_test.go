@@ -18,14 +18,17 @@ type fetched struct {
 	fetches int
 }
 
-func (f *fetched) Knows(h Header) bool {
-	_, err := f.set.Find(h)
-	return f.knows && err == nil
+func (f *fetched) Known(h Header) []*Key {
+	if !f.knows {
+		return nil
+	}
+	keys, _ := f.set.Find(h)
+	return keys
 }
 
 func (f *fetched) Keys(_ context.Context, h Header) ([]*Key, error) {
-	if f.Knows(h) {
-		return f.set.Find(h)
+	if known := f.Known(h); known != nil {
+		return known, nil
 	}
 	f.fetches++
 	if f.outage != nil {
@@ -100,13 +103,13 @@ func TestATokenIsVerifiedByTheSourceThatHasItsKey(t *testing.T) {
 		"a source that has none":      {sources{{noKeys{}, AllAlgs}, {remoteOf(pair), publicAlgs}}, pair.Token(nil), nil},
 		"only a source that has none": {sources{{noKeys{}, AllAlgs}}, pair.Token(nil), ErrUnknownKey},
 		"no source":                   {nil, pair.Token(nil), ErrUnknownKey},
-		"sources within another": {sources{{NewAnyOf(Part{secretOf(secret), HMACAlgs}), AllAlgs}}, secret.Token(nil),
+		"sources within another": {sources{{must(NewAnyOf(Part{secretOf(secret), HMACAlgs})), AllAlgs}}, secret.Token(nil),
 			nil},
-		"sources within, by their own": {sources{{NewAnyOf(Part{secretOf(secret), HMACAlgs}), publicAlgs}},
+		"sources within, by their own": {sources{{must(NewAnyOf(Part{secretOf(secret), HMACAlgs})), publicAlgs}},
 			secret.Token(nil), ErrUnknownKey},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := NewAnyOf(row.parts...)
+			a := must(NewAnyOf(row.parts...))
 			token := must(Parse(row.token))
 			for range 2 { // before the fetch, and after it
 				key, err := VerifyFrom(t.Context(), a, &token)
@@ -130,7 +133,7 @@ func TestOfSeveralSourcesNoKeyServesTheAlgorithmsOfAnother(t *testing.T) {
 	secret := mint.New("HS256", "a")
 	for _, alg := range []string{"RS256", "PS256", "ES256", "EdDSA"} {
 		pair := mint.New(alg, "a")
-		a := NewAnyOf(Part{secretOf(secret), AllAlgs}, Part{remoteOf(pair), AllAlgs}, Part{publicOf(pair), AllAlgs})
+		a := must(NewAnyOf(Part{secretOf(secret), AllAlgs}, Part{remoteOf(pair), AllAlgs}, Part{publicOf(pair), AllAlgs}))
 		for name, known := range map[string][]byte{
 			"the JWK": []byte(mint.JSON(pair.JWK())), "the set": mint.SetOf(pair), "nothing": {},
 		} {
@@ -157,7 +160,7 @@ func TestASetThatMustBeFetchedIsAskedLast(t *testing.T) {
 	first, second := remoteOf(a), remoteOf(b)
 	second.knows = true
 	pem := mint.New("ES256", "")
-	any := NewAnyOf(Part{first, publicAlgs}, Part{second, publicAlgs}, Part{publicOf(pem), publicAlgs})
+	any := must(NewAnyOf(Part{first, publicAlgs}, Part{second, publicAlgs}, Part{publicOf(pem), publicAlgs}))
 	for range 3 {
 		for _, key := range []*mint.Key{b, pem} {
 			token := must(Parse(key.Token(nil)))
@@ -184,8 +187,8 @@ func TestTheSecretsOfSeveralSourcesAreAllTried(t *testing.T) {
 		used := make([]int, 2)
 		secrets := [][]byte{slices.Repeat([]byte{1}, 64), slices.Repeat([]byte{2}, 64)}
 		secrets[at] = signing.Private.([]byte)
-		a := NewAnyOf(Part{must(NewSet([]*Key{counting(secrets[0], &used[0])})), HMACAlgs},
-			Part{must(NewSet([]*Key{counting(secrets[1], &used[1])})), HMACAlgs})
+		a := must(NewAnyOf(Part{must(NewSet([]*Key{counting(secrets[0], &used[0])})), HMACAlgs},
+			Part{must(NewSet([]*Key{counting(secrets[1], &used[1])})), HMACAlgs}))
 		token := must(Parse(signing.Token(nil)))
 		if _, err := VerifyFrom(t.Context(), a, &token); err != nil {
 			t.Error(err)
@@ -199,13 +202,13 @@ func TestTheSecretsOfSeveralSourcesAreAllTried(t *testing.T) {
 func TestSeveralSourcesAreReadyWhenEachIs(t *testing.T) {
 	pair := mint.New("ES256", "a")
 	good := Part{remoteOf(pair), publicAlgs}
-	if err := NewAnyOf(good, Part{secretOf(mint.New("HS256", "")), HMACAlgs}, good).Ready(t.Context()); err != nil {
+	if err := must(NewAnyOf(good, Part{secretOf(mint.New("HS256", "")), HMACAlgs}, good)).Ready(t.Context()); err != nil {
 		t.Error(err)
 	}
 	bad := func(text string) Part {
 		return Part{&fetched{set: remoteOf(pair).set, outage: errors.New(text)}, publicAlgs}
 	}
-	err := NewAnyOf(bad("first down"), good, bad("second down")).Ready(t.Context())
+	err := must(NewAnyOf(bad("first down"), good, bad("second down"))).Ready(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "first down") || !strings.Contains(err.Error(), "second down") {
 		t.Errorf("got %v, want both reasons", err)
 	}

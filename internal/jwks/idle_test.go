@@ -104,13 +104,13 @@ func TestWhoWaitsForAnOverdueSetLeavesWithItsCause(t *testing.T) {
 	})
 }
 
-func TestKnowsIsTrueOfKeysThatNeedNoFetch(t *testing.T) {
+func TestAKeyIsKnownThatNeedsNoFetch(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		k := newKey("a")
 		r, e := serving(Config{MaxStale: time.Hour}, k)
 		want := func(key *mint.Key, known bool) {
 			t.Helper()
-			if got := r.Knows(headerOf(key)); got != known {
+			if got := len(r.Known(headerOf(key))) > 0; got != known {
 				t.Errorf("got %v for %s, want %v", got, key.ID, known)
 			}
 		}
@@ -125,5 +125,33 @@ func TestKnowsIsTrueOfKeysThatNeedNoFetch(t *testing.T) {
 		want(k, false)
 		synctest.Wait()
 		e.wantFetches(t, 1)
+	})
+}
+
+func TestASetIsCurrentUntilItsRefresh(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		k := newKey("a")
+		r, _ := serving(Config{Refresh: time.Hour}, k)
+		if got := r.Current(time.Now()); got != nil {
+			t.Errorf("before a fetch: got %v, want none", got)
+		}
+		wantAccepted(t, r, k)
+		first := r.Current(time.Now())
+		if keys, err := first.Find(headerOf(k)); err != nil || len(keys) != 1 {
+			t.Errorf("after a fetch: got %v, %v, want the key", keys, err)
+		}
+		time.Sleep(45 * time.Minute)
+		if got := r.Current(time.Now()); got != first {
+			t.Errorf("before the refresh: got %p, want %p", got, first)
+		}
+		time.Sleep(15 * time.Minute)
+		if got := r.Current(time.Now()); got != nil {
+			t.Errorf("when it is time for a refresh: got %p, want none", got)
+		}
+		wantAccepted(t, r, k)
+		synctest.Wait()
+		if got := r.Current(time.Now()); got == nil || got == first {
+			t.Errorf("after the refresh: got %p, want another than %p", got, first)
+		}
 	})
 }

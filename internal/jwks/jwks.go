@@ -170,14 +170,27 @@ func (r *Remote) Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 	return r.wait(ctx, h, true)
 }
 
-// Knows reports whether the current set has keys for h, so that Keys need not fetch any.
-func (r *Remote) Knows(h jose.Header) bool {
+// Known returns the keys that the current set has for h, so that Keys need not fetch any.
+func (r *Remote) Known(h jose.Header) []*jose.Key {
 	snap := r.current.Load()
 	if snap == nil || !time.Now().Before(snap.staleAt) {
-		return false
+		return nil
 	}
-	_, err := snap.set.Find(h)
-	return err == nil
+	keys, err := snap.set.Find(h)
+	if err != nil {
+		return nil
+	}
+	return keys
+}
+
+// Current returns the set that Keys takes keys from, as long as it starts no refresh; nil: it is time for one, or there
+// is no set.
+func (r *Remote) Current(now time.Time) *jose.Set {
+	snap := r.current.Load()
+	if snap == nil || !now.Before(snap.refreshAt) {
+		return nil
+	}
+	return snap.set
 }
 
 // Newer is Keys for a token that names no key, and whose signature none of the keys made that Keys returned: the issuer

@@ -59,6 +59,7 @@ type Conn[C any] struct {
 	admitted  bool
 	forgotten bool
 
+	place int // in Registry.live, and guarded by Registry.mu
 	// The names in the current token, and the neighbours in the lists of the index. Registry.mu guards them, too.
 	marks revocation.Marks
 	links [len(named)]link[C]

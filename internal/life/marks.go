@@ -2,6 +2,7 @@ package life
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/wsauth/wsauth/internal/gate"
@@ -137,7 +138,7 @@ func (g *Registry[C]) marked(r *revocation.Revocation, mark uint64) ([]*Conn[C],
 		}
 	}
 	if r.Kind == revocation.Issuer {
-		return g.allLocked(), renewals
+		return slices.Clone(g.live), renewals
 	}
 	return g.index.find(r.Kind, mark), renewals
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,7 @@ var ErrShutDown = http.ErrServerClosed
 // connections that were hijacked.
 type Registry[C any] struct {
 	mu   sync.Mutex
-	live map[*Conn[C]]struct{}
+	live []*Conn[C] // each of them knows its place: copied in less time than a map is walked through
 	down bool
 	none chan struct{} // closed when down and no connection lives
 
@@ -35,7 +36,7 @@ type Registry[C any] struct {
 // they are not those of a token. revoked is nil if nothing can be revoked.
 func NewRegistry[C any](revoked *revocation.Set, tokenOf func(*C) (revocation.Token, bool)) *Registry[C] {
 	return &Registry[C]{
-		live: map[*Conn[C]]struct{}{}, none: make(chan struct{}),
+		none:    make(chan struct{}),
 		revoked: revoked, tokenOf: tokenOf, index: index[C]{}, renewing: map[*renewal[C]]*Conn[C]{},
 	}
 }
@@ -58,14 +59,19 @@ func (g *Registry[C]) add(c *Conn[C]) bool {
 	if g.down {
 		return false
 	}
-	g.live[c] = struct{}{}
+	c.place = len(g.live)
+	g.live = append(g.live, c)
 	return true
 }
 
 func (g *Registry[C]) remove(c *Conn[C]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.live, c)
+	last := len(g.live) - 1
+	g.live[c.place] = g.live[last]
+	g.live[c.place].place = c.place
+	g.live[last] = nil
+	g.live = g.live[:last]
 	g.index.remove(c)
 	c.marks = revocation.Marks{}
 	g.tellIfNone()
@@ -80,15 +86,7 @@ func (g *Registry[C]) tellIfNone() {
 func (g *Registry[C]) all() []*Conn[C] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.allLocked()
-}
-
-func (g *Registry[C]) allLocked() []*Conn[C] {
-	all := make([]*Conn[C], 0, len(g.live))
-	for c := range g.live {
-		all = append(all, c)
-	}
-	return all
+	return slices.Clone(g.live)
 }
 
 // Disconnect ends the live connections whose claims match, and returns how many.

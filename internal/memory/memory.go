@@ -18,7 +18,11 @@ type Memory[V any] struct {
 	slots []atomic.Pointer[entry[V]]
 }
 
+// An entry has the hash of its token, so that of the other entries in its place no token is looked at: where many tokens
+// are remembered, each look costs as much as waiting for memory does. A copy of the hash beside the pointer to the entry
+// was no faster: fewer pointers fit into a cache line then.
 type entry[V any] struct {
+	hash  uint64
 	token string
 	value V
 }
@@ -30,42 +34,53 @@ func New[V any](size int) *Memory[V] {
 
 // Get returns the value that is remembered for the token; nil: none. It must not be changed.
 func (m *Memory[V]) Get(token string) *V {
-	slots := m.slotsOf(token)
+	hash := m.hash(token)
+	slots := m.slotsOf(hash)
 	for i := range slots {
-		if e := slots[i].Load(); e != nil && e.token == token {
+		if e := slots[i].Load(); e.is(hash, token) {
 			return &e.value
 		}
 	}
 	return nil
 }
 
+func (e *entry[V]) is(hash uint64, token string) bool {
+	return e != nil && e.hash == hash && e.token == token
+}
+
 // Put remembers a value, in place of one that is dead if there is one, else of any other.
 func (m *Memory[V]) Put(token string, value V, dead func(*V) bool) {
-	slots := m.slotsOf(token)
-	place := int(maphash.String(m.seed, token) % ways)
+	hash := m.hash(token)
+	slots := m.slotsOf(hash)
+	place := int(hash % ways)
 	for i := range slots {
-		if e := slots[i].Load(); e == nil || e.token == token || dead(&e.value) {
+		if e := slots[i].Load(); e == nil || e.is(hash, token) || dead(&e.value) {
 			place = i
 			break
 		}
 	}
 	// The token may be part of a longer text, which is not to stay in memory.
-	slots[place].Store(&entry[V]{strings.Clone(token), value})
+	slots[place].Store(&entry[V]{hash, strings.Clone(token), value})
 }
 
 // Drop forgets a token.
 func (m *Memory[V]) Drop(token string) {
-	slots := m.slotsOf(token)
+	hash := m.hash(token)
+	slots := m.slotsOf(hash)
 	for i := range slots {
-		if e := slots[i].Load(); e != nil && e.token == token {
+		if e := slots[i].Load(); e.is(hash, token) {
 			slots[i].CompareAndSwap(e, nil)
 		}
 	}
 }
 
-// slotsOf returns where the token may be. Its end is the signature, as good as random.
-func (m *Memory[V]) slotsOf(token string) []atomic.Pointer[entry[V]] {
-	hash := maphash.String(m.seed, token[max(0, len(token)-64):])
+// hash is that of the token's end, which is the signature and as good as random.
+func (m *Memory[V]) hash(token string) uint64 {
+	return maphash.String(m.seed, token[max(0, len(token)-64):])
+}
+
+// slotsOf returns where the tokens with a hash may be. It goes by the upper bits, and Put by the lowest ones.
+func (m *Memory[V]) slotsOf(hash uint64) []atomic.Pointer[entry[V]] {
 	set, _ := bits.Mul64(hash, uint64(len(m.slots)/ways))
 	return m.slots[set*ways:][:ways]
 }

@@ -3,6 +3,7 @@ package memory
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -101,4 +102,30 @@ func TestAMemoryIsSafeForConcurrentUse(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// BenchmarkGet looks for one token after another in an order that no cache foresees. With as many tokens as there is room
+// for, about one in five is not found.
+func BenchmarkGet(b *testing.B) {
+	type claims [50]uint64 // about as large as those that are remembered
+	for _, tokens := range []int{1_000, 10_000, 100_000} {
+		for _, room := range []int{1, 2, 4} {
+			m := New[claims](room * tokens)
+			all := make([]string, tokens)
+			for i := range all {
+				all[i] = strings.Repeat("h", 400) + fmt.Sprintf(".%043d", rand.Uint64())
+				m.Put(all[i], claims{}, func(*claims) bool { return false })
+			}
+			b.Run(fmt.Sprintf("tokens=%d/room=%d", tokens, room*tokens), func(b *testing.B) {
+				hits, sum := 0, uint64(0)
+				for b.Loop() {
+					if v := m.Get(all[rand.IntN(tokens)]); v != nil {
+						hits++
+						sum += v[0] + v[len(v)-1]
+					}
+				}
+				b.ReportMetric(100*float64(hits)/float64(b.N), "%hits")
+			})
+		}
+	}
 }

@@ -1,4 +1,4 @@
-// Package mint makes keys and tokens for the tests of this module: good ones, and any bad one, since header and
+// Package mint makes keys and tokens for tests and for wsauth-dev: good ones, and any bad one, since header and
 // payload are signed as they are given.
 package mint
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -77,6 +79,15 @@ func TestATicketIsGoodOnce(t *testing.T) {
 				t.Errorf("got %v the second time, want nothing", got)
 			}
 		})
+	}
+}
+
+// In this mode, the standard library panics where an algorithm is used as FIPS 140-3 does not allow.
+func TestTicketsAreMadeAsFIPSAllows(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestATicketIsGoodOnce$")
+	cmd.Env = append(os.Environ(), "GODEBUG=fips140=only")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("got %v, want tickets: %s", err, out)
 	}
 }
 

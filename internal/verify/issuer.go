@@ -49,6 +49,26 @@ func (iss *Issuer) find(ctx context.Context, h jose.Header) ([]*jose.Key, error)
 	return nil, refuseKeys(jose.ErrUnknownKey)
 }
 
+// currentSet returns the one set of keys of which the issuer's are at this time; nil: they have to be looked up.
+func (iss *Issuer) currentSet(now time.Time) *jose.Set {
+	if source, ok := iss.Keys.(interface{ Current(time.Time) *jose.Set }); ok {
+		return source.Current(now)
+	}
+	return nil
+}
+
+// currentSetWith returns the current set if this key of it may sign a token with this header.
+func (iss *Issuer) currentSetWith(h jose.Header, key *jose.Key) *jose.Set {
+	set := iss.currentSet(time.Now())
+	if set == nil {
+		return nil
+	}
+	if keys, err := set.Find(h); err != nil || !slices.Contains(keys, key) { // a fetch has come in between
+		return nil
+	}
+	return set
+}
+
 // refuseKeys makes a refusal from the error of a key source. The error is an outage unless it says that the token is at
 // fault.
 func refuseKeys(err error) error {
@@ -101,6 +121,16 @@ func (iss *Issuer) checkClaims(c *jose.Claims, now time.Time, leeway time.Durati
 		return nil
 	}
 	return refusal.New(refusal.ErrInvalidToken, errors.New(reason))
+}
+
+// accepts returns when checkClaims accepts claims that it has accepted before: from one second of Unix time until
+// another. It may accept them for part of a second before and after, too, since both are rounded to the inside.
+func (iss *Issuer) accepts(c *jose.Claims, leeway time.Duration) (from, until int64) {
+	from = max(c.NotBefore.Add(-leeway).Unix(), c.IssuedAt.Add(-leeway).Unix())
+	if iss.MaxTTL > 0 {
+		from = max(from, c.Expiry.Add(-iss.MaxTTL).Unix())
+	}
+	return from + 1, c.Expiry.Add(leeway).Unix()
 }
 
 // checkAudience returns why the token is not for this server, or "".

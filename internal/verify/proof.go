@@ -37,12 +37,14 @@ type Call struct {
 }
 
 // URLOf returns the URL that a proof for r must name, without query and fragment. A middleware may have changed r.URL, for
-// example http.StripPrefix, so the path is that of the request line.
+// example http.StripPrefix, so the path is that of the request line. It is read as the server has read it: in a request
+// line, "#" begins no fragment, and the absolute form of RFC 9112 section 3.2.2 has a path, too.
 func (p *Proofs) URLOf(r *http.Request) string {
-	path, _, _ := strings.Cut(r.RequestURI, "?")
-	if !strings.HasPrefix(path, "/") { // the absolute form of RFC 9112 section 3.2.2, or a request that a test has made
-		path = r.URL.EscapedPath()
+	target, err := url.ParseRequestURI(r.RequestURI)
+	if err != nil { // a request that a test has made
+		target = r.URL
 	}
+	path := target.EscapedPath()
 	switch {
 	case p.BaseURL != "":
 		return p.BaseURL + path
@@ -67,6 +69,8 @@ func (p *Proofs) Verify(text string, call Call) (jose.Proof, error) {
 	return proof, nil
 }
 
+var errOld = errors.New("iat: older than MaxAge")
+
 var errNonce = errors.New("nonce: missing, or not one that this server has given lately")
 
 func (p *Proofs) check(proof *jose.Proof, call Call, now time.Time) error {
@@ -79,7 +83,7 @@ func (p *Proofs) check(proof *jose.Proof, call Call, now time.Time) error {
 	case proof.TokenHash != base64.RawURLEncoding.EncodeToString(hash[:]):
 		return errors.New("ath: missing, or of another token")
 	case age > p.MaxAge:
-		return errors.New("iat: older than MaxAge")
+		return errOld
 	case age < -p.MaxAge:
 		return errors.New("iat: too far in the future")
 	case proof.NotBefore.After(now.Add(p.MaxAge)):
@@ -95,12 +99,18 @@ func (p *Proofs) check(proof *jose.Proof, call Call, now time.Time) error {
 // Once refuses a proof that was used before. Call it last: only proofs for valid tokens are worth remembering, and a proof
 // for a token that is refused otherwise is not used up.
 func (p *Proofs) Once(ctx context.Context, proof *jose.Proof) error {
+	// Between Verify and here, a key may have been fetched for the token. If the proof has become too old meanwhile, the
+	// store may have forgotten it.
+	if time.Since(proof.IssuedAt) > p.MaxAge {
+		return refusal.New(refusal.ErrInvalidProof, errOld)
+	}
 	// Of one key: another client may choose the same jti. The hash has one length, whatever jti is.
 	hash := sha256.Sum256([]byte("dpop " + proof.Key + " " + proof.ID))
 	ctx, cancel := context.WithTimeout(ctx, replayTimeout)
 	defer cancel()
-	// A proof from the future is accepted twice as long as one from now.
-	first, err := p.Replays.Put(ctx, base64.RawURLEncoding.EncodeToString(hash[:]), nil, 2*p.MaxAge+time.Second)
+	// A proof from the future is accepted twice as long as one from now, and the store may take its time.
+	ttl := 2*p.MaxAge + replayTimeout + time.Second
+	first, err := p.Replays.Put(ctx, base64.RawURLEncoding.EncodeToString(hash[:]), nil, ttl)
 	switch {
 	case err != nil:
 		return refusal.New(refusal.ErrUnavailable, errReplays)

@@ -138,6 +138,10 @@ func TestTheURLOfAProofIsThePublicOne(t *testing.T) {
 		"a prefix of the proxy": {"https://public.example/api", "/ws", "a.example", false, "https://public.example/api/ws"},
 		"an escaped path":       {"", "/a%2Fb?x", "a.example", true, "https://a.example/a%2Fb"},
 		"the absolute form":     {"", "http://other.example/a%2Fb?x", "a.example", true, "https://a.example/a%2Fb"},
+		"absolute, stripped":    {"", "http://other.example/api/a%2Fb", "a.example", true, "https://a.example/api/a%2Fb"},
+		"without an authority":  {"", "http:/api/a%2Fb", "a.example", true, "https://a.example/api/a%2Fb"},
+		"absolute without path": {"https://public.example", "http://other.example?x", "a.example", true, "https://public.example"},
+		"a number sign":         {"", "/a#b?x", "a.example", true, "https://a.example/a%23b"},
 		"a request of a test":   {"", "", "a.example", true, "https://a.example/a%2Fb"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -153,8 +157,8 @@ func TestTheURLOfAProofIsThePublicOne(t *testing.T) {
 }
 
 func TestAProofIsGoodOnce(t *testing.T) {
-	p := newProofs()
-	alice, bob := jose.Proof{Key: "alice", ID: "1"}, jose.Proof{Key: "bob", ID: "1"}
+	p, now := newProofs(), time.Now()
+	alice, bob := jose.Proof{Key: "alice", ID: "1", IssuedAt: now}, jose.Proof{Key: "bob", ID: "1", IssuedAt: now}
 	for i, row := range []struct {
 		proof jose.Proof
 		want  error
@@ -162,18 +166,19 @@ func TestAProofIsGoodOnce(t *testing.T) {
 		{alice, nil},
 		{alice, refusal.ErrInvalidProof},
 		{bob, nil},
-		{jose.Proof{Key: "alice", ID: "2"}, nil},
+		{jose.Proof{Key: "alice", ID: "2", IssuedAt: now}, nil},
 		{bob, refusal.ErrInvalidProof},
+		{jose.Proof{Key: "alice", ID: "3", IssuedAt: now.Add(-2 * time.Minute)}, refusal.ErrInvalidProof}, // too old by now
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) { wantProofKind(t, p.Once(t.Context(), &row.proof), row.want) })
 	}
 	for key, ttl := range p.Replays.(*replays).seen {
-		if !jose.IsSHA256(key) || ttl < 2*p.MaxAge {
-			t.Errorf("got %q for %v, want a hash for as long as a proof can be accepted, %v", key, ttl, 2*p.MaxAge)
+		if !jose.IsSHA256(key) || ttl < 2*p.MaxAge+replayTimeout {
+			t.Errorf("got %q for %v, want a hash for as long as a proof can be accepted, %v", key, ttl, 2*p.MaxAge+replayTimeout)
 		}
 	}
 	p.Replays.(*replays).err = errors.New("connection refused")
-	wantProofKind(t, p.Once(t.Context(), &jose.Proof{Key: "alice", ID: "3"}), refusal.ErrUnavailable)
+	wantProofKind(t, p.Once(t.Context(), &jose.Proof{Key: "alice", ID: "4", IssuedAt: now}), refusal.ErrUnavailable)
 }
 
 func TestANonceIsGoodForATime(t *testing.T) {
@@ -233,6 +238,7 @@ func TestAProofWithoutTheServersNonceIsToldToUseIt(t *testing.T) {
 func TestABoundTokenIsGoodOnlyForItsHolder(t *testing.T) {
 	key, other, cert := mint.Hash("key"), mint.Hash("other"), mint.Hash("certificate")
 	shows := func(s string, err error) func() (string, error) { return func() (string, error) { return s, err } }
+	fails := shows(key, refusal.New(refusal.ErrInvalidProof, nil))
 	toKey, toCert := map[string]any{"jkt": key}, map[string]any{"x5t#S256": cert}
 	toBoth := map[string]any{"jkt": key, "x5t#S256": cert}
 	for name, row := range map[string]struct {
@@ -243,21 +249,23 @@ func TestABoundTokenIsGoodOnlyForItsHolder(t *testing.T) {
 		"bearer":                              {nil, Holder{}, nil},
 		"bearer, with a certificate":          {nil, Holder{Certificate: shows(cert, nil)}, nil},
 		"bearer, with one that is not read":   {nil, Holder{Certificate: shows("", errors.New("x"))}, nil},
-		"bearer, with a proof":                {nil, Holder{Key: key}, invalid},
-		"to a key, with its proof":            {toKey, Holder{Key: key}, nil},
+		"bearer, with a proof":                {nil, Holder{Key: Proven(key)}, invalid},
+		"to a key, with its proof":            {toKey, Holder{Key: Proven(key)}, nil},
+		"to a key, with a proof that fails":   {toKey, Holder{Key: fails}, refusal.ErrInvalidProof},
+		"bearer, with a proof that fails":     {nil, Holder{Key: fails}, invalid},
 		"to a key, bare":                      {toKey, Holder{}, invalid},
-		"to a key, with another's proof":      {toKey, Holder{Key: other}, invalid},
+		"to a key, with another's proof":      {toKey, Holder{Key: Proven(other)}, invalid},
 		"to a key, with a certificate":        {toKey, Holder{Certificate: shows(key, nil)}, invalid},
 		"to a certificate, with it":           {toCert, Holder{Certificate: shows(cert, nil)}, nil},
 		"to a certificate, bare":              {toCert, Holder{}, invalid},
 		"to a certificate, with another":      {toCert, Holder{Certificate: shows(other, nil)}, invalid},
 		"to a certificate, with none":         {toCert, Holder{Certificate: shows("", nil)}, invalid},
 		"to a certificate, with an error":     {toCert, Holder{Certificate: shows(cert, errors.New("x"))}, invalid},
-		"to a certificate, with a proof":      {toCert, Holder{Key: cert, Certificate: shows(cert, nil)}, invalid},
-		"to both, with both":                  {toBoth, Holder{Key: key, Certificate: shows(cert, nil)}, nil},
-		"to both, with the proof":             {toBoth, Holder{Key: key}, invalid},
+		"to a certificate, with a proof":      {toCert, Holder{Key: Proven(cert), Certificate: shows(cert, nil)}, invalid},
+		"to both, with both":                  {toBoth, Holder{Key: Proven(key), Certificate: shows(cert, nil)}, nil},
+		"to both, with the proof":             {toBoth, Holder{Key: Proven(key)}, invalid},
 		"to both, with the certificate":       {toBoth, Holder{Certificate: shows(cert, nil)}, invalid},
-		"to both, with another's proof":       {toBoth, Holder{Key: other, Certificate: shows(cert, nil)}, invalid},
+		"to both, with another's proof":       {toBoth, Holder{Key: Proven(other), Certificate: shows(cert, nil)}, invalid},
 		"to nothing, with a proof of nothing": {map[string]any{}, Holder{}, invalid},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -72,7 +72,8 @@ type Verified struct {
 // Token verifies a token. Nothing that it says counts before its signature does: the unverified iss and kid only choose
 // which keys are asked. An error is a refusal that says, as far as it is known, whose token it was.
 //
-// A token that is bound to a key or a certificate is refused, unless holder has proven to have it.
+// A token that is bound to a key or a certificate is refused, unless holder has proven to have it. The proof is verified
+// last: anybody can sign one, with a key that takes long to check, but only few have a valid token.
 //
 // What was verified goes into out, which nobody has used before: returned by value it is copied from frame to frame, and the
 // stack of a connection's goroutine, which stays as large as it once was, grows from 8 to 16 KB.
@@ -140,19 +141,31 @@ func (v *Verifier) verifyToken(ctx context.Context, token string, out *Verified)
 		return err
 	}
 	if v.tokens != nil && iss.Lasting {
-		v.remember(token, &remembered{iss, t.Header, key, out.Claims})
+		v.remember(token, &remembered{issuer: iss, header: t.Header, key: key, claims: out.Claims})
 	}
 	return nil
 }
 
-func (v *Verifier) remember(token string, r *remembered) { v.tokens.Put(token, *r, v.isPast) }
+func (v *Verifier) remember(token string, r *remembered) {
+	r.set = r.issuer.currentSetWith(r.header, r.key)
+	r.from, r.until = r.issuer.accepts(&r.claims, v.leeway)
+	v.tokens.Put(token, *r, v.isPast)
+}
 
-// A remembered token has had its signature verified. All else is checked each time.
+// A remembered token has had its signature verified. All else that can change is checked each time.
 type remembered struct {
 	issuer *Issuer
 	header jose.Header
 	key    *jose.Key
 	claims jose.Claims
+
+	set         *jose.Set // has the key; nil: it is looked up each time
+	from, until int64     // in seconds of Unix time: within them checkClaims accepts the claims
+}
+
+func (r *remembered) isWithin(now time.Time) bool {
+	seconds := now.Unix()
+	return r.from <= seconds && seconds < r.until
 }
 
 func (v *Verifier) remembered(token string) *remembered {
@@ -175,14 +188,21 @@ func (v *Verifier) checkRemembered(ctx context.Context, known *remembered) (curr
 			return false, err
 		}
 	}
-	keys, err := known.issuer.find(ctx, known.header)
-	if err != nil {
-		return true, err
+	now := time.Now()
+	if known.set == nil || known.set != known.issuer.currentSet(now) {
+		keys, err := known.issuer.find(ctx, known.header)
+		if err != nil {
+			return true, err
+		}
+		if !slices.Contains(keys, known.key) {
+			return false, nil
+		}
+		now = time.Now() // it may have waited
 	}
-	if !slices.Contains(keys, known.key) {
-		return false, nil
+	if known.isWithin(now) {
+		return true, v.checkRevoked(known.issuer, &known.claims, now)
 	}
-	return true, v.checkClaims(known.issuer, &known.claims, time.Now())
+	return true, v.checkClaims(known.issuer, &known.claims, now)
 }
 
 // checkClaims checks what a token says whose signature is verified.
@@ -190,6 +210,10 @@ func (v *Verifier) checkClaims(iss *Issuer, c *jose.Claims, now time.Time) error
 	if err := iss.checkClaims(c, now, v.leeway); err != nil {
 		return err
 	}
+	return v.checkRevoked(iss, c, now)
+}
+
+func (v *Verifier) checkRevoked(iss *Issuer, c *jose.Claims, now time.Time) error {
 	if v.revoked.IsStrict() || iss.MaxTTL > 0 { // without either, nothing of this issuer can be revoked
 		if err := v.revoked.Check(c.IssuedAt, c.Expiry); err != nil {
 			return refusal.New(refusal.ErrInvalidToken, err)

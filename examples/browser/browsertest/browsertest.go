@@ -44,9 +44,10 @@ var start = sync.OnceValues(func() (context.Context, error) {
 	if path == "" {
 		return nil, errNone
 	}
-	// The default options are headless, and without a sandbox for root alone, whom Chromium gives none.
-	ctx, endProcess := chromedp.NewExecAllocator(context.Background(),
-		append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path))...)
+	// The default options are headless, and without a sandbox for root alone, whom Chromium gives none. They wait 20 s for
+	// Chromium to start, and a busy machine may take longer. If it ends instead of starting, that is an error at once.
+	ctx, endProcess := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.WSURLReadTimeout(time.Hour))...)
 	ctx, cancel := chromedp.NewContext(ctx)
 	stop = func() error {
 		limited, release := context.WithTimeout(ctx, 10*time.Second)
@@ -68,9 +69,13 @@ type Page struct {
 
 // Open opens a page. In the end, no token may be in its address or in the console, and no exception.
 //
-// Without a browser the test is skipped; with the environment variable WSAUTH_BROWSER=required it fails.
+// With -short, and without a browser, the test is skipped; with the environment variable WSAUTH_BROWSER=required, it fails
+// without one.
 func Open(t *testing.T, url string) *Page {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: no test drives a browser")
+	}
 	browser, err := start()
 	switch {
 	case errors.Is(err, errNone) && os.Getenv("WSAUTH_BROWSER") != "required":
@@ -83,7 +88,7 @@ func Open(t *testing.T, url string) *Page {
 	if err := chromedp.Do(tab); err != nil { // a deadline on the context that opens a tab would end it
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(tab, 20*time.Second)
+	ctx, cancel := context.WithTimeout(tab, time.Minute) // on a busy machine a page takes its time
 	t.Cleanup(cancel)
 	p := &Page{t: t, ctx: ctx, console: listen(tab)}
 	t.Cleanup(func() {

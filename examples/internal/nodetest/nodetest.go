@@ -20,7 +20,7 @@ type Script struct {
 	lines chan string
 }
 
-// Start runs a script of the test's directory. It ends with the test, and after 30 s.
+// Start runs a script of the test's directory. It ends with the test, and 30 s after its first line.
 //
 // Without Node.js, or where nobody has installed what the script imports, the test is skipped; with the environment
 // variable WSAUTH_NODE=required it fails. Tests do not install anything: that needs a network, and takes its time.
@@ -33,7 +33,7 @@ func Start(t *testing.T, script string, args ...string) *Script {
 	if _, err := os.Stat("node_modules"); err != nil {
 		missing(t, "no node_modules: run npm ci in the directory of the test")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
 	node := exec.CommandContext(ctx, binary, append([]string{script}, args...)...)
 	var failed bytes.Buffer
 	node.Stderr = &failed
@@ -51,7 +51,13 @@ func Start(t *testing.T, script string, args ...string) *Script {
 	s := &Script{t: t, in: in, lines: make(chan string, 1000)}
 	go func() {
 		defer close(s.lines)
-		for scanner := bufio.NewScanner(out); scanner.Scan(); {
+		scanner := bufio.NewScanner(out)
+		if !scanner.Scan() {
+			return
+		}
+		// The script runs. Its time counts from here, since Node.js may take long to start.
+		defer time.AfterFunc(30*time.Second, cancel).Stop()
+		for ok := true; ok; ok = scanner.Scan() {
 			s.lines <- scanner.Text()
 		}
 	}()

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wsauth/wsauth/internal/bench/cpu"
 )
 
 func TestMain(m *testing.M) {
@@ -19,7 +21,7 @@ func TestMain(m *testing.M) {
 
 // TestRun has one round of as few handshakes as possible.
 func TestRun(t *testing.T) {
-	if _, err := cpuTime(); errors.Is(err, errors.ErrUnsupported) {
+	if _, err := cpu.Time(); errors.Is(err, errors.ErrUnsupported) {
 		t.Skip("the CPU time of a process is not known here")
 	}
 	var out strings.Builder

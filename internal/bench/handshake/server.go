@@ -18,6 +18,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/wsauth/wsauth"
+	"github.com/wsauth/wsauth/internal/bench/cpu"
 	"github.com/wsauth/wsauth/internal/mint"
 )
 
@@ -188,10 +189,10 @@ func tellCPU(w http.ResponseWriter, open *atomic.Int64) {
 		}
 	}
 	runtime.GC()
-	cpu, err := cpuTime()
+	used, err := cpu.Time()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusNotImplemented)
 		return
 	}
-	json.NewEncoder(w).Encode(cpu)
+	json.NewEncoder(w).Encode(used)
 }

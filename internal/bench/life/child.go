@@ -25,8 +25,9 @@ type child struct {
 	http  *http.Client
 }
 
-// startServer starts this program as a server. It is killed when ctx ends, and ends by itself with this process.
-func (b *bench) startServer(ctx context.Context) (*child, error) {
+// startServer starts this program as a server with these settings, and a secret. It is killed when ctx ends, and ends by
+// itself with this process.
+func (b *bench) startServer(ctx context.Context, set settings) (*child, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -47,7 +48,8 @@ func (b *bench) startServer(ctx context.Context) (*child, error) {
 	}
 	c.stdin = stdin
 	c.http = &http.Client{Transport: &http.Transport{}}
-	err = json.NewEncoder(stdin).Encode(settings{Secret: c.key.Private.([]byte), Grace: b.grace})
+	set.Secret, set.Grace = c.key.Private.([]byte), b.grace
+	err = json.NewEncoder(stdin).Encode(set)
 	if err == nil {
 		err = json.NewDecoder(stdout).Decode(&c.addr)
 	}
@@ -66,7 +68,7 @@ func (c *child) stop() {
 }
 
 // stats asks the server how it is. collected: after its garbage was collected.
-func (c *child) stats(ctx context.Context, collected bool) (s stats, err error) {
+func (c *child) stats(ctx context.Context, collected bool) (s serverStats, err error) {
 	path := "/stats"
 	if collected {
 		path += "?gc=1"
@@ -124,22 +126,10 @@ func (b *bench) profileCPU(ctx context.Context, c *child, name string, at time.T
 	return func() error { return <-done }
 }
 
-// until waits for a condition of the server.
-func (c *child) until(ctx context.Context, limit time.Duration, ok func(stats) bool) (stats, bool, error) {
-	deadline := time.Now().Add(limit)
-	for {
-		s, err := c.stats(ctx, false)
-		if err != nil || ok(s) || time.Now().After(deadline) {
-			return s, err == nil && ok(s), err
-		}
-		sleepUntil(ctx, time.Now().Add(100*time.Millisecond))
-	}
-}
-
 // token makes a token that ends at exp, to the millisecond.
 func (c *child) token(exp time.Time) string {
 	return c.key.Token(map[string]any{
-		"iss": issuer, "aud": audience, "sub": "peer", "exp": float64(exp.UnixMilli()) / 1e3,
+		"iss": issuer, "aud": audience, "sub": "peer", "iat": time.Now().Unix(), "exp": float64(exp.UnixMilli()) / 1e3,
 	})
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -60,22 +59,6 @@ func readSwitch(conn net.Conn) error {
 		err = errors.New(resp.Status)
 	}
 	return err
-}
-
-// echo sends a text message of one byte and waits for it to come back.
-func (p rawPeer) echo() error {
-	p.SetDeadline(time.Now().Add(time.Minute))
-	if _, err := p.Write([]byte{0x81, 0x80 | 1, 0, 0, 0, 0, 'x'}); err != nil {
-		return err
-	}
-	var answer [3]byte
-	if _, err := io.ReadFull(p, answer[:]); err != nil {
-		return err
-	}
-	if answer != [...]byte{0x81, 1, 'x'} {
-		return fmt.Errorf("an echo of %x", answer)
-	}
-	return nil
 }
 
 // connect connects n peers before the first of their tokens ends, which dial makes end at `end` or later. A machine
@@ -140,3 +123,6 @@ func isExpired(err error) bool {
 	var closed websocket.CloseError
 	return errors.As(err, &closed) && closed.Code == 3000 && closed.Reason == "token expired"
 }
+
+// few is how many clients this process can be: each needs a file, and each of a race a goroutine that is in time.
+func (b *bench) few() int { return min(b.n, 10_000, maxFiles()-filesLeft) }

@@ -2,81 +2,118 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"sync"
+	"io"
+	"net/http"
+	"slices"
 	"time"
-
-	"github.com/coder/websocket"
 )
 
 const (
-	politeLimit = 2 * time.Second        // for the last polite client to know
-	clockSlew   = 100 * time.Millisecond // between the clock of the token and that of the timer, generously
+	expireDemand    = 1.3 // of plain
+	unrelatedDemand = 50 * time.Millisecond
+	clockSlew       = 100 * time.Millisecond // between the clock of the token and that of the timer, generously
 )
 
+// expire ends the tokens of all connections at one instant, while somebody else sends requests to the same server.
 func (b *bench) expire(ctx context.Context) error {
-	b.table(fmt.Sprintf("The tokens of %d polite clients end at one instant.", b.n),
-		"server", `saw 3000 "token expired"`, "the last", "server's peak RSS")
+	var plainLast time.Duration
 	for _, kind := range []string{"plain", "wsauth", "detach"} {
-		if err := b.expireOn(ctx, kind); err != nil {
+		e, err := b.expireOn(ctx, kind)
+		if err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
 		}
+		name := "all tokens end at one instant, " + names[kind] + ": "
+		if kind == "plain" {
+			plainLast = e.last
+			b.measured(name+"peers that saw 3000", fmt.Sprintf("%d of %d", e.saw, b.n))
+			b.measured(name+"the last of them", milliseconds(e.last))
+			b.measured(name+"p99 of another request", milliseconds(e.p99))
+			continue
+		}
+		b.counted(name+"peers that saw 3000", e.saw, b.n)
+		b.compare(name+"the last of them", milliseconds(e.last)+", "+ofPlain(e.last.Seconds(), plainLast.Seconds()),
+			fmt.Sprintf("%.1f×", expireDemand), e.last.Seconds() <= expireDemand*plainLast.Seconds())
+		b.compare(name+"p99 of another request", milliseconds(e.p99), milliseconds(unrelatedDemand),
+			e.p99 <= unrelatedDemand)
 	}
 	return nil
 }
 
-func (b *bench) expireOn(ctx context.Context, kind string) error {
-	s, err := b.startServer(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.stop()
-	conns, end, err := connect(ctx, b.n, func(_ int, end time.Time) (*websocket.Conn, error) {
-		return s.dial(ctx, s.url(kind, "echo", end), s.token(end))
-	})
-	if err != nil {
-		return err
-	}
-	profiled := b.profileCPU(ctx, s, "expire-"+kind, end)
-	saw, last := b.watch(ctx, conns, end)
-	now, err := s.stats(ctx, false)
-	if err != nil {
-		return err
-	}
-	b.row(names[kind], fmt.Sprintf("%d of %d", saw, b.n), seconds(last), megabytes(now.HWM))
-	if kind == "plain" {
-		return profiled()
-	}
-	if saw != b.n {
-		b.breaks("expire, %s: %d polite clients did not see 3000", kind, b.n-saw)
-	}
-	if last > politeLimit {
-		b.isLate("expire, %s: the last saw it after %v", kind, last)
-	}
-	return profiled()
+// An expiry is what was seen of one.
+type expiry struct {
+	saw       int
+	last, p99 time.Duration
 }
 
-// watch waits for the ends of all connections and returns how many were as promised, and when the last was.
-func (b *bench) watch(ctx context.Context, conns []*websocket.Conn, end time.Time) (saw int, last time.Duration) {
-	ctx, cancel := context.WithDeadline(ctx, end.Add(time.Minute))
-	defer cancel()
-	var mu sync.Mutex
-	others := map[string]int{}
-	each(len(conns), len(conns), func(i int) {
-		_, _, err := conns[i].Read(ctx)
-		after := time.Since(end)
-		conns[i].CloseNow()
-		mu.Lock()
-		defer mu.Unlock()
-		last = max(last, after)
-		if isExpired(err) && after > -clockSlew {
-			saw++
-		} else {
-			others[fmt.Sprintf("%v (after %v)", err, after.Round(100*time.Millisecond))]++
-		}
-	})
-	for what, n := range others {
-		b.note("%d clients saw: %s", n, what)
+func (b *bench) expireOn(ctx context.Context, kind string) (e expiry, err error) {
+	f, err := b.startFleet(ctx, kind, b.n, settings{})
+	if err != nil {
+		return e, err
 	}
-	return saw, last
+	defer f.stop()
+	end, err := f.connectBefore(ctx, b.n, opening{Tell: kind == "plain"})
+	if err != nil {
+		return e, err
+	}
+	profiled := b.profileCPU(ctx, f.servers[0], "expire-"+kind, end)
+	probing, stop := context.WithCancel(ctx)
+	defer stop()
+	latency := make(chan []time.Duration, 1)
+	go func() {
+		f.servers[0].unrelated() // opens the connection, as others have long since
+		sleepUntil(probing, end)
+		latency <- f.servers[0].probe(probing)
+	}()
+	seen, err := f.order(order{Watch: end.Add(time.Minute)})
+	if err != nil {
+		return e, err
+	}
+	stop()
+	e.p99 = percentile(<-latency, 99)
+	e.saw = seen.Codes[expired]
+	if first := time.Unix(0, slices.Min(append(seen.At, end.UnixNano()))); first.Before(end.Add(-clockSlew)) {
+		b.breaks("expire, %s: one ended %v too early", kind, end.Sub(first))
+	}
+	e.last = time.Unix(0, slices.Max(append(seen.At, end.UnixNano()))).Sub(end)
+	for how, n := range seen.Codes {
+		if how != expired {
+			b.note("%s: %d clients saw: %s", kind, n, how)
+		}
+	}
+	return e, profiled()
+}
+
+// probe sends requests that have nothing to do with WebSockets until ctx ends, at least 20.
+func (c *child) probe(ctx context.Context) []time.Duration {
+	var all []time.Duration
+	for len(all) < 20 || ctx.Err() == nil {
+		begun := time.Now()
+		if err := c.unrelated(); err != nil {
+			return append(all, time.Hour) // nobody takes it for a good figure
+		}
+		all = append(all, time.Since(begun))
+		time.Sleep(2 * time.Millisecond)
+	}
+	return all
+}
+
+func (c *child) unrelated() error {
+	resp, err := c.http.Get("http://" + c.addr.WebSocket + "/unrelated")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	_, err = io.Copy(io.Discard, resp.Body) // so that the connection is used again
+	return err
+}
+
+// percentile is the figure that p percent of all do not exceed.
+func percentile(all []time.Duration, p int) time.Duration {
+	sorted := slices.Sorted(slices.Values(all))
+	return sorted[(len(sorted)*p+99)/100-1]
 }

@@ -21,11 +21,11 @@ func (b *bench) hostile(ctx context.Context) error {
 		n                 int
 		send              []byte
 	}{
-		{kind: "plain", peers: "silent", work: "echo", n: b.n},
-		{kind: "wsauth", peers: "silent", work: "echo", n: b.n},
-		{kind: "detach", peers: "silent", work: "echo", n: b.n},
-		{kind: "wsauth", peers: "never reading", work: "flood", n: b.n / 10},
-		{kind: "wsauth", peers: "stalled in a frame", work: "echo", n: b.n / 10, send: stalledHeader},
+		{kind: "plain", peers: "silent", work: "echo", n: b.few()},
+		{kind: "wsauth", peers: "silent", work: "echo", n: b.few()},
+		{kind: "detach", peers: "silent", work: "echo", n: b.few()},
+		{kind: "wsauth", peers: "never reading", work: "flood", n: b.few() / 10},
+		{kind: "wsauth", peers: "stalled in a frame", work: "echo", n: b.few() / 10, send: stalledHeader},
 	} {
 		if err := b.hostileOn(ctx, row.kind, row.peers, row.work, row.n, row.send); err != nil {
 			return fmt.Errorf("%s, %s: %w", row.kind, row.peers, err)
@@ -35,7 +35,7 @@ func (b *bench) hostile(ctx context.Context) error {
 }
 
 func (b *bench) hostileOn(ctx context.Context, kind, peers, work string, n int, send []byte) error {
-	s, err := b.startServer(ctx)
+	s, err := b.startServer(ctx, settings{})
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (b *bench) hostileOn(ctx context.Context, kind, peers, work string, n int, 
 		b.breaks("hostile, %s, %s: %d of %d connections before the end", kind, peers, before.Open, n)
 	}
 	sleepUntil(ctx, end.Add(b.grace))
-	after, gone, err := s.until(ctx, 30*time.Second, func(s stats) bool { return s.Open == 0 })
+	after, gone, err := until(ctx, 30*time.Second, s.stats, func(s serverStats) bool { return s.Open == 0 })
 	if err != nil {
 		return err
 	}

@@ -3,94 +3,89 @@ package main
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
+
+	"github.com/wsauth/wsauth/internal/bench/stats"
 )
 
+// idleKinds are compared by what a connection costs that waits in Read.
+var idleKinds = []struct {
+	name, kind, plain string
+	demand            float64 // of plain
+}{
+	{"coder/websocket", "plain", "", 0},
+	{"wsauth", "wsauth", "plain", 0.70},
+	{"wsauth with Detach", "detach", "plain", 0.45},
+	{"gorilla/websocket", "gorilla", "", 0},
+	{"gorilla behind Guard", "guard", "gorilla", 1},
+}
+
+// resting is what a connection costs.
+type resting struct{ fresh, used, heap, stack, goroutines float64 }
+
 func (b *bench) idle(ctx context.Context) error {
-	b.table(fmt.Sprintf("Each of %d connections costs, while it waits in Read:", b.n),
-		"server", "live heap", "heap in use", "stacks", "goroutines", "RSS", "RSS after an echo")
-	for _, row := range []struct {
-		name, kind string
-		end        bool // of a token that a plain server is told of
-	}{
-		{name: "plain", kind: "plain"},
-		{name: "plain, with a timer", kind: "plain", end: true},
-		{name: "plain, with a timer, in a goroutine of its own", kind: "goroutine", end: true},
-		{name: "wsauth", kind: "wsauth"},
-		{name: "wsauth with Detach", kind: "detach"},
-	} {
-		var end time.Time
-		if row.end {
-			end = time.Now().Add(time.Hour)
+	costs := map[string]resting{}
+	for _, k := range idleKinds {
+		c, err := b.idleOn(ctx, k.kind)
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.name, err)
 		}
-		if err := b.idleOn(ctx, row.name, row.kind, end); err != nil {
-			return fmt.Errorf("%s: %w", row.name, err)
+		costs[k.kind] = c
+		b.memory = append(b.memory, bar{k.name, c.used / 1e3, k.plain != ""})
+		what := "resident memory of a connection, " + k.name
+		if k.plain == "" {
+			b.measured(what, kilobytes(c.used)+c.parts())
+			continue
 		}
+		p := costs[k.plain]
+		b.compare(what, fmt.Sprintf("%s, %s (%s and %s before the first message)", kilobytes(c.used),
+			ofPlain(c.used, p.used), kilobytes(c.fresh), stats.Times(c.fresh/p.fresh))+c.parts(),
+			fmt.Sprintf("%.2f×", k.demand), max(c.used/p.used, c.fresh/p.fresh) <= k.demand)
 	}
 	return nil
 }
 
-func (b *bench) idleOn(ctx context.Context, name, kind string, end time.Time) error {
-	s, err := b.startServer(ctx)
+// parts are what the memory is of.
+func (c resting) parts() string {
+	return fmt.Sprintf("; live heap %s, stacks %s of %.2f goroutines", kilobytes(c.heap), kilobytes(c.stack), c.goroutines)
+}
+
+func (b *bench) idleOn(ctx context.Context, kind string) (c resting, err error) {
+	f, err := b.startFleet(ctx, kind, b.n, settings{})
 	if err != nil {
-		return err
+		return c, err
 	}
-	defer s.stop()
-	dial := func(int) (rawPeer, error) {
-		return s.dialRaw(ctx, s.url(kind, "echo", end), s.token(time.Now().Add(time.Hour)))
-	}
-	if err := s.warmUp(ctx, dial); err != nil {
-		return err
-	}
-	base, err := s.stats(ctx, true)
+	defer f.stop()
+	base, err := f.warmUp(ctx)
 	if err != nil {
-		return err
+		return c, err
 	}
-	conns, err := connectAll(b.n, dial)
-	defer closeAll(conns)
-	if err != nil {
-		return err
+	if err := f.connect(b.n, opening{End: time.Now().Add(time.Hour)}); err != nil {
+		return c, err
 	}
 	sleepUntil(ctx, time.Now().Add(time.Second)) // the last is not in Read yet
-	now, err := s.stats(ctx, true)
+	fresh, err := f.stats(ctx, true)
 	if err != nil {
-		return err
+		return c, err
 	}
-	if err := b.profile(ctx, s, fmt.Sprintf("idle-%s-%v", kind, !end.IsZero()), "/debug/pprof/heap"); err != nil {
-		return err
+	if err := b.profile(ctx, f.servers[0], "idle-"+kind, "/debug/pprof/heap"); err != nil {
+		return c, err
 	}
 	// Buffers that were never used are not resident, and who never used them is not real.
-	var failed atomic.Int64
-	each(len(conns), 64, func(i int) {
-		if conns[i].echo() != nil {
-			failed.Add(1)
-		}
-	})
+	if _, err := f.order(order{Echo: true}); err != nil {
+		return c, err
+	}
 	sleepUntil(ctx, time.Now().Add(time.Second))
-	used, err := s.stats(ctx, true)
+	used, err := f.stats(ctx, true)
 	if err != nil {
-		return err
+		return c, err
 	}
-	if failed.Load() > 0 {
-		return fmt.Errorf("%d of %d got no echo", failed.Load(), b.n)
+	if used.Open != int64(b.n) {
+		b.breaks("idle, %s: %d of %d connections are open", kind, used.Open, b.n)
 	}
-	b.row(name, perConn(now.Heap, base.Heap, b.n), perConn(now.InUse, base.InUse, b.n),
-		perConn(now.Stack, base.Stack, b.n), fmt.Sprintf("%.2f", float64(now.Goroutines-base.Goroutines)/float64(b.n)),
-		perConn(now.RSS, base.RSS, b.n), perConn(used.RSS, base.RSS, b.n))
-	return nil
-}
-
-// warmUp opens and closes some connections, so that what the first of them needs is not counted.
-func (c *child) warmUp(ctx context.Context, dial func(int) (rawPeer, error)) error {
-	conns, err := connectAll(100, dial)
-	closeAll(conns)
-	if err != nil {
-		return err
-	}
-	if _, gone, err := c.until(ctx, time.Minute, func(s stats) bool { return s.Open == 0 }); err != nil || !gone {
-		return fmt.Errorf("the connections of the warm-up do not end: %v", err)
-	}
-	sleepUntil(ctx, time.Now().Add(200*time.Millisecond)) // their goroutines end
-	return nil
+	n := float64(b.n)
+	return resting{
+		fresh: float64(fresh.RSS-base.RSS) / n, used: float64(used.RSS-base.RSS) / n, heap: float64(used.Heap-base.Heap) / n,
+		stack: float64(used.Stack-base.Stack) / n, goroutines: float64(used.Goroutines-base.Goroutines) / n,
+	}, nil
 }

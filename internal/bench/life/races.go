@@ -20,7 +20,7 @@ const (
 
 // races sends renewals as the tokens end. The ends are spread, or nearly all renewals of a round would come too late.
 func (b *bench) races(ctx context.Context) error {
-	b.table(fmt.Sprintf("Each of %d clients sends a renewal within %v of its token's end.", b.n, raceJitter),
+	b.table(fmt.Sprintf("Each of %d clients sends a renewal within %v of its token's end.", b.few(), raceJitter),
 		"round", "races", "renewed", "closed", "of them told first", "doubtful")
 	var sum tally
 	for round := range b.rounds {
@@ -28,14 +28,14 @@ func (b *bench) races(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("round %d: %w", round+1, err)
 		}
-		b.row(round+1, b.n, t.renewed, t.closed, t.refused, t.doubtful)
+		b.row(round+1, b.few(), t.renewed, t.closed, t.refused, t.doubtful)
 		sum.add(t)
 	}
-	b.row("all", b.n*b.rounds, sum.renewed, sum.closed, sum.refused, sum.doubtful)
+	b.row("all", b.few()*b.rounds, sum.renewed, sum.closed, sum.refused, sum.doubtful)
 	if sum.doubtful > 0 {
 		b.breaks("races: %d are doubtful", sum.doubtful)
 	}
-	if sum.renewed+sum.closed+sum.doubtful != b.n*b.rounds {
+	if sum.renewed+sum.closed+sum.doubtful != b.few()*b.rounds {
 		b.breaks("races: some had no end")
 	}
 	return nil
@@ -57,12 +57,12 @@ func (t *tally) add(u tally) {
 }
 
 func (b *bench) race(ctx context.Context) (sum tally, err error) {
-	s, err := b.startServer(ctx)
+	s, err := b.startServer(ctx, settings{})
 	if err != nil {
 		return sum, err
 	}
 	defer s.stop()
-	racers, _, err := connect(ctx, b.n, func(i int, first time.Time) (*racer, error) {
+	racers, _, err := connect(ctx, b.few(), func(i int, first time.Time) (*racer, error) {
 		end := first.Add(time.Duration(i) * raceStep)
 		conn, err := s.dial(ctx, s.url("wsauth", "echo", time.Time{}), s.token(end))
 		return &racer{Conn: conn, end: end, renewal: s.token(end.Add(10 * time.Minute))}, err
@@ -72,7 +72,7 @@ func (b *bench) race(ctx context.Context) (sum tally, err error) {
 	}
 	var mu sync.Mutex
 	told := 0
-	each(b.n, b.n, func(i int) {
+	each(b.few(), b.few(), func(i int) {
 		t, err := racers[i].race(ctx)
 		mu.Lock()
 		defer mu.Unlock()

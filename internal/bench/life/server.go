@@ -7,16 +7,14 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"os"
-	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
+	gorilla "github.com/gorilla/websocket"
 
 	"github.com/wsauth/wsauth"
 )
@@ -31,6 +29,7 @@ func isServer() bool { return len(os.Args) == 2 && os.Args[1] == serverArg }
 type settings struct {
 	Secret []byte
 	Grace  time.Duration
+	Cache  int // how many tokens wsauth remembers
 }
 
 // addresses is its answer on the standard output.
@@ -53,7 +52,7 @@ func listenAndServe(stdin io.Reader, stdout io.Writer) error {
 	if err := in.Decode(&set); err != nil {
 		return err
 	}
-	mux, err := newMux(set)
+	auth, err := newAuth(set)
 	if err != nil {
 		return err
 	}
@@ -67,8 +66,8 @@ func listenAndServe(stdin io.Reader, stdout io.Writer) error {
 	}
 	conns := &listener{TCPListener: ln.(*net.TCPListener)}
 	failed := make(chan error, 2)
-	go func() { failed <- http.Serve(conns, mux) }()
-	go func() { failed <- http.Serve(control, controlMux(conns)) }()
+	go func() { failed <- http.Serve(conns, newMux(auth, set.Grace)) }()
+	go func() { failed <- http.Serve(control, controlMux(auth, conns)) }()
 	addr := addresses{WebSocket: ln.Addr().String(), Control: control.Addr().String()}
 	if err := json.NewEncoder(stdout).Encode(addr); err != nil {
 		return err
@@ -80,28 +79,54 @@ func listenAndServe(stdin io.Reader, stdout io.Writer) error {
 	return <-failed
 }
 
-// newMux has a handler for each kind of server and each serve function.
-func newMux(set settings) (*http.ServeMux, error) {
-	auth, err := wsauth.New(wsauth.Options{
-		Issuers: []wsauth.Issuer{{Name: issuer, Audience: []string{audience}, Keys: wsauth.HMAC(set.Secret)}},
-		Leeway:  -1,
+func newAuth(set settings) (*wsauth.Authenticator, error) {
+	return wsauth.New(wsauth.Options{
+		Issuers:     []wsauth.Issuer{{Name: issuer, Audience: []string{audience}, Keys: wsauth.HMAC(set.Secret)}},
+		Leeway:      -1,
+		CacheSize:   set.Cache,
+		Revocations: wsauth.Revocations{Keep: keep},
 	})
-	if err != nil {
-		return nil, err
-	}
+}
+
+// keep is longer than any token lives.
+const keep = 4 * time.Hour
+
+// newMux has a handler for each kind of server and each serve function.
+func newMux(auth *wsauth.Authenticator, grace time.Duration) *http.ServeMux {
 	mux := http.NewServeMux()
 	for work, serve := range map[string]func(context.Context, *websocket.Conn){"echo": echo, "flood": flood} {
-		mux.Handle("/wsauth/"+work, auth.Upgrade(serve, &wsauth.UpgradeOptions{Grace: set.Grace}))
-		mux.Handle("/detach/"+work, auth.Upgrade(serve, &wsauth.UpgradeOptions{Grace: set.Grace, Detach: true}))
-		mux.Handle("/plain/"+work, plain(serve, false))
-		mux.Handle("/goroutine/"+work, plain(serve, true))
+		mux.Handle("/wsauth/"+work, auth.Upgrade(serve, &wsauth.UpgradeOptions{Grace: grace}))
+		mux.Handle("/detach/"+work, auth.Upgrade(serve, &wsauth.UpgradeOptions{Grace: grace, Detach: true}))
+		mux.Handle("/plain/"+work, plain(serve))
 	}
-	return mux, nil
+	mux.Handle("/gorilla/echo", http.HandlerFunc(gorillaEcho))
+	mux.Handle("/guard/echo", auth.Guard(http.HandlerFunc(gorillaEcho), &wsauth.UpgradeOptions{Grace: grace}))
+	mux.HandleFunc("/unrelated", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "here") })
+	return mux
+}
+
+var upgrader gorilla.Upgrader
+
+// gorillaEcho is the echo of gorilla's examples.
+func gorillaEcho(w http.ResponseWriter, r *http.Request) {
+	conn, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	for {
+		kind, message, err := conn.ReadMessage()
+		if err != nil {
+			return
+		}
+		if err := conn.WriteMessage(kind, message); err != nil {
+			return
+		}
+	}
 }
 
 // plain does with coder/websocket alone what one would write first to end a connection: a timer that closes it.
-// Detached, the handler returns at once, as with wsauth's Detach.
-func plain(serve func(context.Context, *websocket.Conn), detach bool) http.HandlerFunc {
+func plain(serve func(context.Context, *websocket.Conn)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		exp, err := endIn(r.URL.RawQuery)
 		if err != nil {
@@ -112,24 +137,13 @@ func plain(serve func(context.Context, *websocket.Conn), detach bool) http.Handl
 		if err != nil {
 			return
 		}
-		run := func(ctx context.Context) {
-			defer conn.CloseNow()
-			if exp != 0 {
-				left := time.Until(time.UnixMilli(exp))
-				timer := time.AfterFunc(left, func() { conn.Close(wsauth.StatusUnauthorized, "token expired") })
-				defer timer.Stop()
-			}
-			serve(ctx, conn)
+		defer conn.CloseNow()
+		if exp != 0 {
+			left := time.Until(time.UnixMilli(exp))
+			timer := time.AfterFunc(left, func() { conn.Close(wsauth.StatusUnauthorized, "token expired") })
+			defer timer.Stop()
 		}
-		if !detach {
-			run(r.Context())
-			return
-		}
-		go func() {
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
-			run(ctx)
-		}()
+		serve(r.Context(), conn)
 	}
 }
 
@@ -204,65 +218,4 @@ func (c *counted) Close() error {
 		c.in.open.Add(-1)
 	}
 	return err
-}
-
-// stats is the answer of /stats; sizes are in bytes.
-type stats struct {
-	Goroutines int   `json:"goroutines"`
-	Heap       int64 `json:"heap"`  // live objects, after a collection
-	InUse      int64 `json:"inUse"` // the spans they are in
-	Stack      int64 `json:"stack"`
-	RSS        int64 `json:"rss"`
-	HWM        int64 `json:"hwm"` // peak RSS
-
-	Open       int64 `json:"open"`
-	LastClosed int64 `json:"lastClosed"` // in Unix nanoseconds
-	Renewed    int64 `json:"renewed"`
-}
-
-// controlMux has /stats, which collects the garbage first if it is asked to (?gc=1), and the profiles.
-func controlMux(conns *listener) *http.ServeMux {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/stats", func(w http.ResponseWriter, r *http.Request) {
-		if r.FormValue("gc") != "" {
-			runtime.GC()
-			runtime.GC()
-			debug.FreeOSMemory()
-		}
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		s := stats{
-			Goroutines: runtime.NumGoroutine(),
-			Heap:       int64(m.HeapAlloc), InUse: int64(m.HeapInuse), Stack: int64(m.StackInuse),
-			Open: conns.open.Load(), LastClosed: conns.lastClosed.Load(), Renewed: renewed.Load(),
-		}
-		s.RSS, s.HWM = resident()
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(s)
-	})
-	return mux
-}
-
-// resident returns what /proc knows; where there is none, zeros.
-func resident() (now, peak int64) {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, 0
-	}
-	for line := range strings.Lines(string(status)) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 {
-			continue
-		}
-		kilobytes, _ := strconv.ParseInt(fields[1], 10, 64)
-		switch fields[0] {
-		case "VmRSS:":
-			now = kilobytes << 10
-		case "VmHWM:":
-			peak = kilobytes << 10
-		}
-	}
-	return now, peak
 }

@@ -8,23 +8,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/wsauth/wsauth/internal/bench/theme"
 )
-
-// A theme has the colours of a page.
-type theme struct{ text, quiet, line, fill, good, bad string }
-
-var themes = map[string]theme{
-	"life.svg":      {"#1f2328", "#59636e", "#d1d9e0", "#f6f8fa", "#1a7f37", "#cf222e"},
-	"life-dark.svg": {"#f0f6fc", "#9198a1", "#3d444d", "#151b23", "#3fb950", "#f85149"},
-}
 
 func main() {
 	if len(os.Args) != 2 {
 		fmt.Fprintln(os.Stderr, "usage: picture <directory>")
 		os.Exit(2)
 	}
-	for name, th := range themes {
-		if err := os.WriteFile(filepath.Join(os.Args[1], name), []byte(draw(th)), 0o644); err != nil {
+	for suffix, th := range theme.Themes {
+		if err := os.WriteFile(filepath.Join(os.Args[1], "life"+suffix+".svg"), []byte(draw(th)), 0o644); err != nil {
 			fmt.Fprintln(os.Stderr, "picture:", err)
 			os.Exit(1)
 		}
@@ -54,7 +48,7 @@ var ends = []struct{ code, why string }{
 	{"1001", "server shutting down"}, {"1000", "your handler returned"}, {"any", "Disconnect: your code"},
 }
 
-func draw(th theme) string {
+func draw(th theme.Theme) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" role="img" `+
 		`aria-label="%s" font-family="system-ui, sans-serif" font-size="15">`+"\n", width, height, width, height, label())
@@ -64,23 +58,23 @@ func draw(th theme) string {
 	for i, s := range stages {
 		y := 16 + i*rowStep
 		fmt.Fprintf(&b, `<rect x="16" y="%d" width="%d" height="%d" rx="8" fill="%s" stroke="%s"/>`+"\n",
-			y, rowWidth, rowHigh, th.fill, th.line)
-		text(30, y+28, th.text, "600", s.title)
-		text(134, y+28, th.quiet, "400", s.what)
-		colour := th.good
+			y, rowWidth, rowHigh, th.Fill, th.Line)
+		text(30, y+28, th.Text, "600", s.title)
+		text(134, y+28, th.Quiet, "400", s.what)
+		colour := th.Good
 		if i == len(stages)-1 {
-			colour = th.bad
+			colour = th.Bad
 		}
 		fmt.Fprintf(&b, `<path d="M64 %dv9" stroke="%s" stroke-width="1.5"/><path d="M64 %dl-4 -7h8z" fill="%s"/>`+"\n",
 			y+rowHigh+2, colour, y+rowHigh+16, colour)
 	}
 	for i, e := range ends {
 		x, y := 30+i%2*270, endsTop+22+i/2*26
-		text(x, y, th.bad, "600", e.code)
-		text(x+48, y, th.text, "400", e.why)
+		text(x, y, th.Bad, "600", e.code)
+		text(x+48, y, th.Text, "400", e.why)
 	}
-	text(30, endsTop+106, th.quiet, "400", "Refused on the way: 400, 401, 403, 429 or 503,")
-	text(30, endsTop+126, th.quiet, "400", "or a close code that a page can read.")
+	text(30, endsTop+106, th.Quiet, "400", "Refused on the way: 400, 401, 403, 429 or 503,")
+	text(30, endsTop+126, th.Quiet, "400", "or a close code that a page can read.")
 	b.WriteString("</svg>\n")
 	return b.String()
 }

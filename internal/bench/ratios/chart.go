@@ -107,7 +107,7 @@ func chart(groups []group) []byte {
 }
 
 const (
-	heading     = "From a request with a token to its claims: time per request"
+	heading     = "From a request with a token to its claims: CPU time per request"
 	explanation = "as a multiple of “limit”: header, base64url and the standard library’s signature check alone. " +
 		"Shorter is better; the scale is logarithmic."
 )

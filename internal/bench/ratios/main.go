@@ -5,8 +5,10 @@
 //
 // With -base, it is a multiple of another variant.
 //
-// The variants are those of package verify. They take turns, a few milliseconds each, in an order that changes from
-// round to round, and what counts is the ratio within a round: whatever else the machine does meets all of them alike.
+// The variants are those of package verify. They take turns of half a millisecond, several in each round, in an order
+// that changes from turn to turn. What counts is the CPU time of the process in the shortest turn of a round, and its
+// ratio to that of the base in the same round: what else the machine does meets all of them alike, or nobody. Allocating
+// counts; a collection, which meets whoever runs, does not.
 package main
 
 import (
@@ -23,25 +25,25 @@ import (
 )
 
 func main() {
-	rounds := flag.Int("rounds", 90, "`rounds`, of about 0.7 seconds each")
-	turn := flag.Duration("turn", 20*time.Millisecond, "how `long` a variant runs in each round")
+	rounds := flag.Int("rounds", 200, "`rounds`, of about 0.2 seconds each")
+	slice := flag.Duration("slice", 500*time.Microsecond, "how `long` a variant runs in each round")
 	base := flag.String("base", verify.Limit, "the `variant` that the others are compared to")
 	svg := flag.String("svg", "", "a `file` for a chart, which needs the default base")
 	flag.Parse()
-	if err := run(os.Stdout, *rounds, *turn, *base, *svg); err != nil {
+	if err := run(os.Stdout, *rounds, *slice, *base, *svg); err != nil {
 		fmt.Fprintln(os.Stderr, "ratios:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out io.Writer, rounds int, turn time.Duration, base, svg string) error {
-	if rounds < 1 || turn <= 0 {
-		return fmt.Errorf("-rounds must be at least 1, and -turn more than 0")
+func run(out io.Writer, rounds int, slice time.Duration, base, svg string) error {
+	if rounds < 1 || slice < time.Microsecond {
+		return fmt.Errorf("-rounds must be at least 1, and -slice at least 1µs")
 	}
 	if svg != "" && base != verify.Limit {
 		return fmt.Errorf("-svg needs -base %s", verify.Limit)
 	}
-	groups, err := measure(rounds, turn, base)
+	groups, err := measure(rounds, slice, base)
 	if err != nil {
 		return err
 	}

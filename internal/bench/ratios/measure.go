@@ -2,11 +2,12 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
-	"runtime"
 	"time"
 
+	"github.com/wsauth/wsauth/internal/bench/cpu"
 	"github.com/wsauth/wsauth/internal/bench/stats"
 	"github.com/wsauth/wsauth/internal/bench/verify"
 )
@@ -20,7 +21,7 @@ type group struct {
 // A result is what was measured of one variant.
 type result struct {
 	name, module string
-	nanos        []float64     // for one call, in each round
+	nanos        []float64     // of CPU time for one call, in each round
 	ratio        stats.Summary // to the base of the same round
 }
 
@@ -28,11 +29,31 @@ type result struct {
 type runner struct {
 	verify.Variant
 	request *http.Request
-	calls   int // in each turn
+	calls   int // in each slice
 	nanos   []float64
 }
 
-func measure(rounds int, turn time.Duration, base string) ([]group, error) {
+func measure(rounds int, slice time.Duration, base string) ([]group, error) {
+	all, err := newRunners(slice, base)
+	if err != nil {
+		return nil, err
+	}
+	for range rounds {
+		for _, g := range rand.Perm(len(all)) {
+			if err := compare(all[g]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	var groups []group
+	for i, runners := range all {
+		groups = append(groups, newGroup(verify.Algorithms[i], runners, named(base, runners)))
+	}
+	return groups, nil
+}
+
+// newRunners has a runner for each variant of each algorithm.
+func newRunners(slice time.Duration, base string) ([][]*runner, error) {
 	var all [][]*runner
 	for _, alg := range verify.Algorithms {
 		s, err := verify.New(alg)
@@ -43,7 +64,7 @@ func measure(rounds int, turn time.Duration, base string) ([]group, error) {
 		var runners []*runner
 		for _, v := range s.Variants {
 			r := &runner{Variant: v, request: request}
-			if err := r.calibrate(turn); err != nil {
+			if err := r.calibrate(slice); err != nil {
 				return nil, fmt.Errorf("%s, %s: %w", alg, v.Name, err)
 			}
 			runners = append(runners, r)
@@ -53,18 +74,32 @@ func measure(rounds int, turn time.Duration, base string) ([]group, error) {
 		}
 		all = append(all, runners)
 	}
-	for range rounds {
-		for _, g := range rand.Perm(len(all)) {
-			for _, i := range rand.Perm(len(all[g])) {
-				all[g][i].takeTurn()
+	return all, nil
+}
+
+// turns are how many each variant has in a round. The shortest counts: another process that takes the caches, or a
+// collection of somebody else's garbage, makes a turn longer, never shorter. One long turn, measured after a forced
+// collection, would be as long as it was disturbed, and pay for as much of the next collection as it has time for.
+const turns = 8
+
+// compare is a round of the variants of one algorithm.
+func compare(runners []*runner) error {
+	shortest := make([]time.Duration, len(runners))
+	for range turns {
+		for _, i := range rand.Perm(len(runners)) {
+			took, err := runners[i].run()
+			if err != nil {
+				return err
+			}
+			if shortest[i] == 0 || took < shortest[i] {
+				shortest[i] = took
 			}
 		}
 	}
-	var groups []group
-	for i, runners := range all {
-		groups = append(groups, newGroup(verify.Algorithms[i], runners, named(base, runners)))
+	for i, r := range runners {
+		r.nanos = append(r.nanos, float64(shortest[i])/float64(r.calls))
 	}
-	return groups, nil
+	return nil
 }
 
 func named(name string, runners []*runner) *runner {
@@ -86,31 +121,39 @@ func newGroup(alg string, runners []*runner, base *runner) group {
 	return g
 }
 
-// calibrate finds how many calls fit into a turn, and whether they succeed.
-func (r *runner) calibrate(turn time.Duration) error {
+// samples are how often calibrate measures: one alone may be as long as something else made it.
+const samples = 10
+
+// calibrate finds how many calls fit into a slice, and whether they succeed.
+func (r *runner) calibrate(slice time.Duration) error {
 	if _, err := r.Check(r.request); err != nil {
 		return err
 	}
 	for r.calls = 1; ; r.calls *= 2 {
-		if took := r.run(r.calls); took >= turn/4 {
-			r.calls = max(1, int(float64(r.calls)*float64(turn)/float64(took)))
+		shortest := time.Duration(math.MaxInt64)
+		for range samples {
+			took, err := r.run()
+			if err != nil {
+				return err
+			}
+			shortest = min(shortest, took)
+		}
+		if shortest >= slice/4 {
+			r.calls = max(1, int(float64(r.calls)*float64(slice)/float64(shortest)))
 			return nil
 		}
 	}
 }
 
-// takeTurn measures after a collection, so that a variant pays for its own garbage and not for that of the one before,
-// and after some calls that fill the pools which the collection has emptied.
-func (r *runner) takeTurn() {
-	runtime.GC()
-	r.run(1 + r.calls/16)
-	r.nanos = append(r.nanos, float64(r.run(r.calls))/float64(r.calls))
-}
-
-func (r *runner) run(calls int) time.Duration {
-	start := time.Now()
-	for range calls {
+// run returns what the calls of a slice take of the process's CPU time.
+func (r *runner) run() (time.Duration, error) {
+	start, err := cpu.Time()
+	if err != nil {
+		return 0, err
+	}
+	for range r.calls {
 		r.Check(r.request) // it has succeeded before
 	}
-	return time.Since(start)
+	end, err := cpu.Time()
+	return end - start, err
 }

@@ -10,12 +10,11 @@ import (
 	"fmt"
 	"log"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/wsauth/wsauth/internal/bench/cpu"
 	"github.com/wsauth/wsauth/internal/bench/stats"
 )
 
@@ -157,20 +156,16 @@ func messages(p *pair, dir direction, size int, slice time.Duration) (int, error
 }
 
 func measure(p *pair, dir direction, size, n int) (cost, error) {
-	before, start := cpuTime(), time.Now()
+	before, err := cpu.Time()
+	if err != nil {
+		return cost{}, err
+	}
+	start := time.Now()
 	if err := dir.run(p, size, n); err != nil {
 		return cost{}, err
 	}
-	wall, cpu := time.Since(start), cpuTime()-before
+	wall := time.Since(start)
+	after, err := cpu.Time()
 	each := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 / float64(n) }
-	return cost{cpu: each(cpu), wall: each(wall)}, nil
-}
-
-// cpuTime is that of the process.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return cost{cpu: each(after - before), wall: each(wall)}, err
 }

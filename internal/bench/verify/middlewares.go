@@ -8,8 +8,8 @@ import (
 	jwtmiddleware "github.com/auth0/go-jwt-middleware/v3"
 	"github.com/auth0/go-jwt-middleware/v3/validator"
 	"github.com/go-chi/jwtauth/v5"
-	"github.com/lestrrat-go/jwx/v2/jwt"
 	jwkv3 "github.com/lestrrat-go/jwx/v3/jwk"
+	jwtv3 "github.com/lestrrat-go/jwx/v3/jwt"
 
 	"github.com/wsauth/wsauth/internal/mint"
 )
@@ -23,7 +23,7 @@ func withJWTAuth(k *mint.Key) (Check, error) {
 	if _, secret := signKey.([]byte); !secret {
 		signKey, verifyKey = nil, k.Public()
 	}
-	auth := jwtauth.New(k.Alg, signKey, verifyKey, jwt.WithIssuer(issuer), jwt.WithAudience(audience))
+	auth := jwtauth.New(k.Alg, signKey, verifyKey, jwtv3.WithIssuer(issuer), jwtv3.WithAudience(audience))
 	return through(func(next http.Handler) http.Handler {
 		return jwtauth.Verifier(auth)(jwtauth.Authenticator(auth)(next))
 	}), nil
