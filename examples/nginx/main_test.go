@@ -29,7 +29,7 @@ type proxy struct {
 // An edit replaces what nginx.conf has exactly once.
 type edit struct{ old, new string }
 
-// start runs nginx in front of the server. It ends with the test.
+// start runs nginx in front of the server, and returns when it is up. It ends with the test.
 func start(t *testing.T, server string, edits ...edit) proxy {
 	t.Helper()
 	conf, err := os.ReadFile("nginx.conf")
@@ -190,7 +190,7 @@ func TestAnIdleConnectionLivesByPings(t *testing.T) {
 		pingEvery time.Duration
 		lives     bool
 	}{
-		{"more often than proxy_read_timeout", 100 * time.Millisecond, true},
+		{"more often than proxy_read_timeout", time.Second, true},
 		{"less often", time.Minute, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {

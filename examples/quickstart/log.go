@@ -8,14 +8,11 @@ import (
 	"time"
 )
 
-// newLog makes a log for people who watch it: without the date, and without attributes that are empty.
+// newLog makes a log for people who watch it: with the time of day alone.
 func newLog(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		switch {
-		case a.Key == slog.TimeKey:
+		if a.Key == slog.TimeKey {
 			return slog.String(a.Key, a.Value.Time().Format(time.TimeOnly))
-		case a.Value.Kind() == slog.KindString && a.Value.String() == "":
-			return slog.Attr{}
 		}
 		return a
 	}}))

@@ -91,7 +91,7 @@ func checkAndWait(
 	fmt.Fprintf(out, "wsauth quickstart on %s\n\nIt checks itself, in about 5 seconds. What it logs meanwhile comes after "+
 		"that.\n\n", base)
 	err := check(ctx, base, idp, out)
-	fmt.Fprintln(out, "\nThe log, on stderr, has a line for each refusal:")
+	fmt.Fprintln(out, "\nThe log, on stderr, has a line for each refusal and for each end of a connection:")
 	held.release()
 	if cfg.check {
 		return err

@@ -41,8 +41,7 @@ type attempt struct {
 }
 
 func (a *attempt) from(ctx context.Context, source Source) (*Key, error) {
-	h := a.token.Header
-	keys, err := source.Keys(ctx, h)
+	keys, err := source.Keys(ctx, a.token.Header)
 	switch {
 	case err != nil:
 		return nil, err
@@ -55,7 +54,7 @@ func (a *attempt) from(ctx context.Context, source Source) (*Key, error) {
 	}
 	if remote, ok := source.(interface {
 		Newer(context.Context, Header) ([]*Key, error)
-	}); ok && !h.namesAny(keys) {
+	}); ok && !a.token.Header.namesAny(keys) {
 		return a.newer(ctx, remote.Newer, keys)
 	}
 	return nil, err
@@ -63,7 +62,10 @@ func (a *attempt) from(ctx context.Context, source Source) (*Key, error) {
 
 // with checks the signature with the keys, or with as many as it may still be checked with.
 func (a *attempt) with(keys []*Key) (*Key, error) {
-	likely := a.token.Header.likeliest(keys, a.left)
+	likely := keys
+	if len(keys) > a.left {
+		likely = a.token.Header.likeliest(keys, a.left)
+	}
 	a.left -= len(likely)
 	if k := Verify(a.token, likely); k != nil {
 		return k, nil
@@ -108,12 +110,9 @@ func (h Header) names(k *Key) bool {
 		h.X5TS256 != "" && h.X5TS256 == k.X5TS256
 }
 
-// likeliest returns the keys, if there are at most so many. Otherwise it leaves out, as long as there are too many,
-// those with a name that is not in the header, then those without a name, and then those that the header names.
+// likeliest returns at most so many of the keys. As long as there are too many, it leaves out those with a name that is
+// not in the header, then those without a name, and then those that the header names.
 func (h Header) likeliest(keys []*Key, most int) (likely []*Key) {
-	if len(keys) <= most {
-		return keys
-	}
 	var named, nameless, others []*Key
 	for _, k := range keys {
 		switch {

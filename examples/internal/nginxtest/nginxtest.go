@@ -25,8 +25,8 @@ func Listen(t *testing.T) *net.TCPListener {
 	return listener
 }
 
-// Start runs nginx until the test ends, and returns the directory that relative paths of the configuration are below. The
-// configuration listens at the listener's address.
+// Start runs nginx until the test ends. It returns when nginx is up, with the directory that relative paths of the
+// configuration are below. The configuration listens at the listener's address, and its pid is nginx.pid.
 //
 // Without nginx the test is skipped; with the environment variable WSAUTH_NGINX=required it fails.
 func Start(t *testing.T, listener *net.TCPListener, conf []byte) string {
@@ -56,12 +56,24 @@ func Start(t *testing.T, listener *net.TCPListener, conf []byte) string {
 		t.Fatal(err)
 	}
 	listener.Close()
+	ended := make(chan struct{})
+	go func() {
+		nginx.Wait()
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		cancel()
-		if nginx.Wait(); t.Failed() {
+		if <-ended; t.Failed() {
 			t.Logf("nginx said:\n%s\nerror.log:\n%s", &said, Log(t, dir, "error.log"))
 		}
 	})
+	for Log(t, dir, "nginx.pid") == "" { // it is up: from here, the time of clients and tokens may count
+		select {
+		case <-ended:
+			t.Fatal("nginx has ended instead of starting")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 	return dir
 }
 
