@@ -58,6 +58,9 @@ const (
 // cookies, and is refused in the same way. Tickets does not answer CORS
 // preflights: if the page has another origin, put a CORS middleware around it.
 //
+// FromTicket does not find the request's token: [Options.Extractors] must also
+// have the place of the token, for example [FromHeader].
+//
 // Anyone with a valid token can fill the store, which keeps each ticket for 30
 // seconds. If you limit the rate of logins, limit the rate of tickets, too.
 //
