@@ -130,23 +130,26 @@ func (a *Authenticator) Ready(ctx context.Context) error {
 	return a.policy.revoked.IsFresh()
 }
 
-// Conceal hides tokens from what stands between it and the Authenticator, such
-// as access logs and traces. Make it the outermost handler:
+// Conceal hides tokens and tickets in URLs and subprotocols from the handlers
+// behind it, such as access logs and traces. A middleware outside Conceal still
+// sees them, so make it the outermost handler:
 //
 //	http.ListenAndServe(addr, auth.Conceal(logging(mux)))
 //
 // Conceal removes from the URL, RequestURI and Sec-WebSocket-Protocol of a
-// request whatever the [Extractor] values of [FromQuery], [FromTicket] and
-// [FromSubprotocol] would find there, valid or not, and keeps it in the context
-// for this Authenticator's Middleware, Optional, Upgrade, Guard, Tickets and
-// Authenticate. Their rules are the same as without Conceal. Conceal verifies
-// nothing and writes no response. It does not modify the request that it gets,
-// but passes a copy on.
+// request everything that [FromQuery], [FromTicket] and [FromSubprotocol] among
+// [Options.Extractors] would find there, valid or not. It keeps what it has
+// removed in the request's context. There, this Authenticator's Middleware,
+// Optional, Upgrade, Guard, Tickets and Authenticate find it, under the same
+// rules as without Conceal; another Authenticator does not. Authorization
+// headers, cookies and what [FromFunc] reads stay as they are. Conceal verifies
+// nothing and writes no response. It passes on a copy of the request and leaves
+// the original unchanged.
 //
-// Handlers behind Conceal do not see a query parameter of such a name, even if
-// they have nothing to do with the Authenticator. A proxy in front of the server
-// has seen the token before Conceal: a ticket ([FromTicket]) is worth nothing in
-// the proxy's log. Conceal panics if next is nil.
+// No handler behind Conceal sees a query parameter of such a name, not even a
+// handler that does not use the Authenticator. A proxy in front of the server
+// sees the token before Conceal can hide it: there, use tickets ([FromTicket]),
+// which are worthless in a log. Conceal panics if next is nil.
 func (a *Authenticator) Conceal(next http.Handler) http.Handler {
 	if next == nil {
 		panic("wsauth: nil handler")

@@ -18,48 +18,57 @@ import (
 )
 
 // DPoP says which DPoP proofs are accepted ([RFC 9449]). A token that is bound
-// to a key (cnf.jkt) is accepted only with a proof of that key:
+// to a key (cnf.jkt) is accepted only with a proof that is signed with that key:
 //
 //	Authorization: DPoP <token>
 //	DPoP: <proof>
 //
 // The proof must be for the method, the URL and the token of the request, and
-// each proof is good once. A bound token with the scheme Bearer is refused, and
-// so is a token that is not bound with the scheme DPoP.
+// can be used once. The method of a WebSocket handshake is GET, and its URL may
+// have the scheme wss or https. A bound token is refused with the scheme Bearer,
+// and a token that is not bound is refused with the scheme DPoP.
 //
-// A browser cannot set these headers on a WebSocket: there, fetch a ticket with
-// token and proof ([Authenticator.Tickets]).
+// A browser cannot set these headers on a WebSocket. A page fetches a ticket
+// instead, with the token and a proof for that POST ([Authenticator.Tickets]).
+// The first message of [UpgradeOptions.FirstMessage] cannot bring a bound token
+// to [Authenticator.Upgrade], since it has no proof; behind
+// [Authenticator.Guard], pass both to [RenewBound].
 //
 // [RFC 9449]: https://www.rfc-editor.org/rfc/rfc9449
 type DPoP struct {
-	// BaseURL is the public URL of the server, without query or final slash:
-	// "https://api.example.com". The path of the request is appended. A proof
-	// must name this URL (htu), so set BaseURL if a proxy ends TLS or changes
-	// Host or the path. Set it, too, if the server answers for any Host: the
-	// client writes the Host header, so another server to which the client sent
-	// a proof could use the proof here. Default: what the request says.
+	// BaseURL is the public URL of the server, without a query or a final slash:
+	// "https://api.example.com". A proof must name this URL (htu), followed by
+	// the path of the request as it reached this server. Set BaseURL if a proxy
+	// ends TLS or changes Host or the path. Also set it if the server answers
+	// for any Host: otherwise, another server to which a client sends its proofs
+	// could use them here, since the sender of a request writes the Host header.
+	// Default: the scheme and the Host of the request.
 	BaseURL string
 
 	// MaxAge is how far the time of a proof (iat) may be from now, in the past
-	// or in the future. Proofs are remembered for a little more than twice as
-	// long. At most 10 minutes. Default: 1 minute.
+	// or in the future, up to 10 minutes. Used proofs are remembered for a little
+	// more than twice as long. Default: 1 minute.
 	MaxAge time.Duration
 
-	// Algorithms restricts the algorithms of proofs, by their names in RFC 7518
-	// and "EdDSA" (or "Ed25519"). Default: all except the HMAC algorithms, which
-	// no proof may have.
+	// Algorithms restricts the algorithms of proofs. Their names are those of RFC
+	// 7518, and "EdDSA" (or "Ed25519"). HMAC algorithms are never accepted.
+	// Default: all others.
 	Algorithms []string
 
-	// NonceSecret, of at least 32 random bytes, makes the server demand a nonce
-	// of its own in each proof (RFC 9449 section 9): then a client cannot make
-	// proofs in advance. A proof without it gets 401 with use_dpop_nonce and the
-	// nonce; a nonce is good for at least MaxAge. Servers that share their
-	// clients must share the secret. Default: none is demanded.
+	// NonceSecret makes the server demand a nonce of its own in each proof (RFC
+	// 9449 section 9), so that a client cannot make proofs in advance. It has at
+	// least 32 random bytes, the same on all servers that a client may reach. A
+	// proof without a current nonce gets 401 with use_dpop_nonce. A nonce is good
+	// for at least MaxAge.
+	//
+	// Each response to a request with a proof has the current nonce in its header
+	// DPoP-Nonce. Before [RenewBound], a client may have to send a request to get
+	// one. Default: no nonce is demanded.
 	NonceSecret []byte
 
-	// Replays remembers which proofs were used. If there are several servers,
-	// they must share it. If it is unavailable or full, requests get 503.
-	// Default: memory for about 300,000 proofs.
+	// Replays records which proofs were used. Several servers must share it; it
+	// can be the store of [FromTicket]. If it is unavailable or full, requests
+	// with a proof get 503. Default: this process remembers about 300,000 proofs.
 	Replays TicketStore
 }
 
@@ -68,7 +77,8 @@ const (
 	maxProofAge     = 10 * time.Minute
 )
 
-// proofs checks the options, and adds the place of bound tokens to places.
+// proofs checks the options, and adds the place of bound tokens, the
+// Authorization header with the scheme DPoP, to places.
 func (c *checker) proofs(d *DPoP, places *[]credential.Place) *verify.Proofs {
 	if d == nil {
 		return nil
@@ -188,7 +198,8 @@ func (a *Authenticator) proofOf(r *http.Request, token string) (jose.Proof, erro
 	return proofs.Verify(values[0], verify.Call{Method: r.Method, URL: proofs.URLOf(r), Token: token})
 }
 
-// useUp refuses a proof that was used before. The zero Proof is none.
+// useUp records that a proof was used, and refuses one that was used before. It
+// ignores the zero Proof.
 func (a *Authenticator) useUp(ctx context.Context, proof *jose.Proof) error {
 	if proof.Key == "" {
 		return nil
@@ -196,9 +207,9 @@ func (a *Authenticator) useUp(ctx context.Context, proof *jose.Proof) error {
 	return a.policy.proofs.Once(ctx, proof)
 }
 
-// giveNonce writes the nonce that the client's next proof needs, if it sends
-// proofs: otherwise the nonce would run out now and then, and the client would
-// get a 401 (RFC 9449 section 8.2).
+// giveNonce gives a client that sends proofs the nonce for its next one.
+// Otherwise the client would get a 401 whenever its nonce has run out (RFC 9449
+// section 8.2).
 func (a *Authenticator) giveNonce(w http.ResponseWriter, r *http.Request) {
 	if a.isZero() || a.policy.proofs == nil || a.policy.proofs.Nonces == nil || len(r.Header["Dpop"]) == 0 {
 		return
@@ -209,7 +220,7 @@ func (a *Authenticator) giveNonce(w http.ResponseWriter, r *http.Request) {
 }
 
 // certificateOf returns a function that returns the thumbprint of the client's
-// certificate. It is called only for a token that is bound to one.
+// certificate. Call that function only for a token that is bound to one.
 func (a *Authenticator) certificateOf(r *http.Request) func() (string, error) {
 	if read := a.policy.clientCertificate; read != nil {
 		return func() (string, error) {
@@ -238,13 +249,13 @@ func thumbprint(certificate []byte) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
 }
 
-// RenewBound is [Renew] for a token that is bound to a key ([DPoP]). The proof
-// is made like the proof of a GET request for the URL of the WebSocket, with the
-// hash of the new token (ath). Both may come in a message of the connection. If
-// the current token is bound, the new one must be bound to the same key.
+// RenewBound is [Renew] for a token that is bound to a key ([DPoP]). The client
+// makes the proof as for a GET request to the URL of the WebSocket, with the
+// hash of the new token (ath), and may send both in a message. If the current
+// token is bound, the new one must be bound to the same key.
 //
-// The error is also [ErrInvalidProof] if the proof is not valid or was used
-// before. [Options.DPoP] must be set.
+// The errors are those of Renew, and [ErrInvalidProof] if the proof is not
+// valid, if it was used before, or if [Options.DPoP] is not set.
 func RenewBound(ctx context.Context, token, proof string) (*Claims, error) {
 	if proof == "" {
 		id := identityOf(ctx)
@@ -258,12 +269,12 @@ func RenewBound(ctx context.Context, token, proof string) (*Claims, error) {
 // A handshake is what a renewal needs to know about the request that opened the
 // connection.
 type handshake struct {
-	url         string // of a proof; empty: DPoP is off
+	url         string // that a proof must name; empty: DPoP is off
 	certificate string // the client's, if the connection was opened without a token; empty: none
 }
 
-// handshakeOf returns nil if there is nothing to know. claims is nil if the
-// token comes with the first message.
+// handshakeOf returns nil if a renewal needs nothing from the request. claims is
+// nil if the token comes with the first message.
 func (a *Authenticator) handshakeOf(r *http.Request, claims *Claims) *handshake {
 	var h handshake
 	if a.policy.proofs != nil {
@@ -278,8 +289,8 @@ func (a *Authenticator) handshakeOf(r *http.Request, claims *Claims) *handshake 
 	return &h
 }
 
-// holder returns what the peer of a connection has proven to have: with a proof
-// that came with the token, and with the handshake.
+// holder returns what the peer of a connection has proven to have: a key, by the
+// proof that came with the token, and a certificate, by the handshake.
 func (c *connection) holder(token, proof string) (h verify.Holder, proven jose.Proof, err error) {
 	h.Certificate = c.certificate
 	if proof == "" {
@@ -295,8 +306,8 @@ func (c *connection) holder(token, proof string) (h verify.Holder, proven jose.P
 }
 
 // certificate returns the thumbprint of the certificate that the peer has shown
-// in its handshake: the current token is bound to it, or it was kept for the
-// first token.
+// in its handshake: the one that the current token is bound to, or the one that
+// was kept for the first token.
 func (c *connection) certificate() (string, error) {
 	if claims := c.Claims(); claims != nil {
 		return claims.binding().Certificate, nil
@@ -307,8 +318,8 @@ func (c *connection) certificate() (string, error) {
 	return c.bound.certificate, nil
 }
 
-// binding reads from the token to what it is bound. It was proven when the token
-// was accepted.
+// binding reads from the token what it is bound to. That the client has it was
+// proven when the token was accepted.
 func (c *Claims) binding() jose.Binding {
 	read, err := jose.ParseClaims(c.raw)
 	if err != nil {

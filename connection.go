@@ -41,8 +41,9 @@ import (
 //   - [ErrForbidden] if ctx belongs to no connection, or if a check of Require
 //     refuses the new token.
 //
-// If the current token is bound to a client certificate, so must be the new one,
-// to the same. A token that is bound to a key needs [RenewBound].
+// If the current token is bound to a client certificate, the new token must be
+// bound to the same certificate. A token that is bound to a key needs
+// [RenewBound].
 func Renew(ctx context.Context, token string) (*Claims, error) { return renew(ctx, token, "") }
 
 func renew(ctx context.Context, token, proof string) (*Claims, error) {

@@ -48,21 +48,24 @@ func FromQuery(name string) Extractor {
 }
 
 // FromTicket takes a ticket of [Authenticator.Tickets] from the query parameter
-// name, in place of a token. A ticket is good once and for 30 seconds, so it
-// does no harm in a log. Its token is verified when the ticket is used, and the
-// connection ends with the token.
+// name, in place of a token. A ticket can be used once, within 30 seconds, so it
+// is worthless in a log. The token is verified again when the ticket is used,
+// and the connection ends when the token expires.
 //
-// store keeps the tickets. If there are several servers, they must share it:
-// a ticket of one server is then good on any other. nil: memory for about 60,000
-// tickets, for one process.
+// store keeps the tickets. Several servers must share it, so that a ticket from
+// one of them is good on all. If store is nil, this process keeps the tickets in
+// memory, about 60,000 at a time.
 //
-// FromTicket accepts a ticket on WebSocket handshakes and, behind
-// [Authenticator.Guard], on a GET that accepts text/event-stream, since
-// EventSource cannot set headers. Elsewhere the request is refused with 400. A
-// ticket that was used, has expired or is unknown is refused with 401
+// FromTicket accepts a ticket on WebSocket handshakes. Since EventSource cannot
+// set headers either, FromTicket also accepts a ticket behind
+// [Authenticator.Guard], on a GET that accepts text/event-stream. Do not put
+// [Authenticator.Middleware] around that Guard: it refuses the ticket first.
+// Elsewhere, a request with a ticket is refused with 400.
+//
+// A ticket that was used, has expired or is unknown is refused with 401
 // ([ErrInvalidTicket]); if the store is unavailable, the response is 503. The
-// parameter is removed from the request that the handler gets, and a ticket
-// counts as an explicit token. [New] accepts one FromTicket.
+// parameter is removed from the request that the handler gets. A ticket counts
+// as an explicit token. There can be only one FromTicket among the Extractors.
 func FromTicket(name string, store TicketStore) Extractor {
 	if store == nil {
 		store = ticket.NewMemory(ticketMemory)

@@ -108,18 +108,21 @@ type Options struct {
 	// other servers they are shared. [Authenticator.Revoke] revokes tokens.
 	Revocations Revocations
 
-	// ClientCertificate returns the certificate that the client has shown to the
-	// proxy that ends TLS in front of this server, or nil if it has shown none.
-	// It is called for tokens that are bound to a certificate (cnf.x5t#S256, RFC
-	// 8705), and for handshakes whose token comes later; if it returns an error,
-	// such a token is refused. The proxy must have checked that the client has
-	// the certificate's private key, which is part of the TLS handshake, and
-	// must remove any header of that name which a client sends. Default: the
-	// certificate of the request's own TLS connection.
+	// ClientCertificate returns the certificate that the client has shown to a
+	// proxy in front of this server, or nil if the client has shown none. Set it
+	// if the proxy ends TLS and passes the certificate on in a header. It is
+	// called for tokens that are bound to a certificate (cnf.x5t#S256, RFC
+	// 8705), and for handshakes that bring no token yet
+	// ([UpgradeOptions.FirstMessage]). If it returns an error, a token that is
+	// bound to a certificate is refused. The certificate must be that of the
+	// client's TLS handshake with the proxy, which proves that the client has
+	// the private key. The proxy must remove the header if a client sends it.
+	// Default: the certificate of the request's own TLS connection.
 	ClientCertificate func(r *http.Request) (*x509.Certificate, error)
 
-	// DPoP accepts tokens that are bound to a key of the client, with a proof of
-	// the key. Default (nil): such tokens are refused.
+	// DPoP accepts tokens that are bound to a key of the client (cnf.jkt), each
+	// with a proof that is signed with the key. Default (nil): such tokens are
+	// refused.
 	DPoP *DPoP
 
 	// Realm is the realm of WWW-Authenticate (RFC 9110 section 11.5). Default: "wsauth".

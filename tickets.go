@@ -11,22 +11,28 @@ import (
 	"github.com/wsauth/wsauth/internal/verify"
 )
 
-// A TicketStore keeps what [Authenticator.Tickets] and [DPoP] must remember for
-// a short time, for one server or for several that share it. The modules
-// cluster/redis and cluster/nats have one. Implementations must be safe for
-// concurrent use.
+// A TicketStore keeps tickets ([FromTicket]) and records which proofs were used
+// ([DPoP]), for one server or for several that share it. One store can do both.
+// NewTickets in the modules cluster/redis and cluster/nats returns one.
+// Implementations must be safe for concurrent use.
 //
-// Keys are 43 characters of base64url. Values have up to 100 KB, and are
-// encrypted: whoever reads the store learns no token. An error means that the
-// store is unavailable; the request gets 503. An implementation must never
-// answer from a replica that may lag behind: a ticket could be used twice.
+// Only the store makes sure that a ticket or a proof cannot be used twice, and
+// that a ticket expires. So it must never answer from a replica that may lag
+// behind, and Put and Take must each be one atomic step on all servers: to read
+// first and write later is not enough.
+//
+// A key has 43 characters of base64url, whose letter case matters. A value has
+// up to 100 KB and is encrypted, so whoever reads the store learns no token. ctx
+// ends after 5 seconds at the latest. An error means that the store is
+// unavailable; the request gets 503.
 type TicketStore interface {
-	// Put keeps value under key for ttl and returns true. If key is there
-	// already, Put changes nothing and returns false. value may be empty.
+	// Put keeps value under key for ttl and returns true. If key is already
+	// there, Put changes nothing and returns false. value may be empty. Once ttl
+	// has passed, key is no longer there.
 	Put(ctx context.Context, key string, value []byte, ttl time.Duration) (added bool, err error)
 
-	// Take removes key and returns its value; found is false if there is no
-	// such key. Of all calls for one key, on all servers, only one finds it.
+	// Take removes key and returns its value; found is false if key is not
+	// there. Of all calls for one key, on all servers, only one finds it.
 	Take(ctx context.Context, key string) (value []byte, found bool, err error)
 }
 
@@ -36,25 +42,29 @@ const (
 	replayMemory = 64 << 20 // about 300,000 proofs
 )
 
-// Tickets returns a handler that gives a ticket for the token of a POST. The
-// client then puts the ticket into the URL of a WebSocket, in place of the
-// token ([FromTicket]):
+// Tickets returns a handler that answers a POST request with a ticket for the
+// request's token. The client then puts the ticket into the URL of a WebSocket,
+// in place of the token ([FromTicket]):
 //
 //	mux.Handle("POST /ticket", auth.Tickets())
 //
-//	const { ticket } = await (await fetch("/ticket", { method: "POST", headers: { Authorization: "Bearer " + token } })).json();
-//	new WebSocket("wss://chat.example.com/ws?ticket=" + ticket);
+//	const response = await fetch("/ticket", { method: "POST", headers: { Authorization: "Bearer " + token } });
+//	const { ticket } = await response.json();
+//	const socket = new WebSocket("wss://chat.example.com/ws?ticket=" + ticket);
 //
-// The response is JSON, {"ticket":"…","expires_in":30}. A ticket is good once,
-// within 30 seconds. The request is judged as by [Authenticator.Middleware],
-// including the rules for cookies, and refused in the same way. Tickets does not
-// answer CORS preflights: if the page has another origin, put a CORS middleware
-// around it.
+// The response is JSON, {"ticket":"…","expires_in":30}. A ticket can be used
+// once, within 30 seconds, on any route that accepts tickets. The request must
+// pass the checks of [Authenticator.Middleware], including the rules for
+// cookies, and is refused in the same way. Tickets does not answer CORS
+// preflights: if the page has another origin, put a CORS middleware around it.
 //
-// Whoever may call Tickets can fill the store, which holds each token for 30
-// seconds. If there is a rate limit on logins, put one on tickets, too.
+// FromTicket does not find the request's token: [Options.Extractors] must also
+// have the place of the token, for example [FromHeader].
 //
-// Tickets panics if there is no FromTicket among [Options.Extractors].
+// Anyone with a valid token can fill the store, which keeps each ticket for 30
+// seconds. If you limit the rate of logins, limit the rate of tickets, too.
+//
+// Tickets panics if [Options.Extractors] has no FromTicket.
 func (a *Authenticator) Tickets() http.Handler {
 	if !a.isZero() && a.policy.tickets == nil {
 		panic("wsauth: Tickets without FromTicket among Options.Extractors")
@@ -103,8 +113,9 @@ func (a *Authenticator) issueTicket(r *http.Request) (string, error) {
 	return issued, nil
 }
 
-// redeem returns the token that a ticket stands for, and what whoever fetched
-// the ticket has proven to have.
+// redeem puts the token that a ticket stands for into cred, in place of the
+// ticket. key is the thumbprint of the DPoP key that the client has proven to
+// have when it fetched the ticket; empty: none.
 func (a *Authenticator) redeem(ctx context.Context, cred *credential.Credential) (key string, err error) {
 	content, err := ticket.Redeem(ctx, a.policy.tickets, cred.Token)
 	if err != nil {

@@ -44,7 +44,7 @@ func ExampleNewTickets() {
 	tickets := wsauthnats.NewTickets(js, "wsauth")
 	tickets.Replicas = 3
 
-	// Extractors: []wsauth.Extractor{wsauth.FromTicket("ticket", tickets)}, in wsauth.Options
+	// Extractors: []wsauth.Extractor{wsauth.FromHeader(), wsauth.FromTicket("ticket", tickets)}, in wsauth.Options
 	// DPoP: &wsauth.DPoP{Replays: tickets}, in wsauth.Options
 	_ = tickets
 }

@@ -10,7 +10,9 @@
 //		Revocations: wsauth.Revocations{
 //			Log: wsauthnats.NewLog(js, "wsauth", time.Hour), Keep: time.Hour, MaxStale: time.Minute,
 //		},
-//		Extractors: []wsauth.Extractor{wsauth.FromTicket("ticket", wsauthnats.NewTickets(js, "wsauth"))},
+//		Extractors: []wsauth.Extractor{
+//			wsauth.FromHeader(), wsauth.FromTicket("ticket", wsauthnats.NewTickets(js, "wsauth")),
+//		},
 //	})
 //
 // Connect with MaxReconnects(-1): by default, NATS gives up for good after two minutes without a server.

@@ -15,8 +15,8 @@ import (
 // longest is how long a ticket may stay. wsauth asks for less: for a DPoP proof, for twice the MaxAge of proofs.
 const longest = time.Hour
 
-// Tickets keeps tickets in a stream, each of which is taken once, and the DPoP proofs that were used: a
-// wsauth.TicketStore. It is safe for concurrent use.
+// Tickets is a wsauth.TicketStore in a stream. It keeps tickets, each of which can be taken once, and records which
+// DPoP proofs were used. It is safe for concurrent use.
 //
 // A ticket is one message, on a subject of its own. Whoever deletes the message has taken the ticket: in a cluster of
 // NATS, the deletes of a stream have one order, which a majority agrees on, and the first one removes the message.
@@ -42,10 +42,9 @@ type Tickets struct {
 	stream atomic.Pointer[jetstream.Stream] // nil: it is to be looked for, or created
 }
 
-// NewTickets returns the tickets with this name: those in the stream "name-tickets", on its subjects "name-tickets.*".
-// The name must have none of the characters that NATS excludes (spaces, dots, *, >, slashes). Servers that have tickets
-// in common use one name; a log may have it, too. NewTickets sends nothing. Closing the connection is left to the
-// caller.
+// NewTickets returns the store with this name. Its stream is "name-tickets", with the subjects "name-tickets.*". The
+// name must have none of the characters that NATS excludes (spaces, dots, *, >, slashes). Servers that share tickets
+// use the same name; a log may have it, too. NewTickets sends nothing. The caller closes the connection.
 func NewTickets(js jetstream.JetStream, name string) *Tickets {
 	return &Tickets{js: js, name: name + "-tickets"}
 }

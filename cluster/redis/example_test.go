@@ -29,7 +29,7 @@ func ExampleNewTickets() {
 	})
 	tickets := wsauthredis.NewTickets(client, "wsauth")
 
-	// Extractors: []wsauth.Extractor{wsauth.FromTicket("ticket", tickets)}, in wsauth.Options
+	// Extractors: []wsauth.Extractor{wsauth.FromHeader(), wsauth.FromTicket("ticket", tickets)}, in wsauth.Options
 	// DPoP: &wsauth.DPoP{Replays: tickets}, in wsauth.Options
 	_ = tickets
 }

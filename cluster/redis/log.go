@@ -7,7 +7,9 @@
 //		Revocations: wsauth.Revocations{
 //			Log: wsauthredis.NewLog(client, "wsauth", time.Hour), Keep: time.Hour, MaxStale: time.Minute,
 //		},
-//		Extractors: []wsauth.Extractor{wsauth.FromTicket("ticket", wsauthredis.NewTickets(client, "wsauth"))},
+//		Extractors: []wsauth.Extractor{
+//			wsauth.FromHeader(), wsauth.FromTicket("ticket", wsauthredis.NewTickets(client, "wsauth")),
+//		},
 //	})
 //
 // Set ContextTimeoutEnabled: without it, a call that got no answer holds a connection of the client's pool until its

@@ -11,8 +11,8 @@ import (
 // patience is how long Put and Take wait for Redis, whatever their context: a request waits with them.
 const patience = 2 * time.Second
 
-// Tickets keeps tickets in Redis, each of which is taken once, and the DPoP proofs that were used: a
-// wsauth.TicketStore. It is safe for concurrent use.
+// Tickets is a wsauth.TicketStore in Redis. It keeps tickets, each of which can be taken once, and records which DPoP
+// proofs were used. It is safe for concurrent use.
 //
 // Each call sends one command, about one key, and sends it once, whatever MaxRetries of the client is. If the answer is
 // lost, the call returns an error, and what it asked for may have happened: a ticket may be lost, and a proof may be
@@ -30,9 +30,9 @@ type Tickets struct {
 	prefix string
 }
 
-// NewTickets returns the tickets with this name, which becomes part of their keys, "name:ticket:…". Servers that have
-// tickets in common use one name; a log may have it, too. The client must not be a Ring, which asks another server
-// while one is away. NewTickets sends nothing. Closing the client is left to the caller.
+// NewTickets returns the store with this name, which begins its keys: "name:ticket:…". Servers that share tickets use
+// the same name; a log may have it, too. The client must not be a Ring, which asks another server while one is away.
+// NewTickets sends nothing. The caller closes the client.
 func NewTickets(client redis.UniversalClient, name string) *Tickets {
 	// No braces, unlike the keys of a log: in a Redis Cluster, tickets are spread over all servers.
 	return &Tickets{client: client, prefix: name + ":ticket:"}
