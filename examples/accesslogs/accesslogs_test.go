@@ -169,21 +169,27 @@ var requests = []struct {
 	{"a query token", "GET PATH?room=1&access_token=TOKEN HTTP/1.1" + handshake, inQuery, 101},
 	{"a query token, its name percent-encoded", "GET PATH?access%5Ftoken=TOKEN HTTP/1.1" + handshake, inQuery, 101},
 	{"a query token in an absolute URL", "GET http://HOSTPATH?access_token=TOKEN HTTP/1.1" + handshake, inQuery, 101},
-	{"a subprotocol with a prefix", "GET PATH HTTP/1.1\nSec-WebSocket-Protocol: chat.v1, bearer.TOKEN" + handshake, inProtocol, 101},
-	{"a subprotocol in base64url", "GET PATH HTTP/1.1\nSec-WebSocket-Protocol: chat.v1, bearer.BASE64" + handshake, inProtocol, 101},
-	{"a subprotocol after its name", "GET PATH HTTP/1.1\nSec-WebSocket-Protocol: access_token, TOKEN" + handshake, inProtocol, 101},
+	{"a subprotocol with a prefix",
+		"GET PATH HTTP/1.1\nSec-WebSocket-Protocol: chat.v1, bearer.TOKEN" + handshake, inProtocol, 101},
+	{"a subprotocol in base64url",
+		"GET PATH HTTP/1.1\nSec-WebSocket-Protocol: chat.v1, bearer.BASE64" + handshake, inProtocol, 101},
+	{"a subprotocol after its name",
+		"GET PATH HTTP/1.1\nSec-WebSocket-Protocol: access_token, TOKEN" + handshake, inProtocol, 101},
 	{"a subprotocol in a line of its own",
-		"GET PATH HTTP/1.1\nSec-WebSocket-Protocol: access_token\nSec-WebSocket-Protocol: TOKEN" + handshake, inProtocol, 101},
+		"GET PATH HTTP/1.1\nSec-WebSocket-Protocol: access_token\nSec-WebSocket-Protocol: TOKEN" + handshake,
+		inProtocol, 101},
 	{"a ticket", "GET PATH?ticket=TICKET HTTP/1.1" + handshake, inQuery, 101},
 
 	{"401: an expired query token", "GET PATH?access_token=EXPIRED HTTP/1.1" + handshake, inQuery, 401},
-	{"401: an expired subprotocol", "GET PATH HTTP/1.1\nSec-WebSocket-Protocol: bearer.EXPIRED" + handshake, inProtocol, 401},
+	{"401: an expired subprotocol",
+		"GET PATH HTTP/1.1\nSec-WebSocket-Protocol: bearer.EXPIRED" + handshake, inProtocol, 401},
 	{"401: a used ticket", "GET PATH?ticket=TICKET HTTP/1.1" + handshake, inQuery, 401},
 	{"400: a query token twice", "GET PATH?access_token=TOKEN&access_token=TOKEN HTTP/1.1" + handshake, inQuery, 400},
 	{"400: a query token that is cut", "GET PATH?access_token=TOKEN%2 HTTP/1.1" + handshake, inQuery, 400},
 	{"400: a ticket and a subprotocol",
 		"GET PATH?ticket=TICKET HTTP/1.1\nSec-WebSocket-Protocol: bearer.TOKEN" + handshake, inQuery | inProtocol, 400},
-	{"403: a foreign origin", "GET PATH?access_token=TOKEN HTTP/1.1\nOrigin: https://evil.example" + handshake, inQuery, 403},
+	{"403: a foreign origin",
+		"GET PATH?access_token=TOKEN HTTP/1.1\nOrigin: https://evil.example" + handshake, inQuery, 403},
 	{"not a handshake, a query token", "GET /me?access_token=TOKEN HTTP/1.1", inQuery, 400},
 	{"not a handshake, a ticket", "GET /me?ticket=TICKET HTTP/1.1", inQuery, 400},
 	{"not a handshake, a subprotocol", "GET /me HTTP/1.1\nSec-WebSocket-Protocol: bearer.TOKEN", inProtocol, 400},
@@ -253,12 +259,14 @@ func TestTheRequestInARecordOfAPanicShowsATokenOnlyWithoutConceal(t *testing.T) 
 				"subprotocol": "GET /panic HTTP/1.1\nSec-WebSocket-Protocol: bearer.TOKEN",
 			} {
 				token := s.issuer.Token()
-				if resp := s.send(t, strings.Replace(request, "TOKEN", token, 1)+handshake); resp.status != http.StatusInternalServerError {
+				resp := s.send(t, strings.Replace(request, "TOKEN", token, 1)+handshake)
+				if resp.status != http.StatusInternalServerError {
 					t.Errorf("%s: got %d, want 500", name, resp.status)
 				}
 				record := s.access.take()
 				if !strings.Contains(record, "GET /panic") || shows(record, token) == conceal {
-					t.Errorf("%s: a part of the token in the record: got %t, want %t: %s", name, conceal, !conceal, record)
+					t.Errorf("%s: a part of the token in the record: got %t, want %t: %s",
+						name, conceal, !conceal, record)
 				}
 			}
 		})

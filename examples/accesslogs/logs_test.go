@@ -143,7 +143,8 @@ func echoRequestLogger(out io.Writer, next http.Handler) http.Handler {
 
 func echoRequestLoggerOfHeaders(out io.Writer, next http.Handler) http.Handler {
 	return onEcho(next, echomiddleware.RequestLoggerWithConfig(echomiddleware.RequestLoggerConfig{
-		LogStatus: true, LogURI: true, LogHeaders: []string{protocolHeader}, LogQueryParams: []string{"access_token", "ticket"},
+		LogStatus: true, LogURI: true,
+		LogHeaders: []string{protocolHeader}, LogQueryParams: []string{"access_token", "ticket"},
 		LogValuesFunc: func(_ echo.Context, v echomiddleware.RequestLoggerValues) error {
 			_, err := fmt.Fprintln(out, v.Status, v.URI, v.Headers, v.QueryParams)
 			return err

@@ -162,7 +162,9 @@ func TestNodesClientsConnectWithTheirCertificate(t *testing.T) {
 	for server, start := range servers {
 		t.Run(server, func(t *testing.T) {
 			w := start(t)
-			client := nodetest.Start(t, "client.mjs", w.url, string(w.dir), w.bound("alice"), "alice", "mallory", "stranger", "none")
+			names := []string{"alice", "mallory", "stranger", "none"}
+			args := append([]string{w.url, string(w.dir), w.bound("alice")}, names...)
+			client := nodetest.Start(t, "client.mjs", args...)
 			client.Expect("alice: 200, hello")
 			client.Expect("mallory: 401, 401")
 			client.Expect("stranger: 401, 401")

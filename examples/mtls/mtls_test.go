@@ -179,7 +179,8 @@ func (w *world) request(t *testing.T, client *http.Client, method, path, token s
 
 func (w *world) dial(t *testing.T, client *http.Client, path string, header http.Header) (*websocket.Conn, int) {
 	t.Helper()
-	conn, resp, err := websocket.Dial(testclient.Context(t), w.url+path, &websocket.DialOptions{HTTPClient: client, HTTPHeader: header})
+	opts := &websocket.DialOptions{HTTPClient: client, HTTPHeader: header}
+	conn, resp, err := websocket.Dial(testclient.Context(t), w.url+path, opts)
 	if resp == nil {
 		t.Fatal(err)
 	}
