@@ -67,8 +67,11 @@ type DPoP struct {
 	NonceSecret []byte
 
 	// Replays records which proofs were used. Several servers must share it; it
-	// can be the store of [FromTicket]. If it is unavailable or full, requests
-	// with a proof get 503. Default: this process remembers about 300,000 proofs.
+	// can be the store of [FromTicket]. Two Authenticators through which one
+	// request passes need a store each. If it is unavailable or full, requests
+	// with a proof get 503; whoever has a valid token and its key can fill it, so
+	// limit the rate of requests. Default: this process remembers about 300,000
+	// proofs.
 	Replays TicketStore
 }
 

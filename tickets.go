@@ -22,9 +22,10 @@ import (
 // first and write later is not enough.
 //
 // A key has 43 characters of base64url, whose letter case matters. A value has
-// up to 100 KB and is encrypted, so whoever reads the store learns no token. ctx
-// ends after 5 seconds at the latest. An error means that the store is
-// unavailable; the request gets 503.
+// up to 100 KB and is encrypted, so whoever reads the store learns no token. The
+// request waits for Put and Take, which must return when ctx ends, after 5
+// seconds at the latest. An error means that the store is unavailable; the
+// request gets 503.
 type TicketStore interface {
 	// Put keeps value under key for ttl and returns true. If key is already
 	// there, Put changes nothing and returns false. value may be empty. Once ttl

@@ -85,9 +85,11 @@ func NewIssuer(t testing.TB, algorithms ...string) *Issuer {
 		return mint.JSON(map[string]any{"issuer": i.Name, "jwks_uri": i.URL + keysPath})
 	}))
 	mux.HandleFunc("GET "+keysPath, i.serve(func() string { return string(mint.SetOf(i.published...)) }))
-	srv := httptest.NewServer(mux)
+	srv := httptest.NewUnstartedServer(mux)
+	i.URL = "http://" + srv.Listener.Addr().String() // before somebody asks: the server reads it
+	i.Name = i.URL
+	srv.Start()
 	t.Cleanup(srv.Close)
-	i.URL, i.Name = srv.URL, srv.URL
 	return i
 }
 

@@ -104,11 +104,14 @@ func serve(ctx context.Context, conn *websocket.Conn) {
 
 // fromNginx is the recipe of docs/secrets.md.
 func fromNginx(r *http.Request) (*x509.Certificate, error) {
-	escaped := r.Header.Get("Client-Cert-Pem")
-	if escaped == "" {
+	escaped := r.Header["Client-Cert-Pem"]
+	if len(escaped) == 0 || escaped[0] == "" {
 		return nil, nil
 	}
-	text, err := url.PathUnescape(escaped)
+	if len(escaped) > 1 {
+		return nil, errors.New("more than one certificate")
+	}
+	text, err := url.PathUnescape(escaped[0])
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,13 +32,20 @@ type Content struct {
 	Key   string // the thumbprint of the DPoP key that whoever fetched the ticket has proven to have; empty: none
 }
 
-// A thumbprint has no space in it.
-func (c Content) text() []byte { return []byte(c.Key + " " + c.Token) }
-
-func readContent(text []byte) (c Content, ok bool) {
-	c.Key, c.Token, ok = strings.Cut(string(text), " ")
-	return c, ok
+// text is what is sealed. Neither a number nor a thumbprint has a space in it.
+func (c Content) text(issued time.Time) []byte {
+	return []byte(strconv.FormatInt(issued.Unix(), 10) + " " + c.Key + " " + c.Token)
 }
+
+func readContent(text []byte) (c Content, issued time.Time, ok bool) {
+	number, rest, _ := strings.Cut(string(text), " ")
+	c.Key, c.Token, ok = strings.Cut(rest, " ")
+	seconds, err := strconv.ParseInt(number, 10, 64)
+	return c, time.Unix(seconds, 0), ok && err == nil
+}
+
+// skew is how far the clocks of two servers may be apart.
+const skew = 30 * time.Second
 
 // size is the number of random bytes in a ticket.
 const size = 32
@@ -57,7 +65,7 @@ func Issue(ctx context.Context, store Store, c Content) (string, error) {
 	name, aead := derive(secret)
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	added, err := store.Put(ctx, name, aead.Seal(nil, nil, c.text(), nil), Lifetime)
+	added, err := store.Put(ctx, name, aead.Seal(nil, nil, c.text(time.Now()), nil), Lifetime)
 	if err != nil || !added { // a name that is there already was made with these 32 bytes, which cannot be
 		return "", refusal.Outage(ctx, errStore)
 	}
@@ -90,8 +98,11 @@ func Redeem(ctx context.Context, store Store, ticket string) (Content, error) {
 		return Content{}, refusal.New(refusal.ErrInvalidTicket, errUnknown)
 	}
 	plain, err := aead.Open(nil, nil, sealed, nil)
-	c, ok := readContent(plain)
+	c, issued, ok := readContent(plain)
 	if err != nil || !ok { // not what Issue has put there
+		return Content{}, refusal.New(refusal.ErrInvalidTicket, errUnknown)
+	}
+	if time.Since(issued) > Lifetime+skew { // the store has kept it for too long
 		return Content{}, refusal.New(refusal.ErrInvalidTicket, errUnknown)
 	}
 	return c, nil

@@ -111,6 +111,28 @@ func TestATicketIsGoodFor30Seconds(t *testing.T) {
 	}
 }
 
+// A store that forgets to forget.
+func TestATicketEndsEvenIfTheStoreKeepsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := keeper{NewMemory(1 << 20)}
+		early, late := issue(t, store, Content{Token: "x"}), issue(t, store, Content{Token: "x"})
+		time.Sleep(Lifetime + skew)
+		if _, err := Redeem(t.Context(), store, early); err != nil {
+			t.Errorf("while clocks may differ: got %v, want it accepted", err)
+		}
+		time.Sleep(2 * time.Second)
+		_, err := Redeem(t.Context(), store, late)
+		wantKind(t, err, refusal.ErrInvalidTicket)
+	})
+}
+
+// A keeper keeps everything for an hour.
+type keeper struct{ *Memory }
+
+func (k keeper) Put(ctx context.Context, key string, value []byte, _ time.Duration) (bool, error) {
+	return k.Memory.Put(ctx, key, value, time.Hour)
+}
+
 func TestOnlyAWellFormedTicketReachesTheStore(t *testing.T) {
 	good := issue(t, newCounter(), Content{Token: "x"})
 	for name, row := range map[string]struct {
