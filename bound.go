@@ -24,8 +24,8 @@ import (
 //	DPoP: <proof>
 //
 // The proof must be for the method, the URL and the token of the request, and
-// each proof is good once. A bound token with the scheme Bearer is refused, and
-// so is a token that is not bound with the scheme DPoP.
+// each proof is good once. A bound token sent with the scheme Bearer is
+// refused, and so is an unbound token sent with the scheme DPoP.
 //
 // A browser cannot set these headers on a WebSocket: there, fetch a ticket with
 // token and proof ([Authenticator.Tickets]).
@@ -37,7 +37,8 @@ type DPoP struct {
 	// must name this URL (htu), so set BaseURL if a proxy ends TLS or changes
 	// Host or the path. Set it, too, if the server answers for any Host: the
 	// client writes the Host header, so another server to which the client sent
-	// a proof could use the proof here. Default: what the request says.
+	// a proof could use the proof here. Default: the scheme and the Host of the
+	// request.
 	BaseURL string
 
 	// MaxAge is how far the time of a proof (iat) may be from now, in the past
@@ -52,9 +53,10 @@ type DPoP struct {
 
 	// NonceSecret, of at least 32 random bytes, makes the server demand a nonce
 	// of its own in each proof (RFC 9449 section 9): then a client cannot make
-	// proofs in advance. A proof without it gets 401 with use_dpop_nonce and the
-	// nonce; a nonce is good for at least MaxAge. Servers that share their
-	// clients must share the secret. Default: none is demanded.
+	// proofs in advance. A proof without such a nonce gets 401 with
+	// use_dpop_nonce and a nonce, which is good for at least MaxAge. Servers
+	// that share their clients must share the secret. Default: no nonce is
+	// demanded.
 	NonceSecret []byte
 
 	// Replays remembers which proofs were used. If there are several servers,
@@ -267,8 +269,8 @@ func (a *Authenticator) handshakeOf(r *http.Request, claims *Claims) *handshake 
 	return &h
 }
 
-// holder returns what the peer of a connection has proven to have: with a proof
-// that came with the token, and with the handshake.
+// holder returns what the peer of a connection has proven to have, by the
+// handshake and by a proof that came with the token.
 func (c *connection) holder(token, proof string) (h verify.Holder, proven jose.Proof, err error) {
 	h.Certificate = c.certificate
 	if proof == "" {
@@ -296,8 +298,8 @@ func (c *connection) certificate() (string, error) {
 	return c.bound.certificate, nil
 }
 
-// binding reads from the token to what it is bound. It was proven when the token
-// was accepted.
+// binding reads from the token what it is bound to. The binding was proven when
+// the token was accepted.
 func (c *Claims) binding() jose.Binding {
 	read, err := jose.ParseClaims(c.raw)
 	if err != nil {

@@ -26,7 +26,8 @@ type TicketStore interface {
 	Put(ctx context.Context, key string, value []byte, ttl time.Duration) (added bool, err error)
 
 	// Take removes key and returns its value; found is false if there is no
-	// such key. Of all calls for one key, on all servers, only one finds it.
+	// such key. If several calls take the same key, on whatever servers, only
+	// one finds it.
 	Take(ctx context.Context, key string) (value []byte, found bool, err error)
 }
 
@@ -36,9 +37,9 @@ const (
 	replayMemory = 64 << 20 // about 300,000 proofs
 )
 
-// Tickets returns a handler that gives a ticket for the token of a POST. The
-// client then puts the ticket into the URL of a WebSocket, in place of the
-// token ([FromTicket]):
+// Tickets returns a handler that exchanges the token of a POST request for a
+// ticket. The client then puts the ticket into the URL of a WebSocket, in place
+// of the token ([FromTicket]):
 //
 //	mux.Handle("POST /ticket", auth.Tickets())
 //
@@ -46,8 +47,8 @@ const (
 //	new WebSocket("wss://chat.example.com/ws?ticket=" + ticket);
 //
 // The response is JSON, {"ticket":"…","expires_in":30}. A ticket is good once,
-// within 30 seconds. The request is judged as by [Authenticator.Middleware],
-// including the rules for cookies, and refused in the same way. Tickets does not
+// within 30 seconds. The request is verified and refused as by
+// [Authenticator.Middleware], including the rules for cookies. Tickets does not
 // answer CORS preflights: if the page has another origin, put a CORS middleware
 // around it.
 //
