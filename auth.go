@@ -19,14 +19,15 @@
 //		…
 //	}
 //
-// # The way of a request
+// # How a request is handled
 //
 //	request → credential → claims → connection
 //
-// A request brings one credential: a token in a header, the query, a cookie or
+// A request carries one credential: a token in a header, the query, a cookie or
 // a subprotocol, or a ticket that stands for a token, as [Options].Extractors
-// says. The token is verified with the keys of its [Issuer] and becomes [Claims], which handlers read with
-// [ClaimsFromContext]. The connection that it opened ends with the token.
+// says. The token is verified with the keys of its [Issuer] and becomes
+// [Claims], which handlers read with [ClaimsFromContext]. The connection that
+// it opened ends with the token.
 //
 // [New] creates an [Authenticator] from [Options] and reports every mistake in
 // them at once. Then wrap each handler in one of these:
@@ -52,12 +53,12 @@
 //
 // # Refusals
 //
-// The error of a request or a token that is refused is, to [errors.Is], one of
+// When a request or a token is refused, the error is, to [errors.Is], one of
 // the variables that begin with Err. [Authenticator.Refuse] writes the HTTP
-// response of [RFC 6750] for it; [Status] and [Reason] help to write a
-// response of your own. A browser hides the response to a handshake from its
-// page: with CloseOnRefusal in [UpgradeOptions], the page gets a close code and
-// a reason instead.
+// response of [RFC 6750] for it; use [Status] and [Reason] to write a response
+// of your own. A browser hides the response to a handshake from its page: with
+// CloseOnRefusal in [UpgradeOptions], the page gets a close code and a reason
+// instead.
 //
 // [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
 package wsauth

@@ -111,7 +111,7 @@ func (c *connection) renew(ctx context.Context, token, proof string) (*Claims, e
 // from then on no message begins in either direction. Then the context of the
 // connection is cancelled; [websocket.CloseStatus] finds the code in its cause.
 // Disconnect does not wait for any of this. It calls match for one connection
-// after the other; match must not modify the claims. A reason longer than 123
+// after another; match must not modify the claims. A reason longer than 123
 // bytes, which is what fits into a close frame, is cut.
 //
 // Disconnect keeps no record: a token that has not expired can open a new
@@ -120,7 +120,7 @@ func (c *connection) renew(ctx context.Context, token, proof string) (*Claims, e
 // A [Renew] in progress whose new claims match fails. Its connection counts as
 // ended only if the current claims match, too. A connection that is being
 // opened at that moment is not matched. Instead, every check that admitted it
-// is asked again, but no [KeyFunc] is.
+// is asked again, except a [KeyFunc].
 //
 // Disconnect panics if match is nil, or if code is not one that an endpoint may
 // send ([RFC 6455 section 7.4]).
@@ -173,7 +173,7 @@ func cut(s string, n int) string {
 // says how many connections have not ended. Requests that open no connection
 // are authenticated as before.
 //
-// If ctx has a deadline, the connections are closed one after the other, 10 ms
+// If ctx has a deadline, the connections are closed one after another, 10 ms
 // apart, or less if that would take more than half of the time until the
 // deadline. So the clients do not all reconnect at the same moment.
 //
@@ -232,8 +232,8 @@ func (c *connection) Opened(isWebSocket bool) {
 }
 
 // Left is called by the gate when the peer or the library has begun to end the
-// connection. A broken connection has ended, however long it takes to close
-// what is below.
+// connection. A broken connection counts as ended, however long it takes to
+// close the connection below.
 func (c *connection) Left(err error) {
 	c.Conn.Left(err)
 	if errors.Is(err, gate.ErrBroken) {

@@ -22,13 +22,13 @@ type Event struct {
 
 	// Source is where the token was: header, query, cookie, subprotocol, func
 	// or proxy; ticket, if a ticket stood for it; dpop, if it was in the header
-	// with the scheme DPoP; or logout or event, if it is a token for BackChannelLogout or
-	// SecurityEvents. It is empty if there was no token, or if the token was
-	// given to Verify or Renew or came in a first message.
+	// with the scheme DPoP; or logout or event, if it was a token for
+	// BackChannelLogout or SecurityEvents. It is empty if there was no token,
+	// or if the token was given to Verify or Renew or came in a first message.
 	Source string
 
-	// Err is why a request or a token was refused, and then one of this
-	// package's Err values to [errors.Is], or why a fetch failed. Its text may
+	// Err is why a request or a token was refused (it is then one of this
+	// package's Err values to [errors.Is]), or why a fetch failed. Its text may
 	// contain what a check of [Require] put into it. For EventClosed, it is the
 	// cause with which wsauth cancelled the connection's context; nil means
 	// that serve returned or panicked (after a panic, Code is 1011), or that

@@ -33,9 +33,9 @@ type Options struct {
 
 	// FindIssuer finds an issuer that New cannot know, such as a tenant's, or
 	// one that was added while the server runs. It is called with the iss of a
-	// token that is none of Issuers' names. Nobody has verified this iss: look
-	// it up in a list of your own. Do not build a URL from it, or whoever sends
-	// tokens can make your server send requests (SSRF).
+	// token if no entry of Issuers has that Name. Nobody has verified this iss:
+	// look it up in a list of your own. Do not build a URL from it, or whoever
+	// sends tokens can make your server send requests (SSRF).
 	//
 	// The issuer that FindIssuer returns is checked as New checks Issuers, and
 	// its Name must be that iss. Up to 1,024 issuers are kept. After 5 minutes
@@ -86,17 +86,18 @@ type Options struct {
 	Leeway time.Duration
 
 	// CacheSize is how many verified tokens are remembered, at about 1.5 KB
-	// each. When a token is seen again, its signature is not checked again, nor
-	// what cannot have changed; its times, whether it is revoked and whether
-	// its key still belongs to the issuer are checked every time. Tokens whose
-	// key comes from a [KeyFunc] are not remembered. Default: none.
+	// each. When a token is seen again, its signature and whatever cannot have
+	// changed are not checked again; its times, whether it is revoked and
+	// whether its key still belongs to the issuer are checked every time.
+	// Tokens whose key comes from a [KeyFunc] are not remembered. Default:
+	// none.
 	//
 	// Set it to two to four times the number of tokens in use: 96 to 99 % of
-	// them are then found, and 80 % if it is just that number. It pays for RS*,
-	// PS*, ES* and EdDSA, whose signatures take 20 to 100 µs to check. With HS*
-	// and a hundred tokens in use, a token that is found takes a third of the
-	// time; with 10,000, which no longer fit into the processor's caches, it
-	// takes nearly as long as one that is checked.
+	// them are then found, and 80 % if CacheSize is only that number. It pays
+	// for RS*, PS*, ES* and EdDSA, whose signatures take 20 to 100 µs to check.
+	// With HS* and a hundred tokens in use, a token that is found takes a third
+	// of the time; with 10,000, which no longer fit into the processor's
+	// caches, it takes nearly as long as one that is checked.
 	CacheSize int
 
 	// MaxTokenLength is how many bytes a token may have, up to 65536. A longer
@@ -236,8 +237,8 @@ func (s setting) observeFetch() func(context.Context, int, time.Duration, error)
 // HMAC returns keys for HS256, HS384 and HS512. A secret serves each algorithm
 // whose hash is not longer than the secret ([RFC 7518 section 3.2]): at least
 // 32 bytes for HS256, 48 for HS384, 64 for HS512. Several secrets, at most
-// four, are for rotation, with the newest first: each is tried, in the same time
-// whichever fits. A token's kid is ignored.
+// four, are for rotation, with the newest first: all are tried, so the time
+// does not tell which one fits. A token's kid is ignored.
 //
 // [RFC 7518 section 3.2]: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
 func HMAC(secrets ...[]byte) Keys { return hmacKeys(secrets) }
@@ -269,8 +270,8 @@ func (secrets hmacKeys) source(set setting) (jose.Source, jose.Algs, error) {
 
 // PublicKeys are public keys without a kid: *rsa.PublicKey (2048 to 8192 bits),
 // *ecdsa.PublicKey (P-256, P-384 or P-521) or ed25519.PublicKey. A token's kid
-// is ignored, and each key that fits the token's algorithm is tried: at most
-// four may fit one.
+// is ignored, and each key that fits the token's algorithm is tried. At most
+// four may fit the same algorithm.
 type PublicKeys []crypto.PublicKey
 
 func (p PublicKeys) source(setting) (jose.Source, jose.Algs, error) { return publicKeys(p) }
@@ -344,14 +345,14 @@ type JWKS struct {
 	URL string
 
 	// DiscoveryURL is where the discovery document is, if it is not where
-	// Issuer.Name says, such as a name inside a cluster or a policy's. The
-	// document's issuer must still be Issuer.Name. With AnyDocumentIssuer it
-	// may be any other name or missing; then whoever writes the document
-	// decides which keys are trusted.
+	// Issuer.Name says, for example at a name inside a cluster, or at the URL
+	// of a policy. The document's issuer must still be Issuer.Name. With
+	// AnyDocumentIssuer it may be any other name or missing; then whoever
+	// writes the document decides which keys are trusted.
 	DiscoveryURL      string
 	AnyDocumentIssuer bool
 
-	// PlainHTTP allows http, as inside a cluster, for these URLs, for
+	// PlainHTTP allows http, for example inside a cluster, for these URLs, for
 	// Issuer.Name if discovery needs it, and for the document's jwks_uri:
 	// whoever can change a response on its way then chooses the keys. It is
 	// logged once, at Warn.
@@ -387,13 +388,13 @@ func (j JWKS) source(set setting) (jose.Source, jose.Algs, error) {
 //
 //	wsauth.AnyOf(wsauth.HMAC(secret), wsauth.JWKS{})
 //
-// Each key keeps the algorithms that fit it: HS* are for secrets only. Keys
+// Each key keeps the algorithms that fit it: HS* work with secrets only. Keys
 // that are already available are tried before any are fetched. An outage of one
 // source does not delay the tokens of another.
 //
-// The signature of a token is checked with at most four keys. So the keys
-// without a kid that fit one algorithm may be four in all, of which each JWKS
-// and each KeyFunc needs one.
+// The signature of a token is checked with at most four keys. So at most four
+// keys without a kid may fit one algorithm, and each JWKS and each KeyFunc
+// counts as one of the four.
 func AnyOf(keys ...Keys) Keys { return anyOf(keys) }
 
 type anyOf []Keys

@@ -19,9 +19,9 @@ import (
 	"github.com/wsauth/wsauth/internal/verify"
 )
 
-// Revocations says how revocations are remembered, and with whom they are
-// shared. The zero value remembers what [Authenticator.Revoke] is told in this
-// process.
+// Revocations says how revocations are remembered, and with which servers they
+// are shared. The zero value remembers what this process revokes
+// ([Authenticator.Revoke]).
 type Revocations struct {
 	// Log is what the servers of a cluster have in common, such as those of the
 	// modules cluster/redis and cluster/nats. With it, [Authenticator.Follow]
@@ -30,19 +30,20 @@ type Revocations struct {
 	Log RevocationLog
 
 	// Keep is the longest life of a token, from iat to exp. A revocation is
-	// remembered for that long. So a token that lives longer, or that has no iat,
-	// is refused: it could outlive the memory of its revocation. All servers need
-	// the same value. Default without a Log: the largest MaxTTL of the issuers,
-	// plus Leeway; a token is then refused for its length only if it was issued
-	// before something was revoked, and tokens without iat are accepted.
+	// remembered for that long. So a token that lives longer, or that has no
+	// iat, is refused: it could outlive the memory of its revocation. All
+	// servers need the same value. Default without a Log: the largest MaxTTL of
+	// the issuers, plus Leeway; a token is then refused for its long life only
+	// if it was issued before something was revoked, and tokens without iat are
+	// accepted.
 	Keep time.Duration
 
 	// MaxStale is how long tokens are accepted after the last complete read of
-	// the log. Then every token gets 503 until the log can be read again; open
-	// connections stay. With a short MaxStale, an outage of the log soon becomes
-	// an outage of the server. With a long one, a user who was logged out on
-	// another server can get in during the outage. Negative: tokens are always
-	// accepted. A Log needs a MaxStale: there is no default.
+	// the log. After that, every token gets 503 until the log can be read
+	// again; open connections stay. With a short MaxStale, an outage of the log
+	// soon becomes an outage of the server. With a long one, a user who was
+	// logged out on another server can get in during the outage. Negative:
+	// tokens are always accepted. A Log needs a MaxStale: there is no default.
 	MaxStale time.Duration
 }
 
@@ -75,12 +76,11 @@ type RevocationLog interface {
 	Append(ctx context.Context, entries ...string) error
 
 	// Read returns entries that come after a cursor, the oldest first, and the
-	// cursor behind them. It returns no more than a fixed number at one time, and
-	// fewer only if the log ends there; if
-	// there are none, it returns none, at once or after it has waited for some.
-	// That says that the log has been read to its end. A Read after one that
-	// returned entries should not wait. The empty cursor stands for the
-	// beginning.
+	// cursor behind them. It returns at most a fixed number at one time, and
+	// fewer only if the log ends there. If there are no more entries, it
+	// returns none, either at once or after waiting for some; that means that
+	// the log has been read to its end. A Read after one that returned entries
+	// should not wait. The empty cursor stands for the beginning.
 	//
 	// A cursor belongs to one log: if the log was lost and began anew, Read
 	// returns an error. After an error, the log is read from its beginning.
@@ -101,9 +101,9 @@ type RevocationLog interface {
 // at once, and that [Authenticator.Follow] goes on trying to append them.
 //
 // Any other error means that nothing was revoked: a Revocation that names
-// nothing or two things, an unknown Issuer, a Before in the time before 1970 or
-// later than Keep from now, or an issuer for whose tokens no longest life is
-// known ([Revocations].Keep).
+// nothing or two things, an unknown Issuer, a Before earlier than 1970 or later
+// than Keep from now, or an issuer whose tokens have no known longest life
+// ([Revocations].Keep).
 func (a *Authenticator) Revoke(ctx context.Context, what ...Revocation) error {
 	if a.isZero() {
 		return refusalOfZero()
@@ -216,18 +216,17 @@ func (p *policy) keeps(issuer string) bool {
 	return p.strict || slices.ContainsFunc(p.issuers, func(iss verify.Issuer) bool { return iss.Name == issuer && iss.MaxTTL > 0 })
 }
 
-// Follow reads the log of [Revocations] until ctx ends, and returns the cause of
-// that. Run it in a goroutine of its own, for as long as the server accepts
-// requests:
+// Follow reads the log of [Revocations] until ctx ends, and returns the cause.
+// Run it in a goroutine of its own, for as long as the server accepts requests:
 //
 //	go auth.Follow(ctx)
 //
 // It ends the connections whose tokens other servers have revoked, reads the
-// whole log after every error and once a minute, and appends to the log what
-// this server knows and the log has lost. While the log is away, Follow logs
-// that once at Warn, and once at Info when it is back; it returns for no error
-// of the log. Follow returns an error at once if there is no log, or if another
-// call of Follow is running.
+// whole log after every error and once a minute, and appends whatever this
+// server knows and the log has lost. When the log becomes unavailable, Follow
+// logs that once at Warn, and once at Info when it is back; no error of the log
+// makes Follow return. Follow returns an error at once if there is no log, or
+// if another call of Follow is running.
 func (a *Authenticator) Follow(ctx context.Context) error {
 	if a.isZero() {
 		return refusalOfZero()
@@ -269,29 +268,31 @@ func (l listener) Garbled(err error) {
 //
 //	mux.Handle("POST /logout", auth.BackChannelLogout("my-client"))
 //
-// clientIDs are the clients of which one must be in the token's aud. The token's
-// iss must be the Name of one of the Options' issuers, or of one that FindIssuer
-// finds, and the signature is verified with that issuer's keys and Algorithms.
+// The token's aud must contain one of clientIDs. The token's iss must be the
+// Name of one of the Options' issuers, or of one that FindIssuer finds, and the
+// signature is verified with that issuer's keys and Algorithms.
 //
-// A token with a sid revokes the tokens whose session ([Issuer].Session, by
-// default their own sid) has this value, even if the logout token also has a
-// sub: other sessions of the user stay. A token with only a sub revokes all
-// tokens of the user. Only tokens that were issued at or before the iat of the
-// logout token are revoked, so the user can log in again, and a logout token
-// that comes twice does no harm. Everything else is as [Authenticator.Revoke]
-// does it.
+// A logout token with a sid revokes the tokens whose session ([Issuer].Session,
+// by default their own sid) has this value, even if the logout token also has a
+// sub: other sessions of the user stay. A logout token with only a sub revokes
+// all tokens of the user. Only tokens that were issued at or before the iat of
+// the logout token are revoked, so the user can log in again, and a logout
+// token that comes twice does no harm. Everything else works as in
+// [Authenticator.Revoke].
 //
 // Many providers put no sid into access tokens. Then a logout token with a sid
 // revokes nothing: the record "wsauth: revoked" says kind=session and
 // connections=0. Make the provider put the sid into access tokens, or make it
 // send logout tokens without sid (backchannel_logout_session_required false).
 //
-// The handler answers 200; 400 if the token is not a valid logout token; and 503
-// if the issuer's keys or the log of [Revocations] are unavailable, so that the
-// provider tries again. An access token is not a logout token, nor the reverse.
+// The handler answers 200; 400 if the token is not a valid logout token; and
+// 503 if the issuer's keys or the log of [Revocations] are unavailable, so that
+// the provider tries again. An access token is not accepted as a logout token,
+// nor a logout token as an access token.
 //
-// BackChannelLogout panics if there are no clientIDs or an empty one, and if it
-// is not known for any issuer how long its tokens live ([Revocations].Keep).
+// BackChannelLogout panics if there are no clientIDs or an empty one, and if
+// there is no issuer whose tokens have a known longest life
+// ([Revocations].Keep).
 //
 // [OpenID Connect Back-Channel Logout 1.0]: https://openid.net/specs/openid-connect-backchannel-1_0.html
 func (a *Authenticator) BackChannelLogout(clientIDs ...string) http.Handler {
@@ -333,11 +334,12 @@ func (a *Authenticator) logout(w http.ResponseWriter, r *http.Request, clientIDs
 
 // A Transmitter sends security events (Shared Signals Framework): an identity
 // provider, or a service that watches devices. It may revoke tokens of one
-// issuer, and is trusted for no token.
+// issuer, but tokens that it signs let nobody in.
 type Transmitter struct {
-	// Name must equal the iss of its security event tokens exactly. It is often
-	// another one than the issuer's, even at the same provider:
-	// https://accounts.google.com/ for Google, whose tokens have no final slash.
+	// Name must equal the iss of its security event tokens exactly. It often
+	// differs from the issuer's, even at the same provider:
+	// https://accounts.google.com/ for Google, whose tokens have no final
+	// slash.
 	Name string
 
 	// Audience: the aud of its tokens must contain one of these. It is what the
@@ -356,9 +358,10 @@ type Transmitter struct {
 	Issuer string
 
 	// Authorization is the whole Authorization header that each request must
-	// have, such as "Bearer …" with a random token that you gave the transmitter.
-	// Default: none is needed. The signature is what protects you; this keeps
-	// strangers from making your server verify signatures.
+	// have, such as "Bearer …" with a random token that you gave the
+	// transmitter. The signature is what protects you; this header keeps
+	// strangers from making your server verify signatures. Default: no header
+	// is needed.
 	Authorization string
 
 	// Map says what an event revokes here. It is called for each event that
@@ -381,7 +384,7 @@ type Transmitter struct {
 }
 
 // An EventSubject is whom a security event is about. A subject may have several
-// names: those that it does not have are empty.
+// names; the fields for the others are empty.
 type EventSubject struct {
 	Event   string // the event's type, a URI
 	Issuer  string // iss and sub of the user: format iss_sub
@@ -408,27 +411,28 @@ type EventSubject struct {
 //
 // These events revoke the tokens of the user: session-revoked and
 // credential-change (CAEP); sessions-revoked, account-disabled and
-// account-purged (RISC); tokens-revoked (OAuth); and Apple's consent-revoked and
-// account-deleted. Only tokens that were issued at or before the event's own time
-// (event_timestamp, else toe, else iat) are revoked, so an event that comes twice
-// does no harm. An event that names a user and a session revokes all tokens of
-// the user, since the session's ID need not be the sid of tokens; one that names
-// a session alone revokes that session. Everything else is as
-// [Authenticator.Revoke] does it.
+// account-purged (RISC); tokens-revoked (OAuth); and Apple's consent-revoked
+// and account-deleted. Only tokens that were issued at or before the event's
+// own time (event_timestamp, else toe, else iat) are revoked, so an event that
+// comes twice does no harm. An event that names a user and a session revokes
+// all tokens of the user, since the session's ID need not be the sid of tokens;
+// one that names a session alone revokes that session. Everything else works as
+// in [Authenticator.Revoke].
 //
 // Other events (token-claims-change, account-enabled, verification, …), and events
 // about somebody who cannot be named here, are accepted and change nothing; the
 // record "wsauth: security event ignored" says why.
 //
-// The handler answers 202, or 200 to Apple; 400 with an error code of RFC 8935 if the token is not
-// a valid security event token of the transmitter; and 503 if keys, Map or the
-// log of [Revocations] are unavailable, so that the transmitter tries again. The
-// typ must be secevent+jwt, and there must be no exp. Apple's server-to-server
-// notifications, which have another form, are accepted too. An access token or a
-// logout token is not a security event, nor the reverse.
+// The handler answers 202, or 200 to Apple; 400 with an error code of RFC 8935
+// if the token is not a valid security event token of the transmitter; and 503
+// if keys, Map or the log of [Revocations] are unavailable, so that the
+// transmitter tries again. The typ must be secevent+jwt, and there must be no
+// exp. Apple's server-to-server notifications, which have another form, are
+// accepted too. An access token or a logout token is not accepted as a security
+// event, nor a security event as one of these.
 //
-// SecurityEvents panics if there is a mistake in from, and if it is not known how
-// long the issuer's tokens live ([Revocations].Keep).
+// SecurityEvents panics if there is a mistake in from, and if the issuer's
+// tokens have no known longest life ([Revocations].Keep).
 //
 // [RFC 8935]: https://www.rfc-editor.org/rfc/rfc8935
 func (a *Authenticator) SecurityEvents(from Transmitter) http.Handler {

@@ -96,7 +96,7 @@ type UpgradeOptions struct {
 	MaxLifetime time.Duration
 
 	// Grace is how long a peer has to answer the close frame before its
-	// connection is cut, also if serve closes the connection. Default: 1 s.
+	// connection is cut, even if serve closes the connection. Default: 1 s.
 	Grace time.Duration
 
 	// FirstMessage is how long a client without a token may take to send its
@@ -373,7 +373,7 @@ func (u *upgrader) readFirst(ctx context.Context, ws *websocket.Conn) (string, e
 // Guard is [Authenticator.Middleware] for handlers that outlast their request:
 // it ends what next serves when the token expires. It closes a WebSocket
 // connection of any library with close code 3000, and ends any other response
-// by its context.
+// by cancelling its context.
 //
 // # WebSocket connections
 //
@@ -388,7 +388,7 @@ func (u *upgrader) readFirst(ctx context.Context, ws *websocket.Conn) (string, e
 // treats the connection like one of [Authenticator.Upgrade]. All of opts apply
 // except Accept, Detach and FirstToken, which must not be set. [Renew],
 // [Authenticator.Disconnect] and [Authenticator.Shutdown] find the connection.
-// It counts until it is closed, not until next returns.
+// The connection counts until it is closed, not until next returns.
 //
 // When the connection ends, its peer gets one close frame, between two frames
 // of the library. From then on no message begins in either direction, and the

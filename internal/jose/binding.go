@@ -5,15 +5,15 @@ import (
 	"fmt"
 )
 
-// A Binding says to what a token is bound (RFC 7800 section 3): whoever sends the token must prove that they have it.
-// Both members may be set, and then both must be proven. The zero Binding is that of a bearer token.
+// A Binding says what a token is bound to (RFC 7800 section 3): whoever sends the token must prove that they have the
+// key or the certificate. Both members may be set, and then both must be proven. A bearer token has the zero Binding.
 type Binding struct {
-	Key         string // cnf.jkt: the thumbprint of the key of a DPoP proof (RFC 9449 section 6.1); empty: to none
-	Certificate string // cnf.x5t#S256: the thumbprint of a client certificate (RFC 8705 section 3.1); empty: to none
+	Key         string // cnf.jkt: thumbprint of the key of a DPoP proof (RFC 9449 section 6.1); empty: not bound
+	Certificate string // cnf.x5t#S256: thumbprint of a client certificate (RFC 8705 section 3.1); empty: not bound
 }
 
-// readBinding reads cnf. It refuses a confirmation method that is not known: a token that is taken for one with fewer
-// bindings loses the protection that its issuer gave it.
+// readBinding reads cnf. It refuses an unknown confirmation method: if wsauth ignored a binding, the token would lose
+// the protection that its issuer gave it.
 func readBinding(cnf string) (b Binding, err error) {
 	if cnf[0] != '{' {
 		return b, errors.New("cnf: not an object")

@@ -15,15 +15,15 @@ type Claims struct {
 	Expiry, NotBefore, IssuedAt time.Time
 	HasIssuer                   bool
 
-	audience [2]string // the first of aud, which has seldom more
+	audience [2]string // the first two of aud, which seldom has more
 	others   string    // aud as JSON text, if it has more
 	inAll    int       // how many aud has
 
-	// What else says whose token it is, as JSON text; empty: missing or null.
+	// Other claims that say whose token it is, as JSON text; empty: missing or null.
 	SessionID, ClientID, AuthorizedParty string // sid, client_id, azp
 
 	Binding Binding // cnf; nobody has proven it yet
-	Session string  // what Text returns for the claim that names the session; whoever knows the claim sets it
+	Session string  // what Text returns for the claim that names the session; the caller sets it
 }
 
 // HasAudience reports whether there is an aud.
@@ -34,7 +34,7 @@ func (c *Claims) Audience(list []string) []string {
 	if c.inAll <= len(c.audience) {
 		return append(list, c.audience[:c.inAll]...)
 	}
-	walkStrings("aud", c.others, func(s string) { list = append(list, s) }) // its form has been checked
+	walkStrings("aud", c.others, func(s string) { list = append(list, s) }) // the form was checked before
 	return list
 }
 
@@ -48,8 +48,8 @@ func (c *Claims) IsFor(audience []string) bool {
 	return c.others != "" && slices.ContainsFunc(c.Audience(nil), func(s string) bool { return slices.Contains(audience, s) })
 }
 
-// readAudience reads aud: a string, or an array of strings (RFC 7519 section 4.1.3). An empty array names nobody, as a
-// token without aud does: Ory Hydra writes it where no audience was asked for.
+// readAudience reads aud: a string, or an array of strings (RFC 7519 section 4.1.3). An empty array counts as no aud:
+// Ory Hydra writes one if no audience was requested.
 func (c *Claims) readAudience(value string) error {
 	if s, ok := stringValue(value); ok {
 		c.audience[0], c.inAll = s, 1
@@ -67,7 +67,7 @@ func (c *Claims) readAudience(value string) error {
 	return err
 }
 
-// Text returns a claim that is a string, or an integer, as text; empty: it is missing, or is neither.
+// Text returns a claim that is a string or an integer, as text; empty: the claim is missing, or is of another type.
 func (c *Claims) Text(name string) (text string) {
 	read := func(value string) string {
 		if s, ok := stringValue(value); ok {
@@ -81,7 +81,7 @@ func (c *Claims) Text(name string) (text string) {
 	if name == "sid" {
 		return read(c.SessionID)
 	}
-	walkObject(c.Raw, func(m member) error { // its form has been checked
+	walkObject(c.Raw, func(m member) error { // the form was checked before
 		if m.name == name {
 			text = read(m.value)
 		}
@@ -90,13 +90,13 @@ func (c *Claims) Text(name string) (text string) {
 	return text
 }
 
-// Client returns client_id; empty: there is none, or it is not a string.
+// Client returns client_id; empty: it is missing, or is not a string.
 func (c *Claims) Client() string {
 	s, _ := stringValue(c.ClientID)
 	return s
 }
 
-// registered are the claims that this library acts on, in the only letter case they may have.
+// registered are the claims that this library acts on, in the only letter case that is accepted.
 var registered = map[string]bool{
 	"iss": true, "sub": true, "aud": true, "exp": true, "nbf": true, "iat": true, "jti": true,
 	"scope": true, "scp": true, "cnf": true, "events": true, "sid": true, "client_id": true, "azp": true,
@@ -118,9 +118,9 @@ func (c *Claims) Parse(raw string) error {
 	return err
 }
 
-// isAbsent reports whether m is a claim without a value. RFC 7519 knows no null, and the serializers that write one
-// (devise-jwt, older .NET) mean a claim that is not there. What must not be there in any form, cnf and events, is not
-// absent as null.
+// isAbsent reports whether m is a claim without a value. RFC 7519 does not define null, and the serializers that write
+// it (devise-jwt, older .NET) mean a missing claim. A null cnf or events does not count as missing: these must not be
+// ignored in any form.
 func isAbsent(m member) bool {
 	return m.value == "null" && registered[m.name] && m.name != "cnf" && m.name != "events"
 }
@@ -158,7 +158,7 @@ func (c *Claims) parse(raw string) error {
 	return nil
 }
 
-// read reads one member, except scope and scp, of which one decides.
+// read reads one member. parse reads scope and scp itself, since only one of them counts.
 func (c *Claims) read(m member) (err error) {
 	switch m.name {
 	case "iss":
@@ -205,12 +205,12 @@ func stringClaim(m member) (string, error) {
 	return s, nil
 }
 
-// maxSubjectDigits is how many digits an integer of 64 bits has.
+// maxSubjectDigits is the number of digits of the largest 64-bit integer.
 const maxSubjectDigits = 19
 
-// subject reads sub. RFC 7519 section 4.1.2 has it a string; frameworks whose users have numbers (Flask, Django) write
-// the number. Its digits are the subject, and there is one way to write them. A fraction, an exponent or a sign would
-// be a second way: 4711.0 is the same number to some parsers, and two subjects would be one user.
+// subject reads sub. RFC 7519 section 4.1.2 says that it is a string; frameworks that number their users (Flask,
+// Django) write the number. Then its digits are the subject, without a fraction, an exponent or a sign: 4711.0 is the
+// same number as 4711 to some parsers, so one user would have two subjects.
 func subject(m member) (string, error) {
 	if s, ok := m.str(); ok {
 		return s, nil
@@ -221,8 +221,8 @@ func subject(m member) (string, error) {
 	return m.value, nil
 }
 
-// scopes reads scope or scp. RFC 8693 section 4.2 has a string of scopes with spaces between them; many issuers write
-// an array (Spring Authorization Server, Duende, Okta).
+// scopes reads scope or scp. RFC 8693 section 4.2 defines a string of scopes separated by spaces; many issuers write an
+// array (Spring Authorization Server, Duende, Okta).
 func scopes(m member) (string, error) {
 	if s, ok := m.str(); ok {
 		return s, nil
@@ -236,7 +236,7 @@ func scopes(m member) (string, error) {
 		}
 		joined.WriteString(s)
 	})
-	if err == nil && spaced { // joined, one scope would become two
+	if err == nil && spaced { // a scope with a space would become two when joined
 		err = errors.New(m.name + ": a space within a scope")
 	}
 	if err != nil {
@@ -270,7 +270,7 @@ func walkStrings(name, value string, visit func(string)) error {
 
 // refuseEvents refuses a logout token and a security event, which an issuer may sign with the same keys and whose other
 // claims look like those of an access token (OpenID Connect Back-Channel Logout 1.0 section 2.4, RFC 8417 section 4.5).
-// RFC 8417 section 2.2 has no events but an object: what else it may be is not guessed.
+// RFC 8417 section 2.2 allows only an object; for any other value, this library does not guess what is meant.
 func refuseEvents(events string) error {
 	if events[0] != '{' {
 		return errors.New("events: not an object")
@@ -286,8 +286,8 @@ func refuseEvents(events string) error {
 	})
 }
 
-// maxDate is the end of the year 9999. Beyond it lie milliseconds taken for seconds and overflows, and
-// time.Time's own JSON form ends there.
+// maxDate is the end of the year 9999. Later dates are milliseconds mistaken for seconds, or would overflow, and the
+// JSON form of time.Time cannot express them.
 const maxDate = 253402300799
 
 // numericDate reads a NumericDate (RFC 7519 section 2) exactly, to the nanosecond.

@@ -9,12 +9,12 @@ import (
 // LogoutEvent is the event of a logout token (OpenID Connect Back-Channel Logout 1.0 section 2.4).
 const LogoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 
-// sharedSignals is what the types of the Shared Signals Framework, CAEP and RISC begin with, without the scheme: drafts of
-// RISC have http.
+// sharedSignals is the beginning of the event types of the Shared Signals Framework, CAEP and RISC, without the scheme,
+// which is http in drafts of RISC.
 const sharedSignals = "://schemas.openid.net/secevent/"
 
-// SharedSignal returns what is behind the common beginning of the event types of the OpenID Foundation, for example
-// "caep/event-type/session-revoked"; empty: it is the type of another event.
+// SharedSignal returns the rest of an event type of the OpenID Foundation after the common beginning, for example
+// "caep/event-type/session-revoked"; empty: the type is not one of these.
 func SharedSignal(eventType string) string {
 	scheme, rest, _ := strings.Cut(eventType, sharedSignals)
 	if scheme != "https" && scheme != "http" {
@@ -24,16 +24,16 @@ func SharedSignal(eventType string) string {
 }
 
 // EventClaims are the claims of a security event token (RFC 8417), of which a logout token is one. They are read as
-// strictly as those of an access token. An exp is not required, and events are.
+// strictly as those of an access token. events is required, exp is not.
 type EventClaims struct {
 	Claims
 	Events    []Event
 	SubjectID string    // sub_id as JSON text, an object; empty: missing or null
 	Happened  time.Time // toe
-	HasNonce  bool      // even null
+	HasNonce  bool      // even if it is null
 
 	// IsApples is set if events is a string with JSON in it, as in Apple's server-to-server notifications. The type of
-	// the event is then a word, not a URI, and its body has the sub.
+	// the event is then a word, not a URI, and the body of the event has the sub.
 	IsApples bool
 }
 
@@ -43,13 +43,13 @@ type Event struct {
 	Body string // JSON text, and an object if IsObject says so
 }
 
-// IsObject reports whether the event is what RFC 8417 says that it must be.
+// IsObject reports whether the body is an object, as RFC 8417 requires.
 func (e Event) IsObject() bool { return e.Body[0] == '{' }
 
 // HasSession reports whether there is a sid.
 func (c *EventClaims) HasSession() bool { return c.SessionID != "" }
 
-// eventClaims are the claims that only tokens with events have, in the only letter case they may have.
+// eventClaims are the claims that only tokens with events have, in the only letter case that is accepted.
 var eventClaims = map[string]bool{"sub_id": true, "toe": true, "nonce": true}
 
 // ParseEvents reads the claims of a security event token. It checks their form, and nothing about whether they hold now.
@@ -101,8 +101,8 @@ func (c *EventClaims) readEvent(m member) (err error) {
 	return err
 }
 
-// readEvents reads events. RFC 8417 section 2.2 has an object whose members are objects. Keycloak puts a bool beside the
-// event of a logout (revoke_offline_access), so the members are left to those who look for one.
+// readEvents reads events. RFC 8417 section 2.2 defines an object whose members are objects. Keycloak puts a bool next
+// to the logout event (revoke_offline_access), so whoever looks for an event checks that it is an object.
 func (c *EventClaims) readEvents(value string) (err error) {
 	if quoted, ok := stringValue(value); ok {
 		return c.readApples(quoted)
@@ -116,7 +116,7 @@ func (c *EventClaims) readEvents(value string) (err error) {
 	})
 }
 
-// readApples reads the text of Apple's events, which is one event with its type in it.
+// readApples reads the text of Apple's events: a single event, which contains its type.
 func (c *EventClaims) readApples(quoted string) error {
 	event := Event{Body: quoted}
 	err := walkObject(quoted, func(m member) (err error) {

@@ -9,8 +9,8 @@ const (
 	// maxDepth is how deep objects and arrays may nest; the outermost object is 1.
 	maxDepth = 32
 
-	// maxFolded is how many bytes the names that are not ASCII may have in all. To find a letter's other cases takes
-	// 50 ns, and a token that anybody can send has room for thousands of letters.
+	// maxFolded is how many bytes the names that are not ASCII may have in total. Finding a letter's other cases takes
+	// 50 ns, and a token, which anybody can send, has room for thousands of letters.
 	maxFolded = 2048
 )
 
@@ -23,7 +23,7 @@ var (
 	errNames     = errors.New("more than 2048 bytes of names that are not ASCII")
 )
 
-// A member is one of an object.
+// A member is one member of a JSON object.
 type member struct {
 	name   string // decoded
 	folded string // the name in folded letter case
@@ -41,10 +41,10 @@ func (m member) str() (s string, ok bool) {
 
 // walkObject reads s as exactly one JSON object and calls visit, which may be nil, for each of its members.
 //
-// It is stricter than encoding/json, because what two parsers read differently is an attack on one of them:
-// duplicate members are refused at any depth (RFC 8259 section 4 leaves open which one wins), and so are two
-// names that differ in letter case only, since encoding/json takes either for the same field; invalid UTF-8
-// and lone surrogates are refused, since encoding/json turns them all into U+FFFD and so makes two subjects one.
+// It is stricter than encoding/json, because a text that two parsers read differently can be used to attack one of
+// them: duplicate members are refused at any depth (RFC 8259 section 4 leaves open which one wins), and so are two
+// names that differ in letter case only, since encoding/json takes both for the same field; invalid UTF-8 and lone
+// surrogates are refused, since encoding/json turns them all into U+FFFD and so makes two subjects one.
 func walkObject(s string, visit func(member) error) error {
 	sc := scanner{s: s}
 	i := skipSpace(s, 0)
@@ -64,7 +64,7 @@ func walkObject(s string, visit func(member) error) error {
 // CheckObject refuses what is not strictly one JSON object, as walkObject does.
 func CheckObject(data []byte) error { return walkObject(string(data), nil) }
 
-// StringMember returns a member of data, which must be strictly one JSON object that has it, as a string.
+// StringMember returns a member of data as a string. data must be strictly one JSON object, and must have the member.
 func StringMember(data []byte, name string) (string, error) {
 	found, s := false, ""
 	err := walkObject(string(data), func(m member) error {
@@ -87,20 +87,20 @@ func walkArray(s string, visit func(value string) error) error {
 	return err
 }
 
-// A scanner reads one JSON text. Its methods are told where to begin and return where they ended: the compiler keeps
-// that in a register, and in a field it would not.
+// A scanner reads one JSON text. Its methods are told where to begin and return where they ended: unlike a field, the
+// compiler keeps such a position in a register.
 type scanner struct {
 	s      string
 	depth  int
 	folded int // bytes of names that are not ASCII
-	// The n folded names seen so far in each object being read, the innermost object's last. The first of them are in
-	// an array, and not in a slice, so that they stay on the stack.
+	// The n folded names seen so far in each object being read, the innermost object's last. The first ones are in an
+	// array, not in a slice, so that they stay on the stack.
 	first [fewNames]string
 	more  []string
 	n     int
 }
 
-// fewNames are as many as are compared each with each.
+// fewNames is how many names of an object are compared with each other; a map takes over if there are more.
 const fewNames = 24
 
 func (sc *scanner) value(i int) (end int, err error) {
@@ -180,17 +180,17 @@ func (sc *scanner) members(i int, seen *names, visit func(member) error) (end in
 	}
 }
 
-// names are those of one object.
+// names are the names of one object.
 type names struct {
-	begin int             // of the scanner's
-	bits  uint64          // a bit for each of them: where a name's is not set, it was not there before
-	many  map[string]bool // once there are too many to compare each with each
+	begin int             // the first of them in the scanner
+	bits  uint64          // one for each name: if the bit of a name is not set, the name is new
+	many  map[string]bool // once there are more than fewNames
 }
 
-// nameMaps is a pool: to grow a map takes longer than to fill it, and anybody can send tokens that need one.
+// nameMaps is a pool: growing a map takes longer than filling it, and anybody can send tokens that need one.
 var nameMaps = sync.Pool{New: func() any { return make(map[string]bool, 2*fewNames) }}
 
-// add remembers the name of a member; false: it is there already.
+// add remembers the name of a member. It returns false if the object already has the name.
 func (sc *scanner) add(seen *names, name string) bool {
 	if seen.many == nil && sc.n-seen.begin < fewNames {
 		bit := uint64(1) << (bitOf(name) % 64)
@@ -217,7 +217,7 @@ func (sc *scanner) add(seen *names, name string) bool {
 	return len(seen.many) > before
 }
 
-// forget ends with an object. A map that a whole key set has made large is not kept.
+// forget is called at the end of an object. It does not keep a map that has become large, as for a whole key set.
 func (seen *names) forget() {
 	if seen.many != nil && len(seen.many) <= DefaultMaxLength/8 {
 		clear(seen.many)
@@ -241,7 +241,8 @@ func (sc *scanner) seen(i int) string {
 	return sc.more[i-fewNames]
 }
 
-// bitOf is a cheap hash: it tells the names of claims apart, which differ in length or at an end.
+// bitOf is a cheap hash. It tells the usual claims apart: their names differ in length, or in the first or last
+// character.
 func bitOf(name string) int {
 	if name == "" {
 		return 0

@@ -11,11 +11,11 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jwk"
 )
 
-// jwkMembers are the members of a JWK that have a value: serializers write null, an empty string or an empty array for
-// one that is not there.
+// jwkMembers are the members of a JWK that have a value: for a missing member, some serializers write null, an empty
+// string or an empty array.
 type jwkMembers map[string]member
 
-// parseKey reads one JWK (RFC 7517 section 4). It returns the kid also of a key that cannot be used.
+// parseKey reads one JWK (RFC 7517 section 4). It returns the kid even if the key cannot be used.
 func parseKey(text string) (k *Key, kid string, err error) {
 	if text[0] != '{' {
 		return nil, "", errors.New("not an object")
@@ -25,7 +25,7 @@ func parseKey(text string) (k *Key, kid string, err error) {
 		if !isEmpty(m.value) {
 			members[m.name] = m
 		}
-		return nil // x5c and the like: the key itself is here, and no certificate vouches for it
+		return nil // such as x5c: the JWK has the key itself, and a certificate is not needed to trust it
 	})
 	if err != nil {
 		return nil, "", err
@@ -58,7 +58,7 @@ func isEmpty(value string) bool {
 	return value == "null" || value == `""` || value[0] == '[' && value[skipSpace(value, 1)] == ']'
 }
 
-// text returns a member that must be a string; empty: there is none.
+// text returns a member that must be a string; empty: the member is missing.
 func (j jwkMembers) text(name string) (string, error) {
 	m, ok := j[name]
 	if !ok {
@@ -71,14 +71,15 @@ func (j jwkMembers) text(name string) (string, error) {
 	return s, nil
 }
 
-// checkPurpose refuses a key that is not there to verify signatures with.
+// checkPurpose refuses a key whose purpose is not to verify signatures.
 func (j jwkMembers) checkPurpose() error {
 	for _, name := range []string{"d", "p", "q", "dp", "dq", "qi", "oth"} {
 		if _, ok := j[name]; ok {
 			return errors.New("a private key where a public one belongs")
 		}
 	}
-	// SPIFFE's bundles have a use of their own for the keys of JWT-SVIDs (SPIFFE Trust Domain and Bundle, section 4.2.2).
+	// SPIFFE's bundles have their own value of use for the keys of JWT-SVIDs (SPIFFE Trust Domain and Bundle, section
+	// 4.2.2).
 	if use, err := j.text("use"); err != nil || use != "" && use != "sig" && use != "jwt-svid" {
 		return cmp.Or(err, errors.New("use: not for signatures"))
 	}
@@ -91,11 +92,11 @@ func (j jwkMembers) checkPurpose() error {
 	return nil
 }
 
-// coordinateSizes are how many bytes a coordinate has on each curve (RFC 7518 section 6.2.1.2).
+// coordinateSizes has the number of bytes of a coordinate on each curve (RFC 7518 section 6.2.1.2).
 var coordinateSizes = map[string]int{"P-256": 32, "P-384": 48, "P-521": 66}
 
-// material makes the key itself. jwx is shown the members that make it up and no others, in the form of RFC 7518: one
-// that it does not expect (an x5c, a use) would make it reject the key, or change what it is.
+// material makes the key itself. jwx gets only the members that make up the key, in the form of RFC 7518: an unexpected
+// member (such as x5c or use) could make jwx reject the key, or change what the key is.
 func (j jwkMembers) material() (*Key, error) {
 	kty, err := j.text("kty")
 	if err != nil {
@@ -178,7 +179,7 @@ func (j jwkMembers) okp(bare map[string]string) error {
 	return err
 }
 
-// oct reads a secret. There is no tolerance in its spelling: what is not base64url may well be the secret itself.
+// oct reads a secret. It tolerates no other spelling than base64url: any other text may be the secret itself.
 func (j jwkMembers) oct(bare map[string]string) error {
 	k, err := j.text("k")
 	if err != nil {
@@ -191,9 +192,9 @@ func (j jwkMembers) oct(bare map[string]string) error {
 	return nil
 }
 
-// integer reads a positive integer, without leading zeros. RFC 7518 has one spelling of it, and serializers have
-// others: a byte for the sign before n, a coordinate without the zeros that make up its length. A set comes from a
-// source that is trusted, and there is no second integer that any of them could mean.
+// integer reads a positive integer, without leading zeros. RFC 7518 allows one spelling, and some serializers write
+// others: a sign byte before n, or a coordinate without the leading zeros that give it its length. Accepting them is
+// safe: a set comes from a trusted source, and each spelling can mean only one integer.
 func (j jwkMembers) integer(name string) ([]byte, error) {
 	b, err := j.bytes(name)
 	if err != nil {
@@ -205,11 +206,11 @@ func (j jwkMembers) integer(name string) ([]byte, error) {
 	return b, nil
 }
 
-// lineBreaks and padding are what encoders of RFC 2045 add to base64, whose alphabet standardToURL replaces.
+// lineBreaks removes what encoders of RFC 2045 insert into base64; standardToURL replaces their alphabet.
 var lineBreaks = strings.NewReplacer("\r", "", "\n", "")
 
-// bytes reads base64url, also with padding, in the alphabet with + and /, or broken into lines. Bits that stand for
-// nothing must be zero still: no encoder sets them.
+// bytes reads base64url, even with padding, in the alphabet with + and /, or broken into lines. Unused bits must still
+// be zero: no encoder sets them.
 func (j jwkMembers) bytes(name string) ([]byte, error) {
 	s, err := j.text(name)
 	if err != nil {
@@ -229,7 +230,7 @@ func (j jwkMembers) bytes(name string) ([]byte, error) {
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// fromJWX makes a key of the members that jwx needs for it.
+// fromJWX makes a key from the members that jwx needs for it.
 func fromJWX(bare map[string]string) (*Key, error) {
 	text, err := json.Marshal(bare)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/wsauth/wsauth/internal/memory"
 )
 
-// A token is read up to a length in bytes that the operator may choose: the work that anybody can cause grows with it.
+// The operator may choose up to which length, in bytes, tokens are read. The work that anybody can cause grows with it.
 const (
 	DefaultMaxLength = 8 << 10
 	LargestMaxLength = 64 << 10
@@ -24,43 +24,43 @@ const (
 // maxKeyID is the length in bytes of the longest kid or thumbprint that is read.
 const maxKeyID = 256
 
-// ErrForm is the error of what is no compact JWS by its characters. All others have none but those of base64url and
-// dots, or are too long to be looked at.
+// ErrForm says that a text does not have the form of a compact JWS. If Parse returns another error, the text consists
+// of base64url characters and dots only, or is too long to be examined.
 var ErrForm = errors.New("not three canonical base64url segments with two dots")
 
-// A Header is what the protected header of a token says, as far as it matters here. Members that would bring a
-// key along (jwk, jku, x5u, x5c) are ignored: the key comes from the issuer's set, never from the token. A thumbprint
-// brings none, it names one of the set.
+// A Header is what the protected header of a token says, as far as it matters here. Members that would bring a key
+// along (jwk, jku, x5u, x5c) are ignored: the key comes from the issuer's set, never from the token. A thumbprint does
+// not bring a key, but names one of the set.
 type Header struct {
 	Alg     Alg
 	KeyID   string // kid; empty: none
 	Type    string // typ in lower case and without "application/"; empty: none
-	X5T     string // x5t, as thumbprint has it; empty: none
+	X5T     string // x5t, as thumbprint returns it; empty: none
 	X5TS256 string // x5t#S256, in the same way
 }
 
-// A Token is a compact JWS (RFC 7515 section 7.1) taken apart. Nothing in it is verified.
+// A Token is a compact JWS (RFC 7515 section 7.1), split and decoded. Nothing in it is verified.
 type Token struct {
 	Header  Header
 	Payload string
 
-	header    string // its segment
-	known     bool   // the header was remembered
-	signed    string // header and payload with the dot between them, as they came
-	signature string // as it came, in base64url
+	header    string // the segment
+	known     bool   // the Parser remembered the header
+	signed    string // header and payload with the dot between them, as sent
+	signature string // as sent, in base64url
 	verified  bool   // by some key
 }
 
-// A Parser takes tokens apart. It remembers what the header segments of verified tokens say: an issuer's tokens have a
-// few different ones, and reading JSON again for each token would cost about as much as an HMAC.
+// A Parser reads tokens. It remembers the headers of verified tokens: an issuer's tokens have only a few different
+// headers, and reading their JSON again for each token would cost about as much as an HMAC.
 type Parser struct {
 	maxLength int
 	tooLong   error
 	known     *memory.Memory[Header] // nil: nothing is remembered
 }
 
-// NewParser returns a Parser that remembers 64 headers and reads tokens of at most maxLength bytes. Zero is
-// DefaultMaxLength, and more than LargestMaxLength counts as that.
+// NewParser returns a Parser that remembers 64 headers and reads tokens of at most maxLength bytes. Zero means
+// DefaultMaxLength; more than LargestMaxLength counts as LargestMaxLength.
 func NewParser(maxLength int) *Parser {
 	p := newParser(min(cmp.Or(maxLength, DefaultMaxLength), LargestMaxLength))
 	p.known = memory.New[Header](64)
@@ -76,10 +76,10 @@ func (p *Parser) MaxLength() int { return p.maxLength }
 
 var forgetful = newParser(DefaultMaxLength)
 
-// Parse takes a token of at most DefaultMaxLength bytes apart. Errors never contain any part of it.
+// Parse reads a token of at most DefaultMaxLength bytes. Errors never contain any part of it.
 func Parse(token string) (Token, error) { return forgetful.Parse(token) }
 
-// Parse takes a token apart. Errors never contain any part of it. It does not read a header that p remembers.
+// Parse reads a token, except a header that p remembers. Errors never contain any part of it.
 func (p *Parser) Parse(token string) (Token, error) {
 	if len(token) > p.maxLength {
 		return Token{}, p.tooLong
@@ -134,7 +134,7 @@ func (p *Parser) find(segment string) (Header, bool) {
 	return Header{}, false
 }
 
-// Remember remembers the header of t, if it is verified: nobody else may fill the memory.
+// Remember remembers the header of t if t is verified: unverified tokens must not fill the memory.
 func (p *Parser) Remember(t *Token) {
 	if p.known == nil || t.known || !t.verified {
 		return
@@ -153,11 +153,11 @@ func decodeSegment(buf *scratch, segment string) (string, error) {
 	return string(buf.raw[:n]), nil
 }
 
-// scratch has room for a token and for what one of its segments decodes to. It is pooled, so that taking a
-// token apart allocates no more than what is kept of it.
+// scratch has room for a token and for one of its segments, decoded. It is pooled, so that reading a token allocates no
+// more than what is kept of the token.
 type scratch struct{ text, raw []byte }
 
-// scratches are pools for tokens of up to 8, 16, 32 and 64 KiB: a short token does not pay for the longest one.
+// scratches are pools for tokens of up to 8, 16, 32 and 64 KiB: a short token need not take the room of the longest.
 var scratches [4]sync.Pool
 
 func getScratch(length int) *scratch {
@@ -179,7 +179,8 @@ func scratchClass(length int) int {
 	return class
 }
 
-// knownHeaders are the header names that mean something here, by their folded names: each has one letter case.
+// knownHeaders are the header names that mean something here, by their folded names: only one letter case of each is
+// accepted.
 var knownHeaders = map[string]string{
 	"alg": "alg", "kid": "kid", "typ": "typ", "cty": "cty", "crit": "crit", "b64": "b64", "zip": "zip", "enc": "enc",
 	"jwk": "jwk", "jku": "jku", "x5u": "x5u", "x5c": "x5c", "x5t": "x5t", "x5t#s256": "x5t#S256",
@@ -214,8 +215,8 @@ func parseHeader(text string) (Header, error) {
 		case "x5t#S256":
 			h.X5TS256 = thumbprint(m)
 		case "crit", "b64", "zip", "enc":
-			// RFC 7515 section 4.1.11: what crit names must be understood, and nothing is. RFC 7797 (b64) and
-			// zip change what is signed or read; enc says that this is no JWS.
+			// RFC 7515 section 4.1.11: what crit names must be understood, and this library understands no extension.
+			// RFC 7797 (b64) and zip change what is signed or read; enc says that the token is not a JWS.
 			return errors.New(m.name + ": not supported")
 		default:
 			if known := knownHeaders[m.folded]; known != "" && known != m.name {
@@ -230,16 +231,16 @@ func parseHeader(text string) (Header, error) {
 	return h, err
 }
 
-// mayBeNull reports whether a header parameter that is null is absent, as serializers write it. What must not be there
-// in any form is not absent as null: crit, b64, zip and enc.
+// mayBeNull reports whether a header parameter counts as absent if it is null, as some serializers write it. crit, b64,
+// zip and enc do not: they must not be there in any form.
 func mayBeNull(name string) bool {
 	return name == "alg" || name == "kid" || name == "typ" || name == "x5t" || name == "x5t#S256"
 }
 
 // thumbprint reads an x5t or x5t#S256 (RFC 7515 section 4.1.7) in the form in which they are compared: without padding,
-// and with the characters of base64url. It is compared and never decoded, since issuers write others than the base64url
-// of a hash (the one of its hexadecimal form, a name), and it only chooses among keys that are trusted anyway. For the
-// same reason, one that is no string, or too long to be a thumbprint, is as good as none.
+// and with the characters of base64url. It is compared and never decoded: some issuers write something other than the
+// base64url of a hash (the base64url of its hexadecimal form, or a name), and a thumbprint only chooses among keys that
+// are trusted anyway. For the same reason, a value that is not a string, or is too long, counts as no thumbprint.
 func thumbprint(m member) string {
 	s, ok := m.str()
 	if !ok || len(s) > maxKeyID {
@@ -250,8 +251,9 @@ func thumbprint(m member) string {
 
 var standardToURL = strings.NewReplacer("+", "-", "/", "_")
 
-// MediaType brings a typ into the form in which types are compared: RFC 7515 section 4.1.9 lets "application/" be left
-// out, and media types know no letter case. Only ASCII letters are folded: no other spelling is the same type.
+// MediaType brings a typ into the form in which types are compared: RFC 7515 section 4.1.9 allows leaving
+// "application/" out, and the letter case of media types does not matter. Only ASCII letters are folded: no other
+// spelling is the same type.
 func MediaType(typ string) string {
 	lower := []byte(typ)
 	for i, b := range lower {

@@ -93,19 +93,18 @@ func (s Algs) String() string {
 	return strings.Join(names, " ")
 }
 
-// A Key verifies signatures. It is immutable, checked when it is made, and serves no other algorithms than
-// those that fit its type: that is what stops a public key from being taken for an HMAC secret (RFC 8725
-// section 2.1).
+// A Key verifies signatures. It is immutable, checked when it is made, and works only with the algorithms that fit its
+// type: that is what stops a public key from being taken for an HMAC secret (RFC 8725 section 2.1).
 type Key struct {
 	ID           string // kid; empty: none
-	X5T, X5TS256 string // of its certificate, as its JWK says; empty: it does not
+	X5T, X5TS256 string // of its certificate, as its JWK says; empty: the JWK does not say
 	Algs         Algs
 
 	macs   [3]*sync.Pool // of *mac, for HS256, HS384, HS512
 	public any           // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey; nil: a secret
 }
 
-// A mac is a hash keyed with a secret. Keying one costs two blocks of the hash; Reset brings a keyed one back.
+// A mac is a hash keyed with a secret. Keying a hash costs two blocks; Reset restores the keyed state.
 type mac struct {
 	hash.Hash
 	sum [sha512.Size]byte // room for Sum, which would be allocated on each call
@@ -114,14 +113,15 @@ type mac struct {
 // IsSecret reports whether k is an HMAC secret.
 func (k *Key) IsSecret() bool { return k.public == nil }
 
-// isSame reports whether two keys are one public key, whatever their names. A secret is the same only as itself.
+// isSame reports whether two keys are the same public key, whatever their names. A secret is the same key only as
+// itself.
 func (k *Key) isSame(other *Key) bool {
 	public, ok := k.public.(interface{ Equal(crypto.PublicKey) bool })
 	return k == other || ok && public.Equal(other.public)
 }
 
-// NewSecret makes a key of an HMAC secret. It serves the algorithms whose hash is not longer than the secret
-// (RFC 7518 section 3.2); a secret shorter than 32 bytes, which serves none, is an error.
+// NewSecret makes a key from an HMAC secret. It works with the algorithms whose hash is not longer than the secret (RFC
+// 7518 section 3.2); a secret shorter than 32 bytes fits none and is an error.
 func NewSecret(secret []byte) (*Key, error) {
 	secret = bytes.Clone(secret)
 	k := &Key{}
@@ -140,7 +140,7 @@ func NewSecret(secret []byte) (*Key, error) {
 	return k, nil
 }
 
-// NewPublicKey makes a key of an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey, and refuses one whose
+// NewPublicKey makes a key from an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey, and refuses one whose
 // signatures anybody could forge.
 func NewPublicKey(public crypto.PublicKey) (*Key, error) {
 	switch p := public.(type) {
@@ -170,7 +170,7 @@ func checkRSA(p *rsa.PublicKey) error {
 	if p == nil || p.N == nil || p.N.Sign() <= 0 {
 		return errors.New("an RSA key without a modulus")
 	}
-	// crypto/rsa reads no exponent over 31 bits, so such a key would fail each token instead of New.
+	// crypto/rsa accepts no exponent over 31 bits. Without this check, each token would fail instead of New.
 	if p.E < 3 || p.E%2 == 0 || p.E > 1<<31-1 {
 		return errors.New("an RSA exponent that is even, less than 3 or over 31 bits")
 	}
@@ -183,9 +183,9 @@ func checkRSA(p *rsa.PublicKey) error {
 	return nil
 }
 
-// isROCA recognizes the moduli that a library of Infineon made, whose factors are found in hours. Both primes are
-// powers of 65537 modulo the product of many small primes, so the modulus is one, too; of others, one in 2^27 is (Nemec
-// et al., The Return of Coppersmith's Attack, CCS 2017, sections 2.1 and 3.1; Wycheproof has such a JWK).
+// isROCA recognizes the moduli that a library of Infineon generated, which can be factored in hours. Both primes are
+// powers of 65537 modulo the product of many small primes, so the modulus is one, too; of other moduli, one in 2^27 is
+// (Nemec et al., The Return of Coppersmith's Attack, CCS 2017, sections 2.1 and 3.1; Wycheproof has such a JWK).
 func isROCA(n *big.Int) bool {
 	for _, p := range rocaPrimes {
 		rest := new(big.Int).Mod(n, big.NewInt(p)).Int64()
@@ -196,14 +196,14 @@ func isROCA(n *big.Int) bool {
 	return true
 }
 
-// rocaPrimes are those that the library used for keys of every length, except 2.
+// rocaPrimes are the small primes, except 2, that the library used for keys of every length.
 var rocaPrimes = []int64{3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
 	101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167}
 
-// isPowerOf65537 reports whether 65537 has a power that is n modulo the prime p.
+// isPowerOf65537 reports whether n is a power of 65537 modulo the prime p.
 func isPowerOf65537(n, p int64) bool {
 	power := int64(1)
-	for range p - 1 { // after which the powers begin again
+	for range p - 1 { // then the powers repeat
 		if power == n {
 			return true
 		}
@@ -247,8 +247,8 @@ var (
 	edOrder8, _ = new(big.Int).SetString("7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7", 16)
 )
 
-// checkEd25519 refuses what is not the encoding of a point, and points of low order. Nothing public in the standard library
-// decodes a point, hence the arithmetic.
+// checkEd25519 refuses what is not the encoding of a point, and points of low order. The standard library has no public
+// function that decodes a point, hence the arithmetic.
 func checkEd25519(p ed25519.PublicKey) error {
 	if len(p) != ed25519.PublicKeySize {
 		return errors.New("an Ed25519 key that is not 32 bytes")
@@ -268,7 +268,8 @@ func checkEd25519(p ed25519.PublicKey) error {
 	return nil
 }
 
-// checkEd25519Order refuses points of low order, under which anyone makes signatures that verify. p has 32 bytes.
+// checkEd25519Order refuses points of low order: for such a key, anyone can make signatures that verify. p has 32
+// bytes.
 func checkEd25519Order(p ed25519.PublicKey) error {
 	y, one := edY(p), big.NewInt(1)
 	if y.Cmp(edP) >= 0 {
@@ -291,11 +292,11 @@ func edY(p ed25519.PublicKey) *big.Int {
 	return new(big.Int).SetBytes(le)
 }
 
-// verify reports whether signature is one of k over data. The algorithm must be one that k serves: the header
-// of a token never makes a key do what it is not for (RFC 8725 section 3.1).
+// verify reports whether signature is a signature of k over data. The algorithm must be one of the key's: the header of
+// a token never makes a key do what it is not for (RFC 8725 section 3.1).
 //
-// The signatures themselves are checked by the standard library on the raw key. jwx's own verifiers were
-// rejected: they accept any PSS salt length, and they come from a registry that any package can write to.
+// The standard library checks the signatures, with the raw key. jwx's own verifiers were rejected: they accept any PSS
+// salt length, and they come from a registry that any package can write to.
 func (k *Key) verify(alg Alg, data, signature []byte) bool {
 	if !k.Algs.Has(alg) {
 		return false
@@ -320,7 +321,7 @@ func (k *Key) verify(alg Alg, data, signature []byte) bool {
 	return false
 }
 
-// verifyPSS is on its own because the sum that rsa.VerifyPSS gets is allocated.
+// verifyPSS is a function of its own because the sum that rsa.VerifyPSS gets escapes to the heap.
 func verifyPSS(p *rsa.PublicKey, alg Alg, data, signature []byte) bool {
 	var sum [sha512.Size]byte
 	// RFC 7518 section 3.5: the salt is as long as the hash.
@@ -351,12 +352,12 @@ func digest(alg Alg, data []byte, sum *[sha512.Size]byte) []byte {
 	}
 }
 
-// maxDER is the longest DER form of a signature: two integers of 66 bytes, for P-521, each with a byte for the sign and
-// a header of two, in a sequence with a header of three.
+// maxDER is the length of the longest DER form of a signature: two integers of 66 bytes, for P-521, each with a sign
+// byte and a header of two bytes, in a sequence with a header of three bytes.
 const maxDER = 3 + 2*(2+1+66)
 
 // derSignature turns r and s, each of exactly size bytes (RFC 7518 section 3.4), into the ASN.1 that crypto/ecdsa
-// reads, appended to der. Whether they are zero or too large is checked there.
+// reads, appended to der. crypto/ecdsa checks whether they are zero or too large.
 func derSignature(der, signature []byte, size int) ([]byte, bool) {
 	if len(signature) != 2*size {
 		return nil, false
@@ -374,8 +375,8 @@ func derSignature(der, signature []byte, size int) ([]byte, bool) {
 // A derInteger is an unsigned big-endian number.
 type derInteger []byte
 
-// len is the length of its shortest two's complement form: without leading zeros, except one where the number would be
-// negative.
+// len is the length of its shortest two's complement form: without leading zeros, except one if the number would
+// otherwise be negative.
 func (n derInteger) len() int {
 	n = bytes.TrimLeft(n, "\x00")
 	if len(n) == 0 || n[0] >= 0x80 {

@@ -52,7 +52,7 @@ type decimal struct {
 	point           int
 }
 
-// maxExponent is more than the length of anything that is read, and far from the end of an int.
+// maxExponent is more than the length of anything that is read, and far from overflowing an int.
 const maxExponent = 1 << 30
 
 // parseDecimal takes the text of a JSON number without a sign.
@@ -60,7 +60,7 @@ func parseDecimal(number string) decimal {
 	mantissa, exponent := number, 0
 	if i := strings.IndexAny(number, "eE"); i >= 0 {
 		mantissa = number[:i]
-		exponent, _ = strconv.Atoi(number[i+1:]) // the largest or smallest int where it is beyond
+		exponent, _ = strconv.Atoi(number[i+1:]) // out of range: the largest or smallest int
 		exponent = max(-maxExponent, min(exponent, maxExponent))
 	}
 	whole, fraction, _ := strings.Cut(mantissa, ".")
@@ -86,14 +86,14 @@ func (d decimal) digit(i int) byte {
 
 func (d decimal) isZero() bool { return d.whole == "" && d.fraction == "" }
 
-// tooLarge is 2^1024 - 2^970: what is less rounds to a float64, and what is not to infinity.
+// tooLarge is 2^1024 - 2^970: smaller numbers round to a float64, and all others to infinity.
 var tooLarge = func() string {
 	one := big.NewInt(1)
 	return new(big.Int).Sub(new(big.Int).Lsh(one, 1024), new(big.Int).Lsh(one, 970)).String()
 }()
 
-// fitsFloat64 says what strconv.ParseFloat would. That takes 12 µs for the seven bytes of some numbers (1e-310), and a
-// token that anybody can send has room for hundreds of them.
+// fitsFloat64 reports whether strconv.ParseFloat would succeed. ParseFloat takes 12 µs for some numbers of a few bytes
+// (1e-310), and a token, which anybody can send, has room for hundreds of them.
 func (d decimal) fitsFloat64() bool {
 	if d.isZero() || d.point != len(tooLarge) {
 		return d.isZero() || d.point < len(tooLarge)
@@ -106,10 +106,10 @@ func (d decimal) fitsFloat64() bool {
 	return false
 }
 
-// seconds reads a JSON number that is not negative exactly, as seconds and nanoseconds, cutting what is finer. A float64
-// would round: 1.8000006e9 and 1800000600 are the same instant. ok is false from 10^12 on.
+// seconds reads a JSON number that is not negative, exactly to the nanosecond; finer digits are cut off. A float64
+// would round. 1.8000006e9 and 1800000600 are the same instant. ok is false from 10^12 on.
 func seconds(number string) (whole, nanos int64, ok bool) {
-	for i := range min(len(number), 12) { // nearly all have whole seconds
+	for i := range min(len(number), 12) { // nearly all numbers are whole seconds
 		c := number[i]
 		if c < '0' || c > '9' {
 			break

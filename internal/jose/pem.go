@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// ParsePEM reads the public keys in PEM blocks (RFC 7468): SubjectPublicKeyInfo, PKCS #1, or that of a certificate.
-// Text around the blocks is a comment, as openssl writes it.
+// ParsePEM reads the public keys in PEM blocks (RFC 7468): SubjectPublicKeyInfo, PKCS #1, or a certificate. Text around
+// the blocks is a comment, as openssl writes it.
 func ParsePEM(text []byte) ([]crypto.PublicKey, error) {
 	var keys []crypto.PublicKey
 	blocks := 0
@@ -25,7 +25,7 @@ func ParsePEM(text []byte) ([]crypto.PublicKey, error) {
 		}
 		keys = append(keys, key)
 	}
-	if strings.Count(string(text), "-----BEGIN") != blocks { // pem.Decode passes over them
+	if strings.Count(string(text), "-----BEGIN") != blocks { // pem.Decode skips malformed blocks
 		return nil, errors.New("a PEM block that is malformed")
 	}
 	if blocks == 0 {

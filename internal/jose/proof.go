@@ -15,8 +15,8 @@ import (
 	"github.com/wsauth/wsauth/internal/memory"
 )
 
-// A Proof is a DPoP proof (RFC 9449 section 4.2) whose signature is verified with the key that it brings along. That
-// says only that its sender has the key: everything else is for the caller to check.
+// A Proof is a DPoP proof (RFC 9449 section 4.2) whose signature is verified with the key that it contains. That shows
+// only that its maker has the key: the caller must check everything else.
 type Proof struct {
 	Key       string // the thumbprint of its key (RFC 7638)
 	ID        string // jti
@@ -38,8 +38,8 @@ type ownKey struct {
 	thumbprint string
 }
 
-// A ProofReader reads DPoP proofs. It remembers the keys of proofs that were accepted: a client signs with one key, and
-// reading it takes a good part of the time of a signature check.
+// A ProofReader reads DPoP proofs. It remembers the keys of accepted proofs: a client always signs with the same key,
+// and reading a key takes a large part of the time of a signature check.
 type ProofReader struct {
 	algs  Algs
 	known *memory.Memory[ownKey] // by the segment of the header
@@ -53,14 +53,14 @@ func NewProofReader(algs Algs) *ProofReader {
 // Algs returns the algorithms that a proof may be signed with.
 func (r *ProofReader) Algs() Algs { return r.algs }
 
-// Remember remembers the key of a proof that was accepted: nobody else may fill the memory.
+// Remember remembers the key of an accepted proof: other proofs must not fill the memory.
 func (r *ProofReader) Remember(p *Proof) {
 	if r.known.Get(p.header) == nil {
 		r.known.Put(p.header, p.own, func(*ownKey) bool { return false })
 	}
 }
 
-// ProofAlgs are the algorithms that a proof may be signed with. An HMAC has no public key.
+// ProofAlgs are the algorithms that a proof may be signed with. HMAC is not among them: it has no public key.
 const ProofAlgs = AllAlgs &^ HMACAlgs
 
 // Verify reads a proof and checks its signature. Errors contain no part of it.
@@ -99,10 +99,10 @@ func (r *ProofReader) keyOf(t *Token) (ownKey, error) {
 	return ownKey{key, thumbprint}, err
 }
 
-// maxProofID is the length in bytes of the longest jti of a proof that is read. A UUID has 36.
+// maxProofID is the length in bytes of the longest jti that a proof may have. A UUID has 36.
 const maxProofID = 256
 
-// proofClaims are the claims of a proof, in the only letter case they may have.
+// proofClaims are the claims of a proof, in the only letter case that is accepted.
 var proofClaims = map[string]bool{
 	"jti": true, "htm": true, "htu": true, "iat": true, "ath": true, "nonce": true, "exp": true, "nbf": true,
 }
@@ -122,7 +122,7 @@ func parseProof(payload string) (p Proof, err error) {
 			p.Nonce, err = stringClaim(m)
 		case "iat":
 			p.IssuedAt, err = numericDate(m.name, m.value)
-		case "exp": // RFC 9449 needs neither exp nor nbf, and a client that adds one means it
+		case "exp": // RFC 9449 requires neither exp nor nbf, but a client that adds one means it
 			p.Expiry, err = numericDate(m.name, m.value)
 		case "nbf":
 			p.NotBefore, err = numericDate(m.name, m.value)
@@ -150,8 +150,8 @@ func parseProof(payload string) (p Proof, err error) {
 	return p, nil
 }
 
-// ownKey returns the key in the header of a proof, and its thumbprint. It is the one place where a key comes from a
-// token: it proves nothing about who made the token, and only its thumbprint counts.
+// ownKey returns the key in the header of a proof, and its thumbprint. This is the only place where a key comes from a
+// token: such a key proves nothing about who made the token, and only its thumbprint counts.
 func (t *Token) ownKey() (*Key, string, error) {
 	buf := getScratch(len(t.header))
 	defer putScratch(buf)
@@ -174,12 +174,12 @@ func (t *Token) ownKey() (*Key, string, error) {
 	return proofKey(jwk, t.Header.Alg)
 }
 
-// proofKey reads the key of a proof for one algorithm. A client wrote it, so it has one spelling only, without the
-// tolerance for an issuer's set; and it is built without jwx, which takes longer than the signature check of some.
+// proofKey reads the key of a proof for one algorithm. A client wrote it, so only one spelling is accepted, without the
+// tolerance for an issuer's set. It is built without jwx, which takes longer than some signature checks.
 func proofKey(jwk string, alg Alg) (*Key, string, error) {
 	members := jwkMembers{}
 	err := walkObject(jwk, func(m member) error {
-		members[m.name] = m // also a member without a value: a proof with "d":null is not a proof with a public key
+		members[m.name] = m // even a member without a value: a proof with "d":null is not a proof with a public key
 		return nil
 	})
 	if err == nil {
@@ -265,7 +265,7 @@ func (j jwkMembers) proofOKP() (k proofMaterial, err error) {
 	if err != nil {
 		return k, err
 	}
-	if err := checkEd25519Order(x); err != nil { // whether it is on the curve is seen when the signature is checked
+	if err := checkEd25519Order(x); err != nil { // the signature check finds out whether the point is on the curve
 		return k, err
 	}
 	return proofMaterial{
@@ -274,7 +274,7 @@ func (j jwkMembers) proofOKP() (k proofMaterial, err error) {
 }
 
 // maxProofModulus is the size in bytes of the largest RSA modulus of a proof, whose key anybody may choose. Checking a
-// signature with a modulus of 8192 bits, which an issuer may have, takes four times as long as with one of 4096.
+// signature with 8192 bits, which an issuer may have, takes four times as long as with 4096.
 const maxProofModulus = 4096 / 8
 
 func (j jwkMembers) proofRSA() (k proofMaterial, err error) {

@@ -10,12 +10,12 @@ const (
 	// maxKeys bounds a remote set.
 	maxKeys = 100
 
-	// maxCandidates bounds the work that one token can cause: of so many keys the signature is checked. While
-	// certificates roll over, two or three fit a token that names none.
+	// maxCandidates bounds the work that one token can cause: its signature is checked with at most so many keys. While
+	// certificates roll over, two or three keys fit a token that names none.
 	maxCandidates = 4
 )
 
-// ErrUnknownKey says that a set has no key for a token. Errors that say more are this one to errors.Is.
+// ErrUnknownKey says that a set has no key for a token. Errors that say more match it with errors.Is.
 var ErrUnknownKey = errors.New("no key of the issuer fits the token's kid and algorithm")
 
 const errTooMany = unknownKey("more than four keys of the issuer fit the token, and it does not say which")
@@ -31,7 +31,7 @@ type Set struct {
 	byAlg     [numAlgs]fitting
 	algs      Algs
 	size      int
-	anonymous bool // no key has a kid, and the token's is ignored
+	anonymous bool // no key has a kid, and the token's kid is ignored
 	leftOut   []LeftOut
 }
 
@@ -39,12 +39,12 @@ type Set struct {
 type fitting struct {
 	all      []*Key
 	byKid    map[string][]*Key
-	nameless []*Key // those without a kid
+	nameless []*Key // the keys without a kid
 }
 
 // A LeftOut is a key of a published set that is not used.
 type LeftOut struct {
-	KeyID  string // empty: it has none, or none that a token could have
+	KeyID  string // empty: the key has no kid, or one that no token could have
 	Reason string
 }
 
@@ -55,8 +55,8 @@ func leftOut(kid, reason string) LeftOut {
 	return LeftOut{kid, reason}
 }
 
-// NewSet makes a set of keys that have no kid: each key that fits a token's algorithm is tried, and it is an error if
-// there are more than four.
+// NewSet makes a set of keys that have no kid: each key that fits a token's algorithm is tried, and more than four for
+// one algorithm are an error.
 func NewSet(keys []*Key) (*Set, error) {
 	s := newSet(keys)
 	s.anonymous = true
@@ -95,19 +95,20 @@ func newSet(keys []*Key) *Set {
 	return s
 }
 
-// Algs returns the algorithms that at least one key of the set serves.
+// Algs returns the algorithms that fit at least one key of the set.
 func (s *Set) Algs() Algs { return s.algs }
 
 // Len returns the number of keys.
 func (s *Set) Len() int { return s.size }
 
-// LeftOut returns the keys that were published beside those of the set, and why they are not used.
+// LeftOut returns the published keys that are not used, and why.
 func (s *Set) LeftOut() []LeftOut { return s.leftOut }
 
-// Find returns the keys that may have signed a token with this header. Without one, the error is an [ErrUnknownKey].
+// Find returns the keys that may have signed a token with this header. If there are none, the error is an
+// [ErrUnknownKey].
 //
-// A kid chooses the keys that have it, and those that have none. Without a kid, a thumbprint does in the same way. A
-// token that names no key is tried with all that fit, if they are few.
+// A kid chooses the keys that have this kid, and those that have none. Without a kid, a thumbprint chooses in the same
+// way. A token that names no key is tried with all keys that fit, if they are few.
 func (s *Set) Find(h Header) ([]*Key, error) {
 	fit := &s.byAlg[h.Alg]
 	found := fit.all
@@ -136,7 +137,7 @@ func (s *Set) unknown(h Header) error {
 	return ErrUnknownKey
 }
 
-// choose puts the keys that a token names before those that have no name, unless that makes too many.
+// choose returns the keys that a token names, followed by those without a name unless that would be too many.
 func choose(named, nameless []*Key) []*Key {
 	switch {
 	case len(named) == 0:
@@ -147,7 +148,7 @@ func choose(named, nameless []*Key) []*Key {
 	return slices.Concat(named, nameless)
 }
 
-// byThumbprint returns the keys that have the header's thumbprint, and those that have none to compare it with.
+// byThumbprint returns the keys that have the header's thumbprint, and the keys without a thumbprint to compare.
 func byThumbprint(keys []*Key, h Header) []*Key {
 	if h.X5T == "" && h.X5TS256 == "" {
 		return keys
@@ -170,8 +171,8 @@ func byThumbprint(keys []*Key, h Header) []*Key {
 	return choose(named, nameless)
 }
 
-// Verify returns the key that made the signature of t; nil: none of these did. Of public keys the first one that did
-// ends it. All secrets are tried, so that the time does not tell which one it was.
+// Verify returns the key that made the signature of t; nil: none of these did. It stops at the first public key that
+// fits. All secrets are tried, so that the time does not tell which one fits.
 func Verify(t *Token, keys []*Key) *Key {
 	var by *Key
 	for _, k := range keys {
@@ -185,9 +186,9 @@ func Verify(t *Token, keys []*Key) *Key {
 	return by
 }
 
-// ParseRemote reads the JWK Set (RFC 7517 section 5) that an issuer publishes. Keys that cannot or must not be
-// used are left out: a provider adds key types before its verifiers know them. Secrets and private keys are
-// among those, since what is published is no secret. A set without one usable key is an error, which says why.
+// ParseRemote reads the JWK Set (RFC 7517 section 5) that an issuer publishes. Keys that cannot or must not be used are
+// left out: a provider adds key types before its verifiers know them. Secrets and private keys are left out, too, since
+// a published secret is not secret. A set without one usable key is an error, which says why.
 func ParseRemote(data []byte) (*Set, error) {
 	raw, err := splitSet(data)
 	if err != nil {
@@ -232,7 +233,7 @@ func noUsableKey(out []LeftOut) error {
 	return errors.New(text)
 }
 
-// ParseStatic reads a JWK Set that the operator gives: it may hold secrets, and each key in it must be usable.
+// ParseStatic reads a JWK Set from the operator: it may contain secrets, and each key in it must be usable.
 func ParseStatic(data []byte) (*Set, error) {
 	raw, err := splitSet(data)
 	if err != nil {
@@ -268,7 +269,7 @@ func ParseStatic(data []byte) (*Set, error) {
 // confusable reports whether a kid and an algorithm could mean either key.
 func confusable(a, b *Key) bool { return a.ID != "" && a.ID == b.ID && a.Algs&b.Algs != 0 }
 
-// dropAmbiguous leaves out the keys that a kid does not tell apart; the same key twice is one key.
+// dropAmbiguous leaves out different keys that a kid does not tell apart. The same key twice counts as one.
 func dropAmbiguous(keys []*Key) (clear []*Key, out []LeftOut) {
 	for i, k := range keys {
 		ambiguous, again := false, false
@@ -289,7 +290,7 @@ func dropAmbiguous(keys []*Key) (clear []*Key, out []LeftOut) {
 	return clear, out
 }
 
-// splitSet returns the text of each key of a JWK Set, all of it strictly read JSON.
+// splitSet returns the text of each key of a JWK Set, which it reads as strict JSON.
 func splitSet(data []byte) ([]string, error) {
 	var keys []string
 	found := false

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A Source finds the keys that may have signed a token with header h. Its error is an [ErrUnknownKey] where the token
-// is at fault, and any other where the keys are not available. No keys and no error are an [ErrUnknownKey], too.
+// A Source finds the keys that may have signed a token with header h. Its error is an [ErrUnknownKey] if the token is
+// at fault, and any other error if the keys are unavailable. No keys and no error also mean [ErrUnknownKey].
 type Source interface {
 	Keys(ctx context.Context, h Header) ([]*Key, error)
 }
@@ -18,13 +18,13 @@ type Source interface {
 // Keys is Find: a Set is a [Source] that never waits.
 func (s *Set) Keys(_ context.Context, h Header) ([]*Key, error) { return s.Find(h) }
 
-// Current returns the set: it is that of today and of every other day.
+// Current returns the set, which never changes.
 func (s *Set) Current(time.Time) *Set { return s }
 
 // ErrSignature says that the keys are known, and none of them made the token's signature.
 var ErrSignature = errors.New("the signature is not valid")
 
-// VerifyFrom returns the key of the source that made the signature of t. The error is that of the source, or
+// VerifyFrom returns the key of the source that made the signature of t. The error is the error of the source, or
 // [ErrSignature]. However many keys there are, the signature is checked at most four times.
 func VerifyFrom(ctx context.Context, source Source, t *Token) (*Key, error) {
 	a := attempt{t, maxCandidates}
@@ -34,7 +34,7 @@ func VerifyFrom(ctx context.Context, source Source, t *Token) (*Key, error) {
 	return a.from(ctx, source)
 }
 
-// An attempt is a token on its way through the sources that may have its key.
+// An attempt tries a token with the keys of one source after another.
 type attempt struct {
 	token *Token
 	left  int // how many more keys the signature may be checked with
@@ -60,7 +60,7 @@ func (a *attempt) from(ctx context.Context, source Source) (*Key, error) {
 	return nil, err
 }
 
-// with checks the signature with the keys, or with as many as it may still be checked with.
+// with checks the signature with the keys, or with the likeliest of them if only fewer checks are left.
 func (a *attempt) with(keys []*Key) (*Key, error) {
 	likely := keys
 	if len(keys) > a.left {
@@ -76,12 +76,12 @@ func (a *attempt) with(keys []*Key) (*Key, error) {
 	return nil, ErrSignature
 }
 
-// errChanged is an outage, and no verdict: the token may be one of the issuer's newest key. When it comes again, the
-// signature is checked with the new keys first.
+// errChanged is an outage, not a verdict: the issuer's newest key may have signed the token. When the token comes
+// again, the signature is checked with the new keys first.
 var errChanged = errors.New("the issuer's keys have changed while a token was checked that does not name its key")
 
-// newer tries a token that names none of the keys it was tried with: the issuer may have a new one. A token that does
-// name its key is told by the name.
+// newer tries a token again that names none of the keys it was tried with: the issuer may have a new key. If a token
+// names its key, the name tells whether the key is new.
 func (a *attempt) newer(
 	ctx context.Context, newer func(context.Context, Header) ([]*Key, error), tried []*Key,
 ) (*Key, error) {
@@ -100,7 +100,7 @@ func (a *attempt) newer(
 	return k, err
 }
 
-// namesAny reports whether a kid or a thumbprint of the header is one of the keys'.
+// namesAny reports whether the header names one of the keys, by its kid or a thumbprint.
 func (h Header) namesAny(keys []*Key) bool {
 	return slices.ContainsFunc(keys, h.names)
 }
@@ -133,24 +133,24 @@ func (h Header) likeliest(keys []*Key, most int) (likely []*Key) {
 	return likely
 }
 
-// A Part is a source and the algorithms that it is asked for.
+// A Part is a source, and the algorithms for which it is asked.
 type Part struct {
 	Source Source
 	Algs   Algs
 }
 
-// AnyOf is several sources of one issuer. A key keeps the algorithms that fit its type wherever it comes from: a token
-// that names an HMAC algorithm is never tried with a public key, nor the other way round.
+// AnyOf combines several sources of one issuer. A key keeps the algorithms that fit its type wherever it comes from: a
+// token that names an HMAC algorithm is never tried with a public key, nor the other way round.
 type AnyOf struct {
 	sets  sets
 	parts []Part // the other sources
 }
 
-// NewAnyOf combines sources. A token is tried with those that know its key before any is asked that may have to fetch:
-// otherwise each token of one issuer's set would be an unknown kid to the other.
+// NewAnyOf combines sources. Sources that know a token's key are asked before any source that may have to fetch:
+// otherwise each token of one set would be an unknown kid, and cause a fetch, at the other.
 //
-// It is an error if a token could have to be tried with more than four keys, each other source than a Set being good
-// for one.
+// It is an error if a token might have to be tried with more than four keys, where each source that is not a Set counts
+// as one key.
 func NewAnyOf(parts ...Part) (*AnyOf, error) {
 	a := &AnyOf{}
 	for _, p := range parts {
@@ -202,7 +202,7 @@ func (a *AnyOf) checkSize(alg Alg) error {
 	return fmt.Errorf(format, alg, nameless, others)
 }
 
-// sets are asked together, so that the secrets of all of them are tried in the same time.
+// sets are asked together, so that all their secrets are tried and the time does not tell which one fits.
 type sets []narrowed
 
 type narrowed struct {
@@ -228,8 +228,8 @@ func (s sets) Keys(_ context.Context, h Header) (all []*Key, err error) {
 	return nil, err
 }
 
-// inOrder returns the sources to ask for a token with header h: those that know a key for it at once, the ones with a
-// key that it names first, and the others.
+// inOrder returns the sources to ask for a token with header h: those that have a key for it without a fetch (first of
+// all those with a key that the header names), and the others.
 func (a *AnyOf) inOrder(h Header) (known, others []Source) {
 	if a.sets != nil {
 		known = append(known, a.sets)
@@ -271,9 +271,9 @@ func (a *AnyOf) verify(ctx context.Context, try *attempt) (*Key, error) {
 	return nil, err
 }
 
-// moreTelling chooses between the errors of two sources. An outage is no fault of a token: the source that is not
-// available may have its key. A signature that is not valid says more than a key that another source does not have, and
-// keys that were not tried say more than those that were.
+// moreTelling chooses between the errors of two sources. An outage comes first: the unavailable source may have the
+// token's key. An invalid signature says more than an unknown key, and keys that were not tried say more than keys that
+// failed.
 func moreTelling(a, b error) error {
 	rank := func(err error) int {
 		switch {
@@ -294,7 +294,7 @@ func moreTelling(a, b error) error {
 	return a
 }
 
-// Keys returns the keys of all sources that know some for h at once; only where there are none, the others are asked.
+// Keys returns the keys of all sources that have some for h without a fetch. It asks the others only if there are none.
 func (a *AnyOf) Keys(ctx context.Context, h Header) ([]*Key, error) {
 	known, others := a.inOrder(h)
 	keys, err := keysOf(ctx, known, h)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A Subject is whom an event is about (RFC 9493; Shared Signals Framework 1.0 section 3). Of a complex subject, that is
-// the user, and the session.
+// A Subject is whom an event is about (RFC 9493; Shared Signals Framework 1.0 section 3). Of a complex subject, only
+// the user and the session are read.
 type Subject struct {
 	Raw      string // as JSON text
 	Format   string // of the user; empty: there is no user
@@ -20,12 +20,12 @@ type Subject struct {
 	IsSimple bool   // not a complex subject
 }
 
-// A Pair is a name, and the issuer that has given it; an empty Issuer is that of the event.
+// A Pair is a name and the issuer that gave it; an empty Issuer means the issuer of the event.
 type Pair struct{ Issuer, Name string }
 
 var errSubject = errors.New("the subject of an event lacks what its format needs, or is not an object")
 
-// ParseSubject reads a subject, strictly. Subjects of formats that are not known here have nothing but Raw and Format.
+// ParseSubject reads a subject, strictly. Of a subject with an unknown format, only Raw and Format are set.
 func ParseSubject(raw string) (s Subject, err error) {
 	s.Raw = raw
 	all, err := readFields(raw)
@@ -80,8 +80,7 @@ func (all fields) format() (string, error) {
 }
 
 // readComplex reads a complex subject. It may lack a format, and has members that are subjects. Only the user and the
-// session are read: a device or a tenant that stands beside them makes the subject smaller than the user, never another
-// one.
+// session are read: a device or a tenant beside them narrows the subject down, but never makes it another user.
 func (s *Subject) readComplex(all fields) (isSimple bool, err error) {
 	format, err := all.format()
 	if err != nil {
@@ -89,7 +88,7 @@ func (s *Subject) readComplex(all fields) (isSimple bool, err error) {
 	}
 	user, hasUser := all["user"]
 	session, hasSession := all["session"]
-	if format != "" && format != "complex" && format != "user_device_session" { // its other members say nothing
+	if format != "" && format != "complex" && format != "user_device_session" { // then user and session mean nothing
 		return true, nil
 	}
 	if hasUser {
@@ -107,7 +106,7 @@ func (s *Subject) readComplex(all fields) (isSimple bool, err error) {
 			return false, err
 		}
 		if format, err := fields.format(); err != nil || format != "opaque" {
-			return false, err // another kind of name for a session means nothing here
+			return false, err // a session with another kind of name is not known here
 		}
 		s.Session, err = fields.text("id")
 		return false, err
@@ -115,7 +114,7 @@ func (s *Subject) readComplex(all fields) (isSimple bool, err error) {
 	return false, nil
 }
 
-// readUser reads the identifier of a user or a token. Of the aliases of one user each adds what it has.
+// readUser reads the identifier of a user or a token. Each alias of a user adds the names that it has.
 func (s *Subject) readUser(all fields, mayHaveAliases bool) (err error) {
 	format, err := all.format()
 	if err != nil || format == "" {
@@ -169,7 +168,7 @@ func (all fields) pair(list []Pair, name string) ([]Pair, error) {
 	return append(list, Pair{iss, value}), err
 }
 
-// name is text for a name that tokens have, too: whoever writes a user's number into their sub writes it here.
+// name is text for a name that tokens have, too: if an issuer writes a number into sub, it writes a number here.
 func (all fields) name(name string) (string, error) {
 	if value := all[name]; value != "" && len(value) <= maxSubjectDigits && skipDigits(value, 0) == len(value) {
 		return value, nil
@@ -185,8 +184,8 @@ func (all fields) idToken(list []Pair) ([]Pair, error) {
 	return append(list, Pair{"", sub}), err
 }
 
-// SubjectAndTime returns the older places of what an event says of itself: its subject, as JSON text, and when it happened;
-// empty and zero: it does not say.
+// SubjectAndTime returns what an event says in the places that drafts define: its subject, as JSON text, and when it
+// happened. They are empty and zero if the event does not say.
 func (e Event) SubjectAndTime() (subject string, at time.Time, err error) {
 	all, err := readFields(e.Body)
 	if err != nil {
@@ -213,8 +212,8 @@ func (e Event) ApplesUser() (string, error) {
 	return all.name("sub")
 }
 
-// eventTime reads the time of an event. CAEP has seconds; drafts of it, Okta and Apple have milliseconds. They cannot be
-// taken for each other: in seconds they would be after the year 9999.
+// eventTime reads the time of an event. CAEP uses seconds; drafts of it, Okta and Apple use milliseconds. They cannot
+// be confused: read as seconds, milliseconds would be after the year 9999.
 func eventTime(name, value string) (time.Time, error) {
 	at, err := numericDate(name, value)
 	if err == nil || len(value) > 15 || skipDigits(value, 0) != len(value) {

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// byteAt returns a byte of s; beyond its end that is 0, which JSON never has between tokens.
+// byteAt returns a byte of s, or 0 beyond the end: JSON never has a 0 between tokens.
 func byteAt(s string, i int) byte {
 	if i < len(s) {
 		return s[i]
@@ -30,14 +30,14 @@ func scanLiteral(s string, i int, word string) (end int, err error) {
 	return i + len(word), nil
 }
 
-// name reads the name of a member. It returns it decoded, and in folded letter case.
+// name reads the name of a member, and returns it both decoded and in folded letter case.
 func (sc *scanner) name(i int) (name, folded string, end int, err error) {
 	s := sc.s
 	if byteAt(s, i) != '"' {
 		return "", "", i, errSyntax
 	}
 	end = i + 1 + lowerPrefix(s[i+1:])
-	if byteAt(s, end) == '"' { // nearly always: nothing to decode and nothing to fold
+	if byteAt(s, end) == '"' { // nearly always: nothing to decode or fold
 		return s[i+1 : end], s[i+1 : end], end + 1, nil
 	}
 	end, plain, err := scanString(s, i)
@@ -88,7 +88,7 @@ func scanString(s string, i int) (end int, plain bool, err error) {
 }
 
 // plainPrefix returns how many bytes at the beginning of s stand for themselves within a string: ASCII except quotes,
-// backslashes and control characters. Most of the time goes into it, so it takes eight at once.
+// backslashes and control characters. Reading JSON spends most of its time here, so it takes eight bytes at once.
 func plainPrefix(s string) int {
 	i := 0
 	for ; i+8 <= len(s); i += 8 {
@@ -102,7 +102,8 @@ func plainPrefix(s string) int {
 	return i
 }
 
-// lowerPrefix is plainPrefix, but ends before a letter from A to Z, and leaves out what is no multiple of eight bytes.
+// lowerPrefix is like plainPrefix, except that it also ends before a letter from A to Z, and ignores the last bytes of
+// s that do not fill a group of eight.
 func lowerPrefix(s string) int {
 	i := 0
 	for ; i+8 <= len(s); i += 8 {
@@ -113,7 +114,7 @@ func lowerPrefix(s string) int {
 	return i
 }
 
-// word returns the first eight bytes of s, the first one lowest, which the compiler makes a single load of.
+// word returns the first eight bytes of s, the first one lowest. The compiler turns it into a single load.
 func word(s string) uint64 {
 	_ = s[7]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
@@ -121,7 +122,7 @@ func word(s string) uint64 {
 }
 
 // specialBytes sets the highest bit of the first byte of w that is a quote, a backslash, a control character or not
-// ASCII, and none below it; what it sets above means nothing, since the subtractions borrow.
+// ASCII, and no bit below that. The bits above mean nothing, since the subtractions borrow.
 func specialBytes(w uint64) uint64 {
 	const each = 0x0101010101010101
 	quote := (w ^ '"'*each) - each
@@ -143,7 +144,7 @@ var plainByte = func() (plain [256]bool) {
 	return plain
 }()
 
-// scanEscape returns how long the escape is with which s begins.
+// scanEscape returns the length of the escape at the beginning of s.
 func scanEscape(s string) (int, error) {
 	if len(s) < 2 {
 		return 0, errSyntax
@@ -188,7 +189,7 @@ func codeUnit(s string) (rune, bool) {
 	return r, true
 }
 
-// decode turns what scanString has scanned, the text between the quotes, into the string that it stands for.
+// decode decodes the text between the quotes, which scanString has scanned.
 func decode(raw string, plain bool) string {
 	if plain {
 		return raw
@@ -246,12 +247,12 @@ func isASCII(s string) bool {
 	return true
 }
 
-// fold maps all names that encoding/json takes for the same struct field to one string. That is Unicode's
-// simple folding: the long s (U+017F) is an s, the Kelvin sign (U+212A) a k.
+// fold maps all names that encoding/json takes for the same struct field to one string. It uses Unicode's simple
+// folding: the long s (U+017F) is an s, and the Kelvin sign (U+212A) is a k.
 func fold(name string) string { return strings.Map(foldRune, name) }
 
-// foldRune returns the lower case of the least of all runes that are the same but for case. By that, the capital I with a
-// dot (U+0130) is an i, as it is to readers in other languages, though not to encoding/json.
+// foldRune returns the lower case of the least of all runes that differ only in case. So the capital I with a dot
+// (U+0130) is an i, as other languages read it, though encoding/json does not.
 func foldRune(r rune) rune {
 	least := r
 	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
