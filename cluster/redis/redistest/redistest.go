@@ -89,14 +89,22 @@ func (s *Server) Kill() {
 	<-s.ended
 }
 
-// freeAddr is below the ports that clients get, one of which could take it before the server does.
+// freeAddr returns an address whose port is free, and so is the port that is 10,000 higher, where a server of a Redis
+// Cluster talks to the others. Both are below the ports that clients get, one of which could take them before the server
+// does.
 func freeAddr() (addr string, err error) {
 	for range 100 {
-		var listener net.Listener
-		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.N(12000))); err == nil {
-			defer listener.Close()
-			return listener.Addr().String(), nil
+		var listener, bus net.Listener
+		port := 10_000 + rand.N(12_000)
+		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err != nil {
+			continue
 		}
+		defer listener.Close()
+		if bus, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+10_000)); err != nil {
+			continue
+		}
+		defer bus.Close()
+		return listener.Addr().String(), nil
 	}
 	return "", err
 }
