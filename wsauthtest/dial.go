@@ -160,7 +160,7 @@ func dial(t testing.TB, address string, opts []DialOption) (*websocket.Conn, *ht
 			o(h)
 		}
 	}
-	// A client of its own: http.DefaultClient's would keep connections, and goroutines with them.
+	// Not http.DefaultClient, which would keep connections, and goroutines with them.
 	transport := &http.Transport{DisableKeepAlives: true}
 	if m, ok := memories.Load(u.Host); ok {
 		transport.DialContext = m.(*memory).dial
@@ -183,7 +183,7 @@ func dial(t testing.TB, address string, opts []DialOption) (*websocket.Conn, *ht
 }
 
 // bounded returns a context that ends before the test binary would be killed, so that a wait in
-// vain says where it waited.
+// vain reports where it waited.
 func bounded(t testing.TB) (context.Context, context.CancelFunc) {
 	patience := 10 * time.Second
 	if time.Now().Year() < 2020 { // the clock of a synctest bubble begins in 2000

@@ -105,7 +105,7 @@ func NewHMACIssuer(t testing.TB) *Issuer {
 }
 
 func newIssuer(t testing.TB) *Issuer {
-	if !testing.Testing() { // a testing.TB can be had elsewhere, too
+	if !testing.Testing() { // a testing.TB can exist elsewhere, too
 		panic("wsauthtest: not in a test")
 	}
 	return &Issuer{t: t, Audience: "test"}

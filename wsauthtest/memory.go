@@ -55,8 +55,8 @@ func (m *memory) Accept() (net.Conn, error) {
 func (m *memory) Close() error   { m.once.Do(func() { close(m.closed) }); return nil }
 func (m *memory) Addr() net.Addr { return &net.TCPAddr{} }
 
-// dial connects two pipes. One would do, but for its lack of a buffer: two peers that write to each other before they
-// read would wait forever, as they do not on a socket.
+// dial connects two pipes. A single pipe has no buffer: two peers that write to each other before they read would wait
+// forever, unlike on a socket.
 func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, a := net.Pipe()
 	b, server := net.Pipe()
@@ -72,7 +72,7 @@ func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return client, nil
 }
 
-// pump writes what it reads to another pipe, later if need be. It ends both when it cannot go on.
+// pump writes what it reads to another pipe, later if necessary. It closes both when it cannot go on.
 func pump(to, from net.Conn) {
 	queue := make(chan []byte, 256)
 	go func() {

@@ -151,7 +151,7 @@ func (i *Issuer) claims(changes []Claims) map[string]any {
 		// An iat after exp would make it malformed, not expired.
 		iat := float64(now.Unix())
 		exp := iat
-		json.Unmarshal([]byte(mint.JSON(all["exp"])), &exp) // of whatever type; what is no number changes nothing
+		json.Unmarshal([]byte(mint.JSON(all["exp"])), &exp) // whatever its type; anything but a number changes nothing
 		all["iat"] = min(iat, exp)
 	}
 	return withoutNil(all)

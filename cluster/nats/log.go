@@ -19,19 +19,19 @@
 //
 // # The log
 //
-// The stream is created when it is missing, also after a server has come back without it; the servers then append again
+// The stream is created when it is missing, even after NATS has come back without it; the servers then append again
 // what they know. A stream that exists is used as it is, so its subjects, its age and its replicas can be chosen
 // beforehand; its retention must be limits. The user of the log may publish to the subject of its name, and needs the
 // API of JetStream for this stream: STREAM.INFO, STREAM.CREATE, CONSUMER.CREATE and CONSUMER.MSG.NEXT.
 //
 // # The tickets
 //
-// Tickets need NATS 2.11 or later, which removes each when its time is up. Their stream, "name-tickets", is created when
-// it is missing. One that exists is used as it is if it is fit for tickets: allow_msg_ttl is on, discard is new, and
-// deny_delete and allow_direct are off. Its messages have the bytes that wsauth gave, and whoever may subscribe to their
-// subjects sees them come: keep the tickets in an account that has no other users. The user of the tickets may publish
-// to "name-tickets.*", and needs the API of JetStream for this stream: STREAM.INFO, STREAM.CREATE, STREAM.MSG.GET and
-// STREAM.MSG.DELETE.
+// Tickets need NATS 2.11 or later, which removes each when its time is up. Their stream, "name-tickets", is created
+// when it is missing. A stream that exists is used as it is if it is fit for tickets: allow_msg_ttl is on, discard is
+// new, and deny_delete and allow_direct are off. Its messages contain the bytes that wsauth stores, and whoever may
+// subscribe to their subjects sees them arrive: keep the tickets in an account that has no other users. The user of the
+// tickets may publish to "name-tickets.*", and needs the API of JetStream for this stream: STREAM.INFO, STREAM.CREATE,
+// STREAM.MSG.GET and STREAM.MSG.DELETE.
 package wsauthnats
 
 import (
@@ -69,10 +69,10 @@ type Log struct {
 	ready map[cursor]*reader // consumers by the cursor at which they stand
 }
 
-// NewLog returns the log with this name: the name of its stream, and the subject of its entries. It must have none of
-// the characters that NATS excludes (spaces, dots, *, >, slashes). Servers that have a log in common use one name and
-// one keep, the Keep of wsauth.Revocations. Entries stay for keep and ten minutes more, for leeway and clocks that
-// differ. NewLog sends nothing. Closing the connection is left to the caller.
+// NewLog returns the log with this name: the name of its stream, and the subject of its entries. It must not contain
+// characters that NATS excludes (spaces, dots, *, >, slashes). Servers that share a log use the same name and the same
+// keep, the Keep of wsauth.Revocations. Entries stay for keep and ten minutes more, for leeway and clocks that differ.
+// NewLog sends nothing. The caller closes the connection.
 func NewLog(js jetstream.JetStream, name string, keep time.Duration) *Log {
 	return &Log{js: js, name: name, keep: keep, ready: map[cursor]*reader{}}
 }
@@ -83,7 +83,7 @@ func (l *Log) Append(ctx context.Context, entries ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if !l.js.Conn().IsConnected() {
-		return nats.ErrDisconnected // the connection would keep the entries, and send them all when it is back
+		return nats.ErrDisconnected // the connection would otherwise keep the entries and send them all later
 	}
 	err := l.publish(ctx, entries)
 	if errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) {
@@ -121,7 +121,7 @@ func (l *Log) publish(ctx context.Context, entries []string) error {
 	return context.Cause(ctx)
 }
 
-// stream returns the stream, and what NATS says of it now. It creates the stream if it is missing.
+// stream returns the stream with its current state. It creates the stream if it is missing.
 func (l *Log) stream(ctx context.Context) (jetstream.Stream, error) {
 	stream, err := l.js.Stream(ctx, l.name)
 	if err == nil && stream.CachedInfo().Config.Retention != jetstream.LimitsPolicy {
@@ -154,7 +154,7 @@ func (l *Log) Read(ctx context.Context, after string) (entries []string, next st
 		return nil, "", err
 	}
 	info := stream.CachedInfo()    // asked for just now
-	if info.State.NumDeleted > 0 { // single entries were deleted: their numbers must not be waited for
+	if info.State.NumDeleted > 0 { // single entries were deleted: do not wait for their numbers
 		if info, err = stream.Info(ctx, jetstream.WithDeletedDetails(true)); err != nil {
 			return nil, "", err
 		}
@@ -199,8 +199,8 @@ func (l *Log) Read(ctx context.Context, after string) (entries []string, next st
 	return entries, at.String(), nil
 }
 
-// A cursor is a position in a stream: the number of an entry, and when the stream was created, which tells it from one
-// that was created later with the same name.
+// A cursor is a position in a stream: the number of an entry, and when the stream was created, which distinguishes the
+// stream from a later one of the same name.
 type cursor struct {
 	created  int64 // nanoseconds since 1970; 0: any stream
 	position uint64
@@ -222,7 +222,7 @@ func parseCursor(text string) (c cursor, err error) {
 // enter makes the cursor one of this stream, or says why it is not.
 func (c *cursor) enter(info *jetstream.StreamInfo) error {
 	created, state := info.Created.UnixNano(), info.State
-	before := state.FirstSeq - 1 // what is there no longer
+	before := state.FirstSeq - 1 // the last entry that was removed
 	if state.FirstSeq == 0 {
 		before = 0
 	}
@@ -247,7 +247,7 @@ type reader struct {
 	delivered uint64 // how many the consumer has delivered
 }
 
-// reader returns a consumer that stands at the cursor: the one of the Read before, or a new one.
+// reader returns a consumer that stands at the cursor: the one of the previous Read, or a new one.
 func (l *Log) reader(ctx context.Context, stream jetstream.Stream, at cursor) (*reader, error) {
 	l.mu.Lock()
 	r := l.ready[at]
@@ -266,7 +266,7 @@ func (l *Log) reader(ctx context.Context, stream jetstream.Stream, at cursor) (*
 	return &reader{consumer: consumer, position: at.position}, nil
 }
 
-// keepReader keeps a consumer for the next Read. NATS drops those that are not kept.
+// keepReader keeps a consumer for the next Read. NATS drops consumers that are not kept.
 func (l *Log) keepReader(at cursor, r *reader) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -276,7 +276,7 @@ func (l *Log) keepReader(at cursor, r *reader) {
 	l.ready[at] = r
 }
 
-// read returns up to n entries. It returns an error if one was delivered to nobody: that was lost on its way.
+// read returns up to n entries. It returns an error if an entry was delivered but did not arrive.
 func (r *reader) read(n int, until jetstream.FetchOpt) (entries []string, err error) {
 	batch, err := r.consumer.Fetch(n, until)
 	if err != nil {

@@ -25,7 +25,7 @@ const longest = time.Hour
 // new one.
 //
 // A leader that is cut off from the others answers for some seconds more. It cannot hand out a ticket, since it cannot
-// delete it, but it may say that there is none where others have put one.
+// delete it, but it may say that there is none although the others have one.
 //
 // With one replica, a server that crashes with its machine may come back with a ticket that was taken in its last
 // minutes, or without the record of a proof, since NATS does not write each message to the disk at once. With three,
@@ -114,7 +114,7 @@ func (t *Tickets) find(ctx context.Context, key string) (jetstream.Stream, error
 		return nil, errors.New("wsauthnats: not a key of a ticket")
 	}
 	if !t.js.Conn().IsConnected() {
-		return nil, nats.ErrDisconnected // the connection would keep the request, and send it when it is back
+		return nil, nats.ErrDisconnected // the connection would otherwise keep the request and send it later
 	}
 	if known := t.stream.Load(); known != nil {
 		return *known, nil
@@ -163,7 +163,7 @@ func fault(c jetstream.StreamConfig) error {
 	return nil
 }
 
-// forgetIfGone has the next call look for the stream, and create it again, if an error says that it is gone.
+// forgetIfGone makes the next call look for the stream, and create it again, if an error says that the stream is gone.
 func (t *Tickets) forgetIfGone(err error) error {
 	if errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		t.stream.Store(nil)
@@ -171,7 +171,7 @@ func (t *Tickets) forgetIfGone(err error) error {
 	return err
 }
 
-// isThere reports whether an error of Put says that the key is there, or that another Put of it is under way.
+// isThere reports whether an error of Put says that the key is there, or that another Put of the key is in progress.
 func isThere(err error) bool {
 	const underWay = 10164 // the error of a cluster, since NATS 2.12
 	var of *jetstream.APIError
@@ -181,7 +181,7 @@ func isThere(err error) bool {
 	return of.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || of.ErrorCode == underWay
 }
 
-// isKey reports whether a key can be the last token of a subject. With * it would be any ticket.
+// isKey reports whether a key can be the last token of a subject. A key with * would match any ticket.
 func isKey(key string) bool {
 	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	return key != "" && strings.Trim(key, allowed) == ""

@@ -12,22 +12,23 @@
 //		},
 //	})
 //
-// Set ContextTimeoutEnabled: without it, a call that got no answer holds a connection of the client's pool until its
-// ReadTimeout has passed several times. ReadTimeout must be well above 250 ms, for which a Read waits.
+// Set ContextTimeoutEnabled: without it, a call that gets no answer holds a connection of the client's pool until its
+// ReadTimeout has passed several times. ReadTimeout must be well above the 250 ms for which a Read waits.
 //
 // # The log
 //
-// The log is a stream, with a random id beside it, which is new whenever the log begins anew. The servers append again
-// what Redis loses as long as one of them knows it; only to survive an end of all servers does Redis need to save to
-// disk (appendonly). Keys must not be evicted: maxmemory-policy must be noeviction or one of the volatile policies. The
-// user of the log needs the commands XADD, XRANGE, XREAD, GET and SET on the keys "{name}" and "{name}:id".
+// The log is a stream, with a random id beside it, which changes whenever the log begins anew. The servers append again
+// what Redis loses, as long as one of them knows it. Redis needs to save to disk (appendonly) only so that revocations
+// survive the end of all servers. Keys must not be evicted: maxmemory-policy must be noeviction or one of the volatile
+// policies. The user of the log needs the commands XADD, XRANGE, XREAD, GET and SET on the keys "{name}" and
+// "{name}:id".
 //
 // # The tickets
 //
-// Each ticket is a key of its own, which Redis removes when it is taken or when its time is up. Its value has the bytes
-// that wsauth gave. maxmemory-policy must be noeviction: the other policies may evict a ticket, or the record of a DPoP
-// proof that was used, which could then be used again. Replicas must be read-only, as they are by default. The user of
-// the tickets needs the commands SET and GETDEL on the keys "name:ticket:*".
+// Each ticket is a key of its own, which Redis removes when it is taken or when its time is up. Its value contains the
+// bytes that wsauth stores. maxmemory-policy must be noeviction: the other policies may evict a ticket, or the record
+// of a DPoP proof that was used, which could then be used again. Replicas must be read-only, as they are by default.
+// The user of the tickets needs the commands SET and GETDEL on the keys "name:ticket:*".
 package wsauthredis
 
 import (
@@ -61,9 +62,9 @@ type Log struct {
 	newest atomic.Int64 // the time in the id of an entry, by the clock of Redis, in milliseconds; 0: not known
 }
 
-// NewLog returns the log with this name, which becomes part of two keys. Servers that have a log in common use one name
-// and one keep, the Keep of wsauth.Revocations. Entries stay for keep and ten minutes more, for leeway and clocks that
-// differ. NewLog sends nothing. Closing the client is left to the caller.
+// NewLog returns the log with this name, which becomes part of two keys. Servers that share a log use the same name and
+// the same keep, the Keep of wsauth.Revocations. Entries stay for keep and ten minutes more, for leeway and clocks that
+// differ. NewLog sends nothing. The caller closes the client.
 func NewLog(client redis.UniversalClient, name string, keep time.Duration) *Log {
 	stream := "{" + name + "}" // braces put both keys into one slot of a Redis Cluster
 	return &Log{client: client, stream: stream, id: stream + ":id", keep: keep}
@@ -123,18 +124,18 @@ func (l *Log) Read(ctx context.Context, after string) (entries []string, next st
 type answer struct {
 	messages []redis.XMessage
 	id       string
-	hasLast  bool // the entry at which the cursor stands is there, and no other with its number
+	hasLast  bool // the entry at the cursor is there, and is not another one with the same number
 }
 
-// ask asks for the id after the messages, on the same connection: messages of a server that came back without the log
-// are then never taken for those of the log, although the client may have connected again and asked once more.
+// ask asks for the id after the messages, on the same connection: so messages of a server that came back without the
+// log are never taken for entries of the log, even if the client has reconnected and repeated the request.
 func (l *Log) ask(ctx context.Context, from cursor) (*answer, error) {
 	p := l.client.Pipeline()
 	made := p.SetNX(ctx, l.id, rand.Text(), 0)
 	read := l.read(ctx, p, from)
 	last := p.XRange(ctx, l.stream, from.position, from.position)
 	id := p.Get(ctx, l.id)
-	var reply redis.Error // of a command, which has it itself
+	var reply redis.Error // of one command, which returns it itself
 	if _, err := p.Exec(ctx); err != nil && !errors.As(err, &reply) {
 		return nil, err // perhaps no command was sent at all
 	}
@@ -166,8 +167,8 @@ func (l *Log) read(ctx context.Context, p redis.Pipeliner, from cursor) func() (
 	}
 }
 
-// follows reports whether the answer comes from the log that the cursor belongs to. A replica that lagged behind when it
-// took over lacks the newest entries: the one at the cursor, if this reader knows of any that are lost.
+// follows reports whether the answer comes from the log that the cursor belongs to. A replica that lagged behind when
+// it took over lacks the newest entries; if this reader has read any of them, the entry at the cursor is missing.
 func (a *answer) follows(from cursor) error {
 	switch {
 	case from.id != "" && from.id != a.id:

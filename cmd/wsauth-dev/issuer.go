@@ -22,7 +22,7 @@ type issuer struct {
 	url   string // the iss of its tokens, and where it is
 	alg   string
 	usual tokenSpec
-	log   *log.Logger // what the developer at the terminal reads; never a token that somebody else asked for
+	log   *log.Logger // for the developer at the terminal; never a token that somebody else asked for
 
 	mu   sync.Mutex
 	keys []*mint.Key // the newest first
@@ -37,8 +37,8 @@ func algorithms() []string {
 	return slices.DeleteFunc(slices.Clone(mint.Algorithms), func(alg string) bool { return strings.HasPrefix(alg, "HS") })
 }
 
-// newKey makes a key whose ID no other key has, not even one of an issuer that ran before at the same address: servers
-// remember that one's keys, and fetch the set again for an ID that they do not know.
+// newKey makes a key with an ID that no other key has, not even a key of an issuer that ran before at the same address:
+// servers remember the keys of that issuer, and fetch the set again only for an ID that they do not know.
 func newKey(alg string) *mint.Key { return mint.New(alg, rand.Text()[:8]) }
 
 // rotate makes a new key, which signs from now on, and returns its ID.
@@ -51,14 +51,14 @@ func (i *issuer) rotate() string {
 	return key.ID
 }
 
-// published are the keys of the key set, the one that signs first.
+// published returns the keys of the key set, with the key that signs first.
 func (i *issuer) published() []*mint.Key {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.keys
 }
 
-// A minted token comes with what it says.
+// A minted token comes with its claims.
 type minted struct {
 	Token  string
 	Claims string        // JSON
@@ -87,7 +87,7 @@ func (i *issuer) mint(change tokenSpec) minted {
 	return minted{Token: key.Sign(mint.JSON(key.Header()), payload), Claims: payload, TTL: spec.ttl}
 }
 
-// options are those of a server that trusts this issuer, as Go.
+// options returns, as Go, the options of a server that trusts this issuer.
 func (i *issuer) options() string {
 	audience := "AnyAudience: true,"
 	if names := i.audience(); len(names) > 0 {
@@ -125,7 +125,7 @@ func (i *issuer) welcome() {
 	i.log.Printf(welcome, i.url, i.alg, i.published()[0].ID, i.options(), i.mint(tokenSpec{}).Token, command)
 }
 
-// The options and the token stand at the margin, to be pasted as they are.
+// The options and the token are not indented, so that they can be pasted as they are.
 const welcome = `wsauth-dev is for development only: anybody on this machine gets a token for any user.
 
 Issuer and page: %[1]s

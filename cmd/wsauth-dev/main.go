@@ -18,7 +18,7 @@
 //
 // # Getting a token
 //
-// In a script, the subcommand token prints one of the issuer that is running:
+// In a script, the subcommand token prints a token of the issuer that is running:
 //
 //	TOKEN=$(go run github.com/wsauth/wsauth/cmd/wsauth-dev token -sub alice -scope chat -ttl 5m -claim 'roles=["admin"]')
 //	curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/me
@@ -47,7 +47,7 @@
 //
 //	curl -X POST http://127.0.0.1:9080/rotate
 //
-// New tokens are signed with a new key. Tokens of the key before it stay valid; those of older keys are refused as soon
+// New tokens are signed with a new key. Tokens of the previous key stay valid; tokens of older keys are refused as soon
 // as your server has fetched the key set again. A restart makes new keys, too: they are never on disk.
 //
 // # In the background

@@ -48,8 +48,8 @@ func (i *issuer) onlyLocal(next http.Handler) http.Handler {
 	})
 }
 
-// serveDiscovery serves what OpenID Connect Discovery 1.0 section 3 asks for, as far as this issuer has it: there is no
-// login.
+// serveDiscovery serves the metadata of OpenID Connect Discovery 1.0 section 3, as far as this issuer has them: there
+// is no login.
 func (i *issuer) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{
 		"issuer": i.url, "jwks_uri": i.url + keysPath, "token_endpoint": i.url + "/token",
@@ -59,7 +59,7 @@ func (i *issuer) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 
 func (i *issuer) serveKeys(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/jwk-set+json")
-	w.Header().Set("Cache-Control", "max-age=60") // so that keys that are gone are soon gone everywhere
+	w.Header().Set("Cache-Control", "max-age=60") // so that servers soon forget a key that was removed
 	w.Write(mint.SetOf(i.published()...))
 }
 

@@ -1,5 +1,5 @@
 // Package accesslogs proves that access logs and traces of other projects show no token behind Conceal, and that they
-// do without it.
+// show tokens without it.
 package accesslogs
 
 import (

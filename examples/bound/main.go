@@ -35,11 +35,12 @@ func main() {
 }
 
 func newServer(issuer, baseURL string) (http.Handler, error) {
-	secret := make([]byte, 32) // several servers need the same one
+	secret := make([]byte, 32) // several servers need the same secret
 	rand.Read(secret)
 	auth, err := wsauth.New(wsauth.Options{
 		Issuers: []wsauth.Issuer{{Name: issuer, Audience: []string{"urn:chat"}, Keys: wsauth.JWKS{}}},
-		// A browser cannot send a proof with the handshake of a WebSocket: its page fetches a ticket with token and proof.
+		// A browser cannot send a proof with the handshake of a WebSocket: the page fetches a ticket, with token and
+		// proof.
 		Extractors: []wsauth.Extractor{wsauth.FromHeader(), wsauth.FromTicket("ticket", nil)},
 		DPoP:       &wsauth.DPoP{BaseURL: baseURL, NonceSecret: secret},
 		Logger:     slog.Default(),
@@ -65,7 +66,7 @@ type renewal struct {
 	Proof string `json:"dpop"`
 }
 
-// An answer says who has connected, or what came of a renewal.
+// An answer says who has connected, or whether a renewal succeeded.
 type answer struct {
 	Hello string `json:"hello,omitempty"`
 	Until int64  `json:"until,omitempty"` // when the connection ends, unless it is renewed again

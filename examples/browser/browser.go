@@ -1,5 +1,5 @@
-// Package browser has wsauth.js, the browser's side of a connection, for servers of these examples to serve to their
-// pages. An application copies the file.
+// Package browser has wsauth.js, the browser's side of a connection. The servers of these examples serve it to their
+// pages; an application copies the file.
 package browser
 
 import (

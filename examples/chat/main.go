@@ -1,8 +1,9 @@
-// Command chat is a server of chat rooms. Who may enter which room is in the token, in a claim that is no standard's:
+// Command chat is a server of chat rooms. A claim of the token, which no standard defines, says which rooms its user
+// may enter:
 //
 //	"rooms": ["lobby", "ops"]
 //
-// A connection to GET /rooms/lobby/ws lives on with a new token, which is sent on it when the old one is about to end:
+// A client can renew its connection to GET /rooms/lobby/ws by sending a new token when the old one is about to expire:
 //
 //	server: {"type":"token_expiring","in":20}
 //	client: {"type":"token","access_token":"…"}
@@ -39,21 +40,21 @@ func main() {
 	}
 	err = run(ctx, listener, config{
 		secret:   []byte(os.Getenv("CHAT_SECRET")),
-		patience: 8 * time.Second, // less than what sent the signal has before it kills: Docker 10 s, Kubernetes 30 s
+		patience: 8 * time.Second, // less than the time before the process is killed: Docker 10 s, Kubernetes 30 s
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
 }
 
-// A config is what tests set otherwise.
+// A config has the settings that tests change.
 type config struct {
 	secret   []byte
 	leeway   time.Duration // as in wsauth.Options
-	patience time.Duration // with what is under way when the server is to stop
+	patience time.Duration // with what is in progress when the server stops
 }
 
-// run serves until ctx ends. It returns nil if everything had come to an end then.
+// run serves until ctx ends. It returns nil if everything then ended in time.
 func run(ctx context.Context, listener net.Listener, cfg config) error {
 	defer listener.Close()
 	app, err := newServer(cfg)
@@ -72,9 +73,9 @@ func run(ctx context.Context, listener net.Listener, cfg config) error {
 	slog.Info("chat: stops", "within", cfg.patience)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.patience)
 	defer cancel()
-	// Two halves: srv.Shutdown stops accepting and waits for requests, but does not know connections that were upgraded.
-	// auth.Shutdown closes those, and waits until serve has returned for each. Both at once, so that a request that hangs
-	// takes no time from the connections.
+	// Two halves: srv.Shutdown stops accepting and waits for requests, but does not know connections that were
+	// upgraded. auth.Shutdown closes those, and waits until serve has returned for each. They run at the same time, so
+	// that a request that hangs takes no time from the connections.
 	//
 	// srv.RegisterOnShutdown(func() { app.auth.Shutdown(ctx) }) would start the second half as well, for a server that is
 	// shut down elsewhere. But srv.Shutdown does not wait for it, and nobody learns its error.
@@ -107,8 +108,8 @@ func newServer(cfg config) (*server, error) {
 		MaxConnections: 1000,
 		MaxPerSubject:  5,
 	})
-	// From the outside in: who is it, may they enter, let them in. Middleware and Require directly around Upgrade, so that
-	// they, too, refuse as CloseOnRefusal says; withRoom around all, so that mayEnter knows the room.
+	// From the outside in: who is it, may they enter, let them in. Middleware and Require are directly around Upgrade,
+	// so that they, too, refuse as CloseOnRefusal says; withRoom is around everything, so that mayEnter knows the room.
 	mux := http.NewServeMux()
 	mux.Handle("GET /rooms/{room}/ws", withRoom(auth.Middleware(wsauth.Require(mayEnter)(upgrade))))
 	return &server{mux, auth}, nil
@@ -129,7 +130,7 @@ func roomOf(ctx context.Context) string {
 	return room
 }
 
-// mayEnter is asked at the handshake, and again by each wsauth.Renew, about the new token.
+// mayEnter is called at the handshake, and again by each wsauth.Renew with the claims of the new token.
 func mayEnter(ctx context.Context, claims *wsauth.Claims) error {
 	var own struct {
 		Rooms []string `json:"rooms"`

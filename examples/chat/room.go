@@ -18,14 +18,14 @@ const (
 	writeWait   = 5 * time.Second  // for a member to take one event
 )
 
-// A request is what a member sends: a "message" with a text, or a "token" to live on with.
+// A request is what a member sends: a "message" with a text, or a new "token".
 type request struct {
 	Type  string `json:"type"`
 	Text  string `json:"text"`
 	Token string `json:"access_token"`
 }
 
-// An event is what a member gets: "joined", "left" and "message" from the room, the others for itself alone.
+// An event is what a member gets: "joined", "left" and "message" from the room; all others are for this member only.
 type event struct {
 	Type  string    `json:"type"`
 	From  string    `json:"from,omitempty"`
@@ -69,14 +69,14 @@ func (r *rooms) serve(ctx context.Context, conn *websocket.Conn) {
 	for {
 		var in request
 		if err := wsjson.Read(ctx, conn, &in); err != nil {
-			return // the member went or was dropped, its token ended, or the server stops
+			return // the member left or was dropped, its token expired, or the server is stopping
 		}
 		switch in.Type {
 		case "message":
 			r.say(m, in.Text)
 		case "token":
 			claims, err := wsauth.Renew(ctx, in.Token)
-			if err != nil { // the connection goes on to the end of the token that it has
+			if err != nil { // the connection goes on until its current token expires
 				r.tell(m, event{Type: "refused", Error: reason(err)})
 				continue
 			}
@@ -88,8 +88,8 @@ func (r *rooms) serve(ctx context.Context, conn *websocket.Conn) {
 	}
 }
 
-// untilWarning is how long it is to the warning. It counts to exp: the leeway after that is for clocks that differ, and
-// not for clients to be late.
+// untilWarning returns the time until the warning. It goes by exp: the leeway after exp is for clocks that differ, not
+// for clients that are late.
 func untilWarning(claims *wsauth.Claims) time.Duration {
 	left := time.Until(claims.Expiry)
 	return left - min(warnAhead, left/3)
@@ -102,7 +102,7 @@ func (r *rooms) warn(ctx context.Context, m *member) {
 	r.tell(m, event{Type: "token_expiring", In: max(1, int(left.Seconds()))})
 }
 
-// reason is what a client learns of a refusal: whether another token will do, or the same one later.
+// reason returns what a client learns of a refusal: whether to send another token, or the same token later.
 func reason(err error) string {
 	switch {
 	case errors.Is(err, wsauth.ErrTooMany):
@@ -116,7 +116,7 @@ func reason(err error) string {
 	}
 }
 
-// write sends the member what is in its queue. Where it ends before ctx does, it ends the connection, and with it
+// write sends the member what is in its queue. If it returns before ctx ends, it closes the connection, which ends
 // serve's Read.
 func (m *member) write(ctx context.Context, conn *websocket.Conn) {
 	for {
@@ -154,7 +154,8 @@ func (r *rooms) leave(m *member) {
 	r.remove(m)
 }
 
-// say is for all members of the room. One that was dropped has no say any more, even if it still is connected.
+// say sends an event to all members of the room. A member that was dropped can no longer send, even if it is still
+// connected.
 func (r *rooms) say(m *member, text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -163,7 +164,7 @@ func (r *rooms) say(m *member, text string) {
 	}
 }
 
-// tell is for one member.
+// tell sends an event to one member.
 func (r *rooms) tell(m *member, e event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -182,7 +183,7 @@ func (r *rooms) deliver(room string, e event) {
 			slow = append(slow, m)
 		}
 	}
-	for _, m := range slow { // after the others have the event, so that all see what follows in the same order
+	for _, m := range slow { // after the others have the event, so that everybody sees what follows in the same order
 		r.drop(m)
 	}
 }
@@ -197,7 +198,7 @@ func (m *member) take(text []byte) bool {
 	}
 }
 
-// drop removes a member that is too slow, and has its writer close the connection.
+// drop removes a member that is too slow, and makes its writer close the connection.
 func (r *rooms) drop(m *member) {
 	if r.remove(m) {
 		close(m.slow)

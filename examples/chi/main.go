@@ -48,8 +48,8 @@ func newServer(secret []byte) (http.Handler, error) {
 	r.Use(middleware.Recoverer)
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	r.Group(func(r chi.Router) {
-		// In this order: chi's Logger writes query strings, and only behind auth there is no token in them any more.
-		// What auth refuses is in auth's own log.
+		// The order matters: chi's Logger writes query strings, and only behind auth do they contain no token. auth
+		// logs what it refuses itself.
 		r.Use(auth.Middleware, middleware.Logger)
 		r.Method(http.MethodGet, "/ws", auth.Upgrade(chat, nil))
 		r.With(wsauth.RequireScopes("chat:moderate")).Method(http.MethodGet, "/ws/moderators", auth.Upgrade(chat, nil))
@@ -57,8 +57,8 @@ func newServer(secret []byte) (http.Handler, error) {
 	return r, nil
 }
 
-// chat is as short as it can be: nethttp's reads messages, too. When the token ends, the connection does, and Read
-// returns an error.
+// chat is as short as possible; the chat of the nethttp example reads messages, too. When the token expires, the
+// connection ends, and Read returns an error.
 func chat(ctx context.Context, conn *websocket.Conn) {
 	claims, _ := wsauth.ClaimsFromContext(ctx)
 	if err := conn.Write(ctx, websocket.MessageText, []byte("hello "+claims.Subject)); err != nil {

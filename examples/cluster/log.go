@@ -21,14 +21,14 @@ func openLog(redisURL string) (wsauth.RevocationLog, func(), error) {
 	}
 	opts, err := redis.ParseURL(redisURL)
 	if err != nil {
-		return nil, nil, errors.New("REDIS_URL is not the URL of a Redis server") // its error has the password in it
+		return nil, nil, errors.New("REDIS_URL is not the URL of a Redis server") // its own error has the password
 	}
 	opts.ContextTimeoutEnabled = true
 	client := redis.NewClient(opts)
 	return wsauthredis.NewLog(client, "wsauth", keep), func() { client.Close() }, nil
 }
 
-// openNATS runs a NATS server in this process, so that the example needs nothing else. Its data goes with it.
+// openNATS runs a NATS server in this process, so that the example needs nothing else. Its data is lost when it ends.
 func openNATS() (wsauth.RevocationLog, func(), error) {
 	dir, err := os.MkdirTemp("", "wsauth-cluster")
 	if err != nil {

@@ -38,7 +38,7 @@ func (c *cluster) mint(subject string, lifetime time.Duration) string {
 	return signed + "." + encode(mac.Sum(nil))
 }
 
-// logIn puts a token into a cookie. Browsers send it to the other servers, too: cookies know no ports.
+// logIn puts a token into a cookie. Browsers send it to the other servers, too: cookies are not bound to a port.
 func (c *cluster) logIn(w http.ResponseWriter, r *http.Request) {
 	subject := r.FormValue("user")
 	if subject == "" || len(subject) > 100 {

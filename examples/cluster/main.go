@@ -124,13 +124,13 @@ func greet(ctx context.Context, conn *websocket.Conn) {
 	<-conn.CloseRead(ctx).Done()
 }
 
-// logOut revokes all tokens that the user has now. A login afterwards brings a token that counts.
+// logOut revokes all tokens that the user has now. A later login brings a token that is accepted.
 func logOut(auth *wsauth.Authenticator) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		claims, _ := wsauth.ClaimsFromContext(r.Context())
 		err := auth.Revoke(r.Context(), wsauth.Revocation{Subject: claims.Subject, Before: time.Now()})
 		switch {
-		case errors.Is(err, wsauth.ErrUnavailable): // the other servers learn of it when the log is there again
+		case errors.Is(err, wsauth.ErrUnavailable): // the other servers learn of it when the log is available again
 			w.WriteHeader(http.StatusAccepted)
 			fmt.Fprintln(w, "logged out on this server, and soon on the others")
 		case err != nil:

@@ -78,9 +78,9 @@ func newAPI(secret []byte, page string) (http.Handler, error) {
 }
 
 // crossOrigin lets the page call routes of mux with the cookie and read what they answer. It has nothing to do with
-// WebSockets: of those, only Options.Origins says who may open them.
+// WebSockets: only Options.Origins says which pages may open a WebSocket.
 func crossOrigin(mux http.Handler, page string) (http.Handler, error) {
-	// For the routes that are not behind auth, too, such as DELETE /session.
+	// It also covers routes that are not behind auth, such as DELETE /session.
 	unsafe := http.NewCrossOriginProtection()
 	if err := unsafe.AddTrustedOrigin(page); err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func newCookie(token string, expires time.Time) *http.Cookie {
 		Expires:     expires,
 		Secure:      true, // browsers count localhost and 127.0.0.1 as secure
 		HttpOnly:    true,
-		SameSite:    http.SameSiteNoneMode, // the page is of another site
+		SameSite:    http.SameSiteNoneMode, // the page belongs to another site
 		Partitioned: true,                  // or it would be a third-party cookie, which browsers block
 	}
 }

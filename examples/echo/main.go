@@ -57,16 +57,16 @@ func newServer(secret []byte) (http.Handler, error) {
 	return e, nil
 }
 
-// requestLog writes the path and no query string. With LogURI in place of LogURIPath, it would write every token that
-// comes in one, and so do middleware.RequestLogger() and the older middleware.Logger() as they come: this middleware is
-// outside and sees the request as it was. LogQueryParams, LogReferer and LogHeaders are to be left alone, too.
+// requestLog writes the path and no query string. With LogURI in place of LogURIPath, it would write every token in a
+// query, and so do middleware.RequestLogger() and the older middleware.Logger() by default: this middleware is outside
+// and sees the original request. Do not set LogQueryParams, LogReferer and LogHeaders either.
 func requestLog() echo.MiddlewareFunc {
 	return middleware.RequestLoggerWithConfig(middleware.RequestLoggerConfig{
 		LogMethod:   true,
 		LogURIPath:  true,
 		LogStatus:   true,
 		LogLatency:  true,
-		HandleError: true, // so that the status is the one that is sent
+		HandleError: true, // so that the logged status is the one that is sent
 		LogValuesFunc: func(c echo.Context, v middleware.RequestLoggerValues) error {
 			slog.Info("request", "method", v.Method, "path", v.URIPath, "status", v.Status, "took", v.Latency)
 			return nil
@@ -74,8 +74,8 @@ func requestLog() echo.MiddlewareFunc {
 	})
 }
 
-// chat is as short as it can be: nethttp's reads messages, too. When the token ends, the connection does, and Read
-// returns an error.
+// chat is as short as possible; the chat of the nethttp example reads messages, too. When the token expires, the
+// connection ends, and Read returns an error.
 func chat(ctx context.Context, conn *websocket.Conn) {
 	claims, _ := wsauth.ClaimsFromContext(ctx)
 	if err := conn.Write(ctx, websocket.MessageText, []byte("hello "+claims.Subject)); err != nil {
@@ -84,7 +84,7 @@ func chat(ctx context.Context, conn *websocket.Conn) {
 	conn.Read(ctx)
 }
 
-// me answers with all that the token says. The claims are in the request's context, not in echo's own.
+// me answers with all claims of the token. The claims are in the request's context, not in echo's own.
 func me(c echo.Context) error {
 	claims, _ := wsauth.ClaimsFromContext(c.Request().Context())
 	var all map[string]any

@@ -31,7 +31,7 @@ func main() {
 	log.Fatal(srv.ListenAndServe())
 }
 
-// authenticate is Middleware in gin's form.
+// authenticate is Middleware as a gin handler.
 func authenticate(auth *wsauth.Authenticator) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		r, err := auth.Authenticate(c.Request)
@@ -46,7 +46,7 @@ func authenticate(auth *wsauth.Authenticator) gin.HandlerFunc {
 
 func newServer(secret []byte) (http.Handler, error) {
 	r := gin.New()
-	// gin.Default() logs query strings, and with them every token that comes in one.
+	// gin.Default() logs query strings, and every token in them.
 	r.Use(gin.LoggerWithConfig(gin.LoggerConfig{SkipQueryString: true}), gin.Recovery())
 	if err := addRoutes(r, secret); err != nil {
 		return nil, err
@@ -74,8 +74,8 @@ func addRoutes(r gin.IRouter, secret []byte) error {
 	return nil
 }
 
-// chat is as short as it can be: nethttp's reads messages, too. When the token ends, the connection does, and Read
-// returns an error.
+// chat is as short as possible; the chat of the nethttp example reads messages, too. When the token expires, the
+// connection ends, and Read returns an error.
 func chat(ctx context.Context, conn *websocket.Conn) {
 	claims, _ := wsauth.ClaimsFromContext(ctx)
 	if err := conn.Write(ctx, websocket.MessageText, []byte("hello "+claims.Subject)); err != nil {
@@ -84,7 +84,7 @@ func chat(ctx context.Context, conn *websocket.Conn) {
 	conn.Read(ctx)
 }
 
-// me answers with all that the token says. The claims are in the request's context, not in gin's own.
+// me answers with all claims of the token. The claims are in the request's context, not in gin's own.
 func me(c *gin.Context) {
 	claims, _ := wsauth.ClaimsFromContext(c.Request.Context())
 	var all map[string]any

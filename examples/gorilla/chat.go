@@ -18,8 +18,9 @@ const (
 	maxBehind    = 256                  // messages that a client may be behind
 )
 
-// upgrader has gorilla's own rule about origins: the server's own. Guard has asked already, and knows Options.Origins
-// too. With those set, CheckOrigin must be a function that returns true, or gorilla refuses the pages that are listed.
+// upgrader has gorilla's own rule about origins: the server's own only. Guard has already checked the origin, including
+// Options.Origins. If those are set, CheckOrigin must be a function that returns true, or gorilla refuses the listed
+// pages.
 var upgrader websocket.Upgrader
 
 type message struct {
@@ -81,7 +82,7 @@ func (h *hub) broadcast(m message) {
 	for c := range h.clients {
 		select {
 		case c.send <- m:
-		default: // it is too far behind
+		default: // the client is too far behind
 			h.drop(c)
 		}
 	}

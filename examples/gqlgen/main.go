@@ -1,6 +1,6 @@
-// Command gqlgen is a GraphQL server of gqlgen whose subscriptions take their token from connection_init, as clients of
-// graphql-transport-ws bring it, and end with it. client.mjs is such a client, in Node.js. CHAT_SECRET holds the secret
-// that tokens are signed with, 32 bytes or more.
+// Command gqlgen is a GraphQL server on gqlgen. Its subscriptions take their token from connection_init, where clients
+// of graphql-transport-ws send it, and end with the token. client.mjs is such a client, in Node.js. CHAT_SECRET holds
+// the secret that tokens are signed with, 32 bytes or more.
 package main
 
 import (
@@ -78,7 +78,7 @@ func takeToken(ctx context.Context, init transport.InitPayload) (context.Context
 	return ctx, nil, nil
 }
 
-// refuse has gqlgen close the connection.
+// refuse makes gqlgen close the connection.
 func refuse(ctx context.Context, code websocket.StatusCode, why string) (context.Context, *transport.InitPayload, error) {
 	ctx = transport.WithWebsocketCloseCode(transport.AppendCloseReason(ctx, why), int(code))
 	return ctx, nil, errors.New(why)

@@ -51,9 +51,9 @@ func newServer(secret []byte) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ws", func(w http.ResponseWriter, r *http.Request) {
-		// This is plain coder/websocket, so its origin rule holds and Options.Origins does not: the host of an Origin
-		// must be the request's, and whoever sends none is not asked. That suffices here: a browser adds nothing to
-		// a message by itself, so another site has no token to send.
+		// This is plain coder/websocket, so its origin rule applies and Options.Origins does not: the host of an Origin
+		// must be the request's, and a client without an Origin is not checked. That suffices here: a browser adds
+		// nothing to a message by itself, so another site has no token to send.
 		conn, err := websocket.Accept(w, r, nil)
 		if err != nil {
 			return // Accept has answered
@@ -78,13 +78,13 @@ type response struct {
 func serve(ctx context.Context, auth *wsauth.Authenticator, conn *websocket.Conn) {
 	for {
 		if err := exchange(ctx, auth, conn); err != nil {
-			return // the peer has gone, was silent for too long, or has sent something else
+			return // the peer has gone, was silent for too long, or sent something else
 		}
 	}
 }
 
-// exchange answers one message. A token that is refused is an answer, not an error: the next message may have a
-// better one.
+// exchange answers one message. A refused token leads to an answer, not an error: the next message may have a better
+// token.
 func exchange(ctx context.Context, auth *wsauth.Authenticator, conn *websocket.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, idle)
 	defer cancel()

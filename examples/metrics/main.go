@@ -1,6 +1,6 @@
 // Command metrics is a small server that counts what wsauth does, for Prometheus and for OpenTelemetry, and writes it
-// into traces. GET /metrics has the counts. What there is to copy is in observe.go. CHAT_SECRET holds the secret that
-// tokens are signed with, 32 bytes or more.
+// into traces. GET /metrics has the counts. The part to copy is in observe.go. CHAT_SECRET holds the secret that tokens
+// are signed with, 32 bytes or more.
 package main
 
 import (
@@ -23,8 +23,8 @@ import (
 )
 
 func main() {
-	// Until otel.SetTracerProvider and otel.SetMeterProvider are given those of an SDK, with an exporter, spans and
-	// measurements go nowhere.
+	// Spans and measurements go nowhere until otel.SetTracerProvider and otel.SetMeterProvider are given the providers
+	// of an SDK with an exporter.
 	handler, err := newServer([]byte(os.Getenv("CHAT_SECRET")), otel.GetTracerProvider(), otel.GetMeterProvider())
 	if err != nil {
 		log.Fatal(err)
@@ -71,8 +71,8 @@ func newServer(secret []byte, traces trace.TracerProvider, meters metric.MeterPr
 	return mux, nil
 }
 
-// traced gives each request a span, as otelhttp does; that of a WebSocket lasts as long as the connection. Its name is
-// the route. The URL is not in it: the query may have a token.
+// traced gives each request a span, as otelhttp does; the span of a WebSocket lasts as long as the connection. The
+// span's name is the route. It does not contain the URL, whose query may have a token.
 func traced(traces trace.TracerProvider, next http.Handler) http.Handler {
 	tracer := traces.Tracer(scope)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -82,7 +82,7 @@ func traced(traces trace.TracerProvider, next http.Handler) http.Handler {
 	})
 }
 
-// echo runs once for each connection. When the token ends, the connection does, and with it the loop.
+// echo runs once for each connection. When the token expires, the connection ends, and so does the loop.
 func echo(ctx context.Context, conn *websocket.Conn) {
 	for {
 		kind, data, err := conn.Read(ctx)

@@ -46,7 +46,7 @@ const (
 	attrError  = "error.type"          // see errorType
 )
 
-// other is the value for whatever is not in a list. error.type has it from the conventions.
+// other is the value for whatever is not in a list. The conventions define it for error.type.
 const other = "_OTHER"
 
 // In seconds, as the conventions ask for.
@@ -152,7 +152,7 @@ func attributes(pairs ...string) (all []attribute.KeyValue) {
 }
 
 // prometheusMetrics returns a function for wsauth.Options.Observe. Several Authenticators share one, since a Registerer
-// takes each metric once. For issuers see openTelemetry.
+// takes each metric once. For issuers, see openTelemetry.
 func prometheusMetrics(reg prometheus.Registerer, issuers ...string) func(context.Context, wsauth.Event) {
 	const issuer, source, code, failure = "wsauth_issuer", "wsauth_token_source", "wsauth_close_code", "error_type"
 	factory := promauto.With(reg)
@@ -206,7 +206,8 @@ func prometheusMetrics(reg prometheus.Registerer, issuers ...string) func(contex
 	}
 }
 
-// issuerOf returns an issuer of the list, _OTHER for one that is not in it, and nothing if it is not known.
+// issuerOf returns an issuer of the list, _OTHER for one that is not in the list, and nothing if the issuer is not
+// known.
 func issuerOf(e wsauth.Event, issuers []string) string {
 	if e.Issuer == "" || slices.Contains(issuers, e.Issuer) {
 		return e.Issuer
@@ -224,7 +225,7 @@ func errorType(e wsauth.Event) string {
 	case errors.Is(e.Err, wsauth.ErrRevoked):
 		return "revoked"
 	case errors.Is(e.Err, wsauth.ErrExpired):
-		return "expired" // to a client it is invalid_token, too, but old tokens are everyday, and forged ones are not
+		return "expired" // to a client it is invalid_token, too; but expired tokens are common, and forged ones are not
 	case e.Kind == wsauth.EventRefused:
 		return e.Reason
 	case e.Kind == wsauth.EventClosed && errors.Is(e.Err, http.ErrServerClosed):
@@ -235,8 +236,8 @@ func errorType(e wsauth.Event) string {
 	return other
 }
 
-// closeCode returns a code of RFC 6455 or of wsauth. A client that closes first is sent its own code back, so the many
-// that are free for applications are one here.
+// closeCode returns a code of RFC 6455 or of wsauth. A client that closes first gets its own code back, so the many
+// codes that applications may choose count as one here.
 func closeCode(code websocket.StatusCode) string {
 	switch code {
 	case wsauth.StatusUnauthorized, wsauth.StatusReplaced, wsauth.StatusTimeout:

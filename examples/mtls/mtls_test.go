@@ -1,5 +1,5 @@
-// Package mtls proves that tokens that are bound to a client certificate are good with this certificate only: with the
-// certificates of openssl and the clients of Go and Node.js, where Go ends TLS, and where nginx does.
+// Package mtls proves that a token that is bound to a client certificate is good with this certificate only. It uses
+// certificates of openssl and the clients of Go and Node.js, with TLS ended by Go and by nginx.
 package mtls
 
 import (

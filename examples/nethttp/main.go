@@ -57,7 +57,7 @@ type message struct {
 	Text string `json:"text"`
 }
 
-// chat runs once for each connection. When the token ends, the connection does, and with it the loop.
+// chat runs once for each connection. When the token expires, the connection ends, and so does the loop.
 func chat(ctx context.Context, conn *websocket.Conn) {
 	claims, _ := wsauth.ClaimsFromContext(ctx)
 	for {
@@ -72,7 +72,7 @@ func chat(ctx context.Context, conn *websocket.Conn) {
 	}
 }
 
-// me answers with all that the token says.
+// me answers with all claims of the token.
 func me(w http.ResponseWriter, r *http.Request) {
 	claims, _ := wsauth.ClaimsFromContext(r.Context())
 	var all map[string]any

@@ -17,8 +17,8 @@ import (
 	"github.com/wsauth/wsauth"
 )
 
-// pingInterval is less than proxy_read_timeout in nginx.conf, and so is twice as long, after which a peer that does not
-// answer is gone.
+// pingInterval is less than half of proxy_read_timeout in nginx.conf: a peer that does not answer is given up after
+// twice this time.
 const pingInterval = 30 * time.Second
 
 func main() {
@@ -27,7 +27,7 @@ func main() {
 		log.Fatal(err)
 	}
 	srv := &http.Server{
-		Addr:              cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"), // where nginx alone can reach it
+		Addr:              cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"), // where only nginx can reach it
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 	}
@@ -46,13 +46,14 @@ func newServer(secret []byte, pingEvery time.Duration) (http.Handler, error) {
 			wsauth.FromHeader(), wsauth.FromQuery("access_token"), wsauth.FromCookie("access_token"),
 			wsauth.FromSubprotocol("bearer."),
 		},
-		// The page's origin. Where nginx passes on Host as it came, a page of the same host and port is the server's own
-		// without being listed: TLS ends at nginx, r.TLS is nil here, and https://chat.example.com is own by Host
-		// "chat.example.com" alone. It is listed for where Host is something else, and for pages on another host.
+		// The page's origin. If nginx passes Host on unchanged, a page of the same host and port has the server's own
+		// origin without being listed: TLS ends at nginx, so r.TLS is nil here, and Host "chat.example.com" alone makes
+		// https://chat.example.com the server's own. It is listed in case Host is something else, and for pages on
+		// another host.
 		//
-		// Two things that it does not do. It does not make http://chat.example.com foreign: without r.TLS, wsauth cannot know
-		// which of the two schemes its visitors use, and takes both. And no X-Forwarded header counts for anything: whoever
-		// can reach this server without nginx can write what they like into them.
+		// There are two things that it does not do. It does not make http://chat.example.com foreign: without r.TLS,
+		// wsauth cannot know which of the two schemes its visitors use, and accepts both. And no X-Forwarded header
+		// counts: whoever can reach this server without nginx can write anything into such headers.
 		Origins: []string{"https://chat.example.com"},
 		Logger:  slog.Default(),
 	})
@@ -60,7 +61,7 @@ func newServer(secret []byte, pingEvery time.Duration) (http.Handler, error) {
 		return nil, fmt.Errorf("with CHAT_SECRET as the secret: %w", err)
 	}
 	mux := http.NewServeMux()
-	// nginx takes a connection for dead on which nobody says anything.
+	// nginx closes a connection on which nothing is sent.
 	mux.Handle("GET /ws", auth.Upgrade(chat, &wsauth.UpgradeOptions{Ping: pingEvery}))
 	return mux, nil
 }
@@ -70,7 +71,7 @@ type message struct {
 	Text string `json:"text"`
 }
 
-// chat runs once for each connection. When the token ends, the connection does, and with it the loop.
+// chat runs once for each connection. When the token expires, the connection ends, and so does the loop.
 func chat(ctx context.Context, conn *websocket.Conn) {
 	claims, _ := wsauth.ClaimsFromContext(ctx)
 	for {

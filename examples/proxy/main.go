@@ -1,5 +1,5 @@
-// Command proxy stands in front of a WebSocket server in another language, which knows nothing of tokens: it gets the
-// subject of a token that is verified in X-User, never the token, and its connections end with their tokens.
+// Command proxy stands in front of a WebSocket server in another language that knows nothing of tokens. That server
+// gets the subject of the verified token in X-User, but never the token, and its connections end with their tokens.
 // upstream.mjs is such a server, in Node.js. UPSTREAM is its address, and CHAT_SECRET holds the secret that tokens are
 // signed with, 32 bytes or more.
 package main
@@ -39,7 +39,7 @@ func newServer(secret []byte, upstream string) (http.Handler, error) {
 			Audience: []string{"chat"},
 			Keys:     wsauth.HMAC(secret),
 		}},
-		// Guard takes a token out of the query, rewrite takes it out of the header. A cookie would go on as it came.
+		// Guard takes a token out of the query, rewrite takes it out of the header. A cookie would be passed on.
 		Extractors: []wsauth.Extractor{wsauth.FromHeader(), wsauth.FromQuery("access_token")},
 		Logger:     slog.Default(),
 	})
@@ -53,13 +53,13 @@ func newServer(secret []byte, upstream string) (http.Handler, error) {
 	return auth.Guard(&httputil.ReverseProxy{Rewrite: rewrite(target)}, nil), nil
 }
 
-// rewrite tells the server behind who is there. Whoever can reach that server without the proxy can say to be anybody:
-// it must listen where only the proxy is.
+// rewrite tells the server behind the proxy who the user is. Whoever can reach that server without the proxy can claim
+// to be anybody: it must listen where only the proxy can reach it.
 func rewrite(target *url.URL) func(*httputil.ProxyRequest) {
 	return func(r *httputil.ProxyRequest) {
 		claims, _ := wsauth.ClaimsFromContext(r.In.Context())
 		r.SetURL(target)
 		r.Out.Header.Del("Authorization")
-		r.Out.Header.Set("X-User", url.PathEscape(claims.Subject)) // in place of what the client says; a header is ASCII
+		r.Out.Header.Set("X-User", url.PathEscape(claims.Subject)) // replaces the client's; a header is ASCII
 	}
 }

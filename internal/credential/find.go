@@ -247,7 +247,7 @@ func proxied(values []string, name string) (string, error) {
 }
 
 // Judge makes the refusal of a token that is not a b64token a malformed request. A token that could be read is a
-// b64token. A token that is too long is not examined: that would not be worth reading a megabyte.
+// b64token. A token that is too long is not examined: the distinction is not worth reading a megabyte.
 func (c Credential) Judge(err error) error {
 	if (c.Source == FromHeader || c.Source == FromDPoP) && errors.Is(err, jose.ErrForm) && !isB64Token(c.Token) {
 		return refusal.New(refusal.ErrMalformedRequest, errMalformed)

@@ -27,7 +27,7 @@ var (
 
 // checkAmbient stands between a cookie and cross-site WebSocket hijacking (RFC 6455 section 10.2). SameSite is not a
 // substitute: a sibling domain is the same site. AllowOrigin is not asked: it is written for clients that send a token
-// on purpose, such as any browser extension, and an origin that it allows must not get the use of a visitor's cookie.
+// on purpose, such as any browser extension, and an origin that it allows must not be able to use a visitor's cookie.
 func (os Origins) checkAmbient(r *http.Request, from Source) error {
 	o, ok := originOf(r)
 	if ok && o.IsPage() && os.listsOwned(o) {

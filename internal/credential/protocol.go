@@ -39,8 +39,8 @@ func (p Place) Overlaps(other Place) bool {
 	return other.isPrefix() && strings.HasPrefix(p.Name, other.Name)
 }
 
-// Takes reports whether an entry of Sec-WebSocket-Protocol would be read as a token, wherever it stands: a token is
-// never selected. WebSocket libraries compare without regard to letter case.
+// Takes reports whether an entry of Sec-WebSocket-Protocol would be read as a token, wherever it is: a token is never
+// selected. WebSocket libraries compare without regard to letter case.
 func (p Place) Takes(protocol string) bool {
 	return p.isPrefix() && strings.EqualFold(protocol[:min(len(protocol), len(p.Name))], p.Name)
 }
@@ -49,9 +49,9 @@ func (p Place) Takes(protocol string) bool {
 // except tokens, whether r still shows them or not. The marker is the one of them that announces a token, "" if none
 // does.
 //
-// A browser gives a connection up if it has offered subprotocols and none is selected. So whoever writes the response
-// to a handshake selects the application's first protocol that is offered, else the marker, else whatever there is for
-// applications without a protocol. A library that selects for itself gets the request as [Hide] leaves it.
+// A browser drops a connection if it has offered subprotocols and none is selected. So whoever writes the response to a
+// handshake selects the first of the application's protocols that is offered, or else the marker, or else what there is
+// for applications without a protocol. A library that selects for itself gets the request as [Hide] leaves it.
 func Selectable(r *http.Request, places []Place) (offered []string, marker string) {
 	for entry, before := range protocols(r.Header[protocolHeader]) {
 		if isToken(entry, before, places) || slices.ContainsFunc(places, func(p Place) bool { return p.Takes(entry) }) {
@@ -115,7 +115,7 @@ func subprotocolToken(values []string, p Place) (string, error) {
 		}
 		found, token = true, rest
 	}
-	if p.isPair() && last == p.Name { // with nothing behind it
+	if p.isPair() && last == p.Name { // nothing follows it
 		if found {
 			return "", errTwice
 		}
@@ -155,7 +155,7 @@ func isToken(entry, before string, places []Place) bool {
 }
 
 // hideProtocols removes the tokens. It leaves the first entry of a pair for the server to select, but moves it to the
-// end: in its old place, the next reader would take the entry after it for a token. At the end it also comes after the
+// end: otherwise the next reader would take the entry after it for a token. At the end it also comes after the
 // application's own protocols.
 func hideProtocols(r *http.Request, places []Place) {
 	if !offersToken(r.Header[protocolHeader], places) {

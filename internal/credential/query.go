@@ -92,7 +92,7 @@ func hideParameter(r *http.Request, name string) {
 	}
 	if path, query, ok := strings.Cut(r.RequestURI, "?"); ok {
 		left := after
-		if query != before { // as behind a middleware that rewrote one of them
+		if query != before { // for example, a middleware has rewritten one of them
 			left = withoutParameter(query, name)
 		}
 		if len(left) != len(query) {
@@ -101,7 +101,7 @@ func hideParameter(r *http.Request, name string) {
 			}
 		}
 	}
-	if r.Form.Has(name) { // a middleware outside has parsed it
+	if r.Form.Has(name) { // an outer middleware has parsed it
 		r.Form = maps.Clone(r.Form)
 		r.Form.Del(name)
 	}

@@ -13,9 +13,9 @@ var (
 	heldPool  = sync.Pool{New: func() any { return new(held) }}
 )
 
-// A buffer has what was read from the connection and not yet handed on. It is large while there is something in it, and
-// nothing while a Read waits, as most connections do most of the time: on TCP a Read waits without a buffer (see
-// readable), on other connections with a small one.
+// A buffer has what was read from the connection and not yet handed on. Most connections wait in a Read most of the
+// time: on TCP, such a Read has no buffer (see readable), and on other connections a small one. A large buffer is in
+// use only while there is something in it.
 type buffer struct {
 	buf   []byte // the large one, the small one, or what came with the handshake
 	r, w  int    // buf[r:w] is unread
@@ -26,7 +26,7 @@ type buffer struct {
 
 func (b *buffer) unread() []byte { return b.buf[b.r:b.w] }
 
-// skip takes note that n bytes were handed on.
+// skip records that n bytes were handed on.
 func (b *buffer) skip(n int) {
 	b.r += n
 	if b.r == b.w {
@@ -34,7 +34,7 @@ func (b *buffer) skip(n int) {
 	}
 }
 
-// release gives the buffer back, with all that is in it.
+// release gives the buffer back, and drops what is in it.
 func (b *buffer) release() {
 	if b.large != nil {
 		largePool.Put(b.large)
@@ -43,13 +43,13 @@ func (b *buffer) release() {
 	b.buf, b.r, b.w = nil, 0, 0
 }
 
-// takeLarge makes an empty buffer a large one.
+// takeLarge gives an empty buffer the large array.
 func (b *buffer) takeLarge() {
 	b.large = largePool.Get().(*[largeSize]byte)
 	b.buf = b.large[:]
 }
 
-// takeSmall makes an empty buffer the small one.
+// takeSmall gives an empty buffer the small array.
 func (b *buffer) takeSmall() {
 	if b.small == nil {
 		b.small = make([]byte, smallSize)
@@ -57,7 +57,7 @@ func (b *buffer) takeSmall() {
 	b.buf = b.small
 }
 
-// room returns where to read ahead, behind what is unread, within the small buffer; nil: there is none.
+// room returns the room in the small buffer for reading ahead, after what is unread; nil: there is none.
 func (b *buffer) room() []byte {
 	if len(b.unread()) == 0 {
 		b.release()

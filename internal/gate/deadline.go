@@ -8,26 +8,26 @@ import (
 	"time"
 )
 
-// isDeadline reports whether err is somebody's deadline. A method Timeout does not tell: that of ETIMEDOUT, with which
-// TCP gives up a peer that does not answer its keep-alive, returns true as well.
+// isDeadline reports whether err means that a deadline has passed. The method Timeout would not tell: it is also true
+// for ETIMEDOUT, with which TCP gives up on a peer that does not answer keep-alives.
 func isDeadline(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
-// past is a deadline that wakes whoever waits.
+// past is a deadline that wakes everybody who waits.
 var past = time.Unix(1, 0)
 
-// Deadlines keeps the deadlines of the application, and puts those of the gate before them.
+// deadlines keeps the application's deadlines. Those of the gate take precedence.
 type deadlines struct {
 	conn net.Conn
 
 	mu          sync.Mutex
 	read, write time.Time // the application's; zero: none
-	bound       time.Time // for both, where the library ends the connection; zero: none
+	bound       time.Time // for both, when the library ends the connection; zero: none
 	reading     bool      // readNow has set a deadline of its own
-	taken       bool      // Finish has taken over: from now on read is when it stops to drain
+	taken       bool      // Finish has taken over: from now on, read is when it stops draining
 	kicked      bool      // reads fail at once, until release
 }
 
-// earlier is the earlier of two deadlines, either of which may be none.
+// earlier returns the earlier of two deadlines; zero means no deadline.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -66,7 +66,7 @@ func (d *deadlines) applyWrite() error {
 	return d.conn.SetWriteDeadline(earlier(d.write, d.bound))
 }
 
-// bind puts an end to all reading and writing.
+// bind limits all reading and writing to t.
 func (d *deadlines) bind(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,10 +90,11 @@ func (d *deadlines) resumeWrite() {
 	d.applyWrite()
 }
 
-// moment is long enough for a Read to ask the kernel for what it has. A deadline in the past would keep it from asking.
+// moment is long enough for a Read to ask the kernel for what has arrived. With a deadline in the past, Read would not
+// ask.
 const moment = time.Millisecond
 
-// readNow reads what is there, without waiting for more. If that is for the application, its deadline counts too.
+// readNow reads what is there, without waiting for more. For the application, the application's deadline counts, too.
 func (d *deadlines) readNow(p []byte, forApplication bool) (int, error) {
 	d.mu.Lock()
 	d.reading = !d.taken
@@ -115,7 +116,8 @@ func (d *deadlines) readNow(p []byte, forApplication bool) (int, error) {
 	return n, err
 }
 
-// takeOver has reads fail at once, and writes at the deadline given. From now on what the application sets is ignored.
+// takeOver makes reads fail at once, and writes at the given deadline. From then on, the application's deadlines are
+// ignored.
 func (d *deadlines) takeOver(write, drain time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -123,8 +125,8 @@ func (d *deadlines) takeOver(write, drain time.Time) error {
 	return errors.Join(d.conn.SetWriteDeadline(write), d.conn.SetReadDeadline(past))
 }
 
-// release lets the gate read, up to the deadline of the drain. Whoever was waiting in a Read must have returned: a
-// deadline that is moved before a goroutine has woken does not wake it.
+// release lets the gate read, up to the deadline of the drain. A Read that was waiting must have returned before: if
+// the deadline moves before the reading goroutine wakes, it does not wake.
 func (d *deadlines) release() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -10,29 +10,29 @@ import (
 	"time"
 )
 
-// Shut ends the connection for the reason given, unless another call came first: it returns whether this one counts.
-// When it returns, no data frame begins in either direction, except what a Read or a Write under way has in hand. It
-// never blocks. Finish must follow.
+// Shut ends the connection for the given reason, unless another call came first; it returns whether this call counts.
+// After it returns, no data frame begins in either direction, except one that a Read or a Write in progress already
+// has. It never blocks. Finish must follow.
 func (c *Conn) Shut(e Ending) bool {
 	return c.end.CompareAndSwap(nil, &shutting{Ending: e, said: make(chan struct{})})
 }
 
-// A shutting is an Ending that has begun. What it needs is made when it does: most connections are idle.
+// A shutting is an Ending that has begun. Its channel is made only then, since most connections are idle.
 type shutting struct {
 	Ending
 	said chan struct{} // closed when Finish has written the close frame, or has given up
 }
 
 const (
-	shortestWrite = 250 * time.Millisecond // for a close frame to be written, however short the grace
-	slack         = 300 * time.Millisecond // beyond the grace, and leaves a busy machine 200 ms more
-	meanwhile     = 10 * time.Millisecond  // how long Finish writes before somebody reads as well
-	breathAfter   = 1 << 20                // bytes that are drained without a pause
-	breath        = 5 * time.Millisecond   // a flood costs less, and leaves its peer the time to read our close frame
+	shortestWrite = 250 * time.Millisecond // time for writing a close frame, however short the grace
+	slack         = 300 * time.Millisecond // beyond the grace; a busy machine has 200 ms more
+	meanwhile     = 10 * time.Millisecond  // how long Finish writes before it also reads
+	breathAfter   = 1 << 20                // bytes that drain reads without a pause
+	breath        = 5 * time.Millisecond   // makes a flood cost less, and gives its sender time to read our close frame
 )
 
 // Finish ends a connection that was shut: it writes the close frame, waits for the peer's, and closes the connection
-// below, at the latest half a second after the grace. It returns when the connection is closed, whoever does it, so it
+// below half a second after the grace at the latest. It returns when the connection is closed, whoever closes it, so it
 // must not be called without Shut.
 func (c *Conn) Finish() {
 	e := c.end.Load()
@@ -48,15 +48,15 @@ func (c *Conn) Finish() {
 	begun := time.Now()
 	write := begun.Add(max(c.grace, shortestWrite))
 	latest := begun.Add(c.grace + slack)
-	// A Write that is stuck leaves time for the close frame.
+	// Even a Write that is stuck must leave time for the close frame.
 	if err := c.limits.takeOver(write.Add(-2*shortestGrace), latest); err != nil {
-		// The peer of a net.Pipe has gone, or a connection without deadlines might keep us for ever.
+		// Either the peer of a net.Pipe has gone, or the connection has no deadlines and might hold us forever.
 		c.broken.Store(c.broken.Load() || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, net.ErrClosed))
 		c.closeTold(false)
 		return
 	}
 
-	// A peer may be stuck in a write of its own, and take nothing until somebody reads that.
+	// The peer may be stuck in a write of its own, and read nothing until that is read.
 	reader := time.AfterFunc(meanwhile, c.drain)
 	said := c.say(e, write)
 	close(e.said)
@@ -69,8 +69,8 @@ func (c *Conn) Finish() {
 	c.closeTold(said)
 }
 
-// say writes the close frame once no other frame is under way, and reports whether the peer has been sent one, by
-// whomever.
+// say writes the close frame once no other frame is under way, and reports whether a close frame was sent to the peer,
+// by the gate or by the library.
 func (c *Conn) say(e *shutting, deadline time.Time) bool {
 	out := &c.outgoing
 	out.take()
@@ -87,7 +87,7 @@ func (c *Conn) say(e *shutting, deadline time.Time) bool {
 	frame := closeFrame(e.Code, e.Reason)
 	c.limits.writeUntil(later(deadline.Add(-shortestGrace), time.Now().Add(shortestGrace)))
 	n, err := c.conn.Write(frame)
-	if n == 0 && isDeadline(err) { // a busy machine came to it too late, or the peer takes nothing
+	if n == 0 && isDeadline(err) { // a busy machine was too late, or the peer reads nothing
 		c.limits.writeUntil(later(deadline, time.Now().Add(shortestGrace)))
 		n, err = c.conn.Write(frame)
 	}
@@ -100,7 +100,7 @@ func (c *Conn) say(e *shutting, deadline time.Time) bool {
 	return true
 }
 
-// awaitBoundary lends its turn to the library until the frame under way has come to its end, or the deadline.
+// awaitBoundary gives its turn to the library until the frame in progress has ended, or the deadline has passed.
 func (c *Conn) awaitBoundary(deadline time.Time) {
 	out := &c.outgoing
 	ready := make(signal)
@@ -123,8 +123,8 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// drain throws away what the peer sends until its close frame: after that the peer may rely on our having closed in
-// peace.
+// drain discards what the peer sends, up to its close frame. Closing with unread data would reset the connection, and
+// the peer might lose our close frame.
 func (c *Conn) drain() {
 	in := &c.incoming
 	in.take()
@@ -158,8 +158,8 @@ func (c *Conn) drain() {
 	}
 }
 
-// closeTold closes the connection below. A peer that was to be told to go and has not answered in time is reset, so
-// that nothing which still waits to be sent reaches it later.
+// closeTold closes the connection below. It resets the connection if the peer could not be told, or has not answered in
+// time, so that nothing still waiting to be sent reaches the peer later.
 func (c *Conn) closeTold(said bool) {
 	conn := withoutTLS(c.conn)
 	if c.isStuck(said) {
@@ -168,7 +168,8 @@ func (c *Conn) closeTold(said bool) {
 	c.closeBelow(conn)
 }
 
-// withoutTLS returns what is beneath TLS, whose close_notify would wait up to 5 seconds for a peer that does not read.
+// withoutTLS returns the connection beneath TLS: sending close_notify would wait up to 5 seconds for a peer that does
+// not read.
 func withoutTLS(conn net.Conn) net.Conn {
 	if t, ok := conn.(*tls.Conn); ok {
 		return t.NetConn()
@@ -176,7 +177,7 @@ func withoutTLS(conn net.Conn) net.Conn {
 	return conn
 }
 
-// isStuck reports whether the peer is there and does not do its part.
+// isStuck reports whether the peer is there but does not respond.
 func (c *Conn) isStuck(said bool) bool {
 	if c.broken.Load() {
 		return false
@@ -184,7 +185,7 @@ func (c *Conn) isStuck(said bool) bool {
 	return !said || c.incoming.timedOut
 }
 
-// resetOnClose looks for the TCP connection, which a listener of the application may have wrapped.
+// resetOnClose looks for the TCP connection, which the application's listener may have wrapped.
 func resetOnClose(conn net.Conn) {
 	for {
 		switch c := conn.(type) {
@@ -199,7 +200,7 @@ func resetOnClose(conn net.Conn) {
 	}
 }
 
-// Close closes the connection at once, unless the gate has been shut: then Finish does, in its own time.
+// Close closes the connection at once, unless the gate has been shut: then Finish closes it, in its own time.
 func (c *Conn) Close() error {
 	if c.end.Load() != nil {
 		return nil
@@ -212,7 +213,7 @@ func (c *Conn) Close() error {
 	return c.closeBelow(c.conn)
 }
 
-// closeBelow closes conn, which is the connection below or what is beneath its TLS.
+// closeBelow closes conn: the connection below, or the one beneath its TLS.
 func (c *Conn) closeBelow(conn net.Conn) error {
 	if !c.closing.CompareAndSwap(false, true) {
 		return net.ErrClosed
@@ -231,7 +232,7 @@ type leaving struct {
 	timer *time.Timer
 }
 
-// leave calls Left, once, for err or for an earlier reason that was waiting.
+// leave calls Left once, for err or for an earlier reason that was waiting.
 func (c *Conn) leave(err error) {
 	l := &c.leaving
 	l.mu.Lock()
@@ -254,8 +255,8 @@ func (c *Conn) leave(err error) {
 }
 
 // goneDelay is how long the library has to close a connection that is broken before Left is called; usually it closes
-// at once. A goroutine for each such end woke another processor: 5 to 9 % of the CPU time of a handshake, on a server
-// that is not busy.
+// at once. Starting a goroutine for each such end was rejected: it woke another processor, which cost 5 to 9 % of the
+// CPU time of a handshake on a server that is not busy.
 const goneDelay = 10 * time.Millisecond
 
 // leaveSoon calls leave for a connection below that has failed.

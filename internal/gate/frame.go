@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// A header is that of a frame (RFC 6455 section 5.2), or the beginning of one.
+// A header is the header of a frame (RFC 6455 section 5.2), or the beginning of one.
 type header []byte
 
 const (
@@ -28,7 +28,7 @@ func (h header) final() bool      { return h[0]&finalBit != 0 }
 func (h header) compressed() bool { return h[0]&0x40 != 0 } // RFC 7692 section 6
 func (h header) masked() bool     { return h[1]&maskBit != 0 }
 
-// len is how long the header is, as far as its first bytes tell.
+// len returns the length of the header, as far as its first bytes tell.
 func (h header) len() int {
 	if len(h) < minHeader {
 		return minHeader
@@ -60,13 +60,13 @@ func (h header) payload() int64 {
 
 // A stream follows frames that come in pieces of any size.
 type stream struct {
-	left   int64 // of the payload of the frame under way
+	left   int64 // of the payload of the frame in progress
 	head   [maxHeader]byte
 	have   int8 // bytes in head, while the header is incomplete
-	opcode byte // of the frame under way, or the last one
+	opcode byte // of the frame in progress, or of the last one
 
-	open       bool // a message goes on after this frame
-	compressed bool // that message, or the one this frame ends
+	open       bool // the message continues after this frame
+	compressed bool // the message that continues, or that this frame ends
 
 	closed   bool // a close frame has passed
 	mask     [4]byte
@@ -75,13 +75,13 @@ type stream struct {
 	codeMask bool
 }
 
-// within reports whether a frame has begun and not come to its end.
+// within reports whether a frame has begun and not ended.
 func (s *stream) within() bool { return s.left > 0 || s.have > 0 }
 
-// withinMessage reports whether the stream must go on.
+// withinMessage reports whether a message, or a control frame, has begun and not ended.
 func (s *stream) withinMessage() bool { return s.within() || s.open }
 
-// withinCompressed reports whether a compressed message has begun and not come to its end.
+// withinCompressed reports whether a compressed message has begun and not ended.
 func (s *stream) withinCompressed() bool {
 	return s.compressed && (s.open || s.left > 0 && s.opcode < opClose)
 }
@@ -114,7 +114,7 @@ func (s *stream) advance(p []byte) int {
 	return n
 }
 
-// begin takes note of a frame whose header is complete.
+// begin records a frame whose header is complete.
 func (s *stream) begin(h header) {
 	s.opcode, s.left = h.opcode(), h.payload()
 	if s.opcode < opClose {
@@ -145,7 +145,8 @@ func (s *stream) passClose(payload []byte) {
 	s.closed = s.closed || s.left == 0
 }
 
-// closeCode is the code of a close frame that has passed, noCode if it has none, and 0 if none has passed.
+// closeCode returns the code of a close frame that has passed: noCode if the frame has none, and 0 if no close frame
+// has passed.
 func (s *stream) closeCode() int32 {
 	switch {
 	case !s.closed:
@@ -156,7 +157,7 @@ func (s *stream) closeCode() int32 {
 	return int32(binary.BigEndian.Uint16(s.code[:]))
 }
 
-// follow takes all of p, and returns how many frames came to their ends in it.
+// follow takes all of p, and returns how many frames ended in it.
 func (s *stream) follow(p []byte) (ended int) {
 	for len(p) > 0 {
 		p = p[s.advance(p):]
@@ -167,7 +168,8 @@ func (s *stream) follow(p []byte) (ended int) {
 	return ended
 }
 
-// maxReason is what a close frame can hold behind its code: control frames have at most 125 bytes of payload.
+// maxReason is the room for the reason in a close frame: a control frame has at most 125 bytes of payload, and the code
+// takes two.
 const maxReason = 123
 
 // closeFrame builds a close frame of the server, which is not masked.

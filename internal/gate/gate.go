@@ -1,17 +1,17 @@
 // Package gate stands between a WebSocket library and its network connection, and ends the connection by itself,
-// whatever the library does and whichever it is.
+// whatever library it is and whatever that library does.
 //
 // It looks at the headers of the frames (RFC 6455 section 5.2) that pass in both directions, and changes none. When it
 // is told to end the connection it
 //
 //  1. lets no data frame begin, in either direction ([Conn.Shut]);
-//  2. lets a frame that is under way on its way out come to its end, and writes one close frame behind it;
-//  3. fails the library's Read and Write with the cause, and itself reads what the peer still sends, up to its close
-//     frame or the deadline, so that no reset takes our close frame away from the peer;
+//  2. lets an outgoing frame that has begun end, and writes one close frame after it;
+//  3. makes the library's Read and Write fail with the cause, and itself reads what the peer still sends, up to the
+//     peer's close frame or the deadline, since a reset could destroy our close frame before the peer reads it;
 //  4. closes the connection ([Conn.Finish] does 2 to 4).
 //
 // A WebSocket library does not do that. coder/websocket's Close, for example, waits while a Read goes on handing
-// messages to the application, and waits for five seconds, without a close frame, beside a Write that is stuck.
+// messages to the application; and if a Write is stuck, Close waits for five seconds without sending a close frame.
 package gate
 
 import (
@@ -25,19 +25,19 @@ import (
 // An Ending says why this side ends a connection.
 type Ending struct {
 	Code   uint16 // of the close frame
-	Reason string // of the close frame; what is beyond 123 bytes is cut off
+	Reason string // of the close frame; cut off after 123 bytes
 	Err    error  // what Read and Write return from then on
 }
 
-// A Life is told what becomes of a connection, and is asked for the time. Its methods must not block, so none may call
-// Read, Write or Finish of the Conn; all its other methods may be called from them.
+// A Life is told what happens to a connection, and checks the time. Its methods must not block, so they must not call
+// Read, Write or Finish of the Conn; they may call all its other methods.
 type Life interface {
 	// Opened is called, only with Options.Handshake, when the head of the response has passed. It says whether the
-	// response was 101 with `Upgrade: websocket`. If not, the gate is out of the way: bytes pass as they are.
+	// response was 101 with `Upgrade: websocket`. If not, the gate steps aside: bytes pass as they are.
 	Opened(isWebSocket bool)
 
-	// Check is called before data passes, wherever time may have passed. It may call Shut. It is called often, and should
-	// do little more than look at a clock.
+	// Check is called before data passes, whenever time may have passed. It may call Shut. It is called often, and
+	// should do little more than look at a clock.
 	Check()
 
 	// Left is called at most once, unless this side has ended the connection by Shut: with ErrPeerClosed, ErrClosed,
@@ -48,23 +48,23 @@ type Life interface {
 	Closed()
 }
 
-// Options are those of New.
+// Options are the options of New.
 type Options struct {
 	// Grace is how long the peer has to answer a close frame, whoever sends it. It counts from when the frame was
 	// written. Less than 100 ms counts as 100 ms.
 	Grace time.Duration
 
-	// Handshake: the library writes its response through the gate, and frames begin behind it.
+	// Handshake: the library writes its response through the gate, and frames begin after the response.
 	Handshake bool
 }
 
 const (
-	shortestGrace = 100 * time.Millisecond // a peer that answers at once needs that on a busy machine
+	shortestGrace = 100 * time.Millisecond // even a peer that answers at once needs that on a busy machine
 	longestGrace  = 365 * 24 * time.Hour   // so that no sum overflows
 )
 
-// A Conn is the server's end of a WebSocket connection. Of its methods only Finish waits for the peer or the library,
-// besides Read, Write and Close. Any number of goroutines may call them.
+// A Conn is the server's end of a WebSocket connection. Of its methods, only Read, Write, Close and Finish wait for the
+// peer or the library. Any number of goroutines may call them.
 type Conn struct {
 	conn  net.Conn
 	rw    *bufio.ReadWriter
@@ -72,7 +72,7 @@ type Conn struct {
 	grace time.Duration
 
 	phase atomic.Int32
-	end   atomic.Pointer[shutting] // why this side ends the connection; nil: it does not. The first one stays
+	end   atomic.Pointer[shutting] // why this side ends the connection; nil: it does not. The first reason stays
 
 	incoming incoming
 	outgoing outgoing
@@ -85,7 +85,7 @@ type Conn struct {
 	peerCode atomic.Int32
 
 	broken    atomic.Bool // the connection below has failed
-	pinging   atomic.Bool // Ping is under way
+	pinging   atomic.Bool // a Ping is in progress
 	finishing atomic.Bool
 	closing   atomic.Bool
 	closed    chan struct{}
@@ -94,14 +94,14 @@ type Conn struct {
 // The phases of a connection.
 const (
 	inFrames  int32 = iota
-	inHead          // of the response to the handshake
+	inHead          // the head of the response to the handshake is not complete
 	unwatched       // the response said that no frames follow
 )
 
 // New puts a gate in front of a connection that was just hijacked; rw may hold what the client has sent already.
 //
-// The buffers of rw are replaced within their structs, since net/http holds on to those for as long as its handler
-// runs. After a Hijack it does not use them.
+// New replaces the buffers within the structs of rw: net/http keeps these structs while the handler runs, but does not
+// use them after a Hijack.
 func New(conn net.Conn, rw *bufio.ReadWriter, life Life, opts Options) (*Conn, error) {
 	early, err := rw.Reader.Peek(rw.Reader.Buffered())
 	if err != nil {
@@ -130,9 +130,9 @@ func New(conn net.Conn, rw *bufio.ReadWriter, life Life, opts Options) (*Conn, e
 	return c, nil
 }
 
-// The sizes of the buffers of the library. They cost more than all else of an idle connection: net/http's are 4096
-// bytes. gorilla/websocket makes its own, of 4096 bytes, unless the reader's is larger than 256 and the writer's at
-// least 270 (server.go, Upgrade).
+// The sizes of the library's buffers. They cost more than everything else that an idle connection needs: net/http's
+// have 4096 bytes. gorilla/websocket makes its own, of 4096 bytes, unless the reader's is larger than 256 and the
+// writer's at least 270 (server.go, Upgrade).
 const (
 	readerSize = 272
 	writerSize = 1152
@@ -142,8 +142,8 @@ const (
 func (c *Conn) ReadWriter() *bufio.ReadWriter { return c.rw }
 
 // NetConn returns the connection below, as [crypto/tls.Conn.NetConn] does, to set options of the socket. Do not read
-// from it or write to it: the gate would lose its place among the frames. Do not set its deadlines or close it: the
-// peer would not be told.
+// from it or write to it: the gate would lose track of the frames. Do not set its deadlines or close it: the peer would
+// not get a close frame.
 func (c *Conn) NetConn() net.Conn { return c.conn }
 
 // LocalAddr implements [net.Conn].
@@ -166,17 +166,17 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.limits.setRead(t) }
 // SetWriteDeadline implements [net.Conn].
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.limits.setWrite(t) }
 
-// Heard returns when bytes have last come from the peer, or when the gate was made.
+// Heard returns when bytes last came from the peer, or else when the gate was made.
 func (c *Conn) Heard() time.Time { return c.opened.Add(time.Duration(c.heard.Load())) }
 
 func (c *Conn) hears() { c.heard.Store(int64(time.Since(c.opened))) }
 
-// Code returns the code of the close frame that was sent to the peer, by the gate or by the library: 0 if there was
-// none, 1005 if it had no code.
+// Code returns the code of the close frame that the gate or the library sent to the peer: 0 if no close frame was sent,
+// 1005 if it had no code.
 func (c *Conn) Code() int { return int(c.sentCode.Load()) }
 
-// PeerCode returns the code of the peer's close frame: 0 if none has come, 1005 if it had no code.
+// PeerCode returns the code of the peer's close frame: 0 if no close frame has come, 1005 if it had no code.
 func (c *Conn) PeerCode() int { return int(c.peerCode.Load()) }
 
-// Closed returns a channel that is closed when the connection below is, once Life.Closed has returned.
+// Closed returns a channel that is closed when the connection below is closed and Life.Closed has returned.
 func (c *Conn) Closed() <-chan struct{} { return c.closed }

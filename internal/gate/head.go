@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// maxHead bounds the head of a response. One that is longer is not followed.
+// maxHead bounds the head of a response. A longer one is not followed.
 const maxHead = 64 << 10
 
 // A head collects the head of a response, up to its blank line.
@@ -47,7 +47,7 @@ func (h *head) status() string {
 	return status
 }
 
-// isInformational reports whether another head follows, such as behind 103 (RFC 8297).
+// isInformational reports whether another head follows, as after 103 (RFC 8297).
 func (h *head) isInformational() bool {
 	status := h.status()
 	return len(status) == 3 && status[0] == '1' && status != "101"
@@ -63,7 +63,7 @@ func (h *head) isWebSocket() bool {
 	return err == nil && strings.EqualFold(header.Get("Upgrade"), "websocket")
 }
 
-// writeHead passes on what of p belongs to the head of the response, and returns how much that is. Where the head is
+// writeHead passes on the part of p that belongs to the head of the response, and returns its length. If the head is
 // then complete, isWebSocket says what follows.
 func (c *Conn) writeHead(p []byte) (n int, isWebSocket *bool, err error) {
 	h := c.outgoing.head

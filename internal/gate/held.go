@@ -2,9 +2,9 @@ package gate
 
 import "net"
 
-// A held has the beginning of a frame that the library writes in several pieces, until it is whole or does not fit.
-// A library with a writer of 1024 bytes would otherwise need two system calls, and its peer two reads, for a message of
-// 1 KiB.
+// A held has the beginning of a frame that the library writes in several pieces, until the frame is whole or does not
+// fit. Otherwise a library with a write buffer of 1024 bytes would need two system calls for a message of 1 KiB, and
+// its peer two reads.
 type held struct {
 	n      int
 	pieces [2][]byte
@@ -23,7 +23,7 @@ func (h *held) takes(p []byte) bool {
 	return true
 }
 
-// writeWith writes what is held, and p behind it.
+// writeWith writes what is held, followed by p.
 func (h *held) writeWith(conn net.Conn, p []byte) (int, error) {
 	if before := h.n; h.takes(p) {
 		defer func() { h.n = before }()

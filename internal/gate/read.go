@@ -13,35 +13,35 @@ var (
 	ErrClosed = errors.New("the connection was closed above")
 
 	// ErrBroken: a read or a write found that the connection has ended without a close frame. The error that it found
-	// is wrapped beside this one.
+	// is wrapped, too.
 	ErrBroken = errors.New("the connection broke")
 
 	errCut    = errors.New("the connection ended within a compressed message")
 	errWithin = errors.New("a close frame within a compressed message")
 )
 
-// Incoming is what comes from the peer.
+// incoming is what comes from the peer.
 type incoming struct {
-	turn               // of whoever reads from the connection below, and of all that follows
+	turn               // held to read from the connection below, and to use all that follows
 	buffer             // what was read ahead
 	tcp      *readable // nil: the connection below is not TCP itself
 	stream             // what was handed on
-	parts    uint8     // of frames that were handed on since Check was called
-	failed   error     // what the connection below has returned; it comes behind what is unread
+	parts    uint8     // of frames, handed on since the last call of Check
+	failed   error     // the error of the connection below, which Read returns after what is unread
 	broken   error     // what Read returns from then on
 	drained  bool      // Finish has read all that it reads
-	timedOut bool      // the peer had not answered by then
+	timedOut bool      // the peer had not answered by the end of that
 }
 
 const (
 	checkEvery = 64       // parts of frames: a header and a payload make two
-	straight   = 4 << 10  // so much payload goes straight from the connection into the library's slice
-	copying    = 16 << 10 // whoever reads into a slice as large takes frames as they come, like io.Copy
+	straight   = 4 << 10  // this much payload goes straight from the connection into the library's slice
+	copying    = 16 << 10 // a reader with a slice this large takes frames as they come, like io.Copy
 )
 
-// Read hands on at most the rest of one frame, so that the gate can shut between any two. It hands on the header of a
-// frame by itself, unless p is so large that it belongs to somebody who copies: a payload that waits in the library's
-// buffer would be read after the gate has shut.
+// Read hands on at most the rest of one frame, so that the gate can shut between any two frames. It hands on the header
+// of a frame by itself: a payload waiting in the library's buffer could still be read after the gate has shut. If p is
+// so large that the caller must be copying, the payload comes with the header.
 func (c *Conn) Read(p []byte) (int, error) {
 	if e := c.end.Load(); e != nil {
 		c.awaitFrame(e)
@@ -64,8 +64,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// awaitFrame waits for the end of the frame under way on its way out, or until that is given up. Somebody who copies, such
-// as httputil.ReverseProxy, stops writing as soon as its Read fails.
+// awaitFrame waits until the outgoing frame in progress has ended or was given up: a caller that copies, such as
+// httputil.ReverseProxy, stops writing as soon as its Read fails.
 func (c *Conn) awaitFrame(e *shutting) {
 	out := &c.outgoing
 	out.take()
@@ -108,7 +108,7 @@ func (c *Conn) check() {
 	c.life.Check()
 }
 
-// handOn copies from what is unread.
+// handOn copies from what is unread into p.
 func (c *Conn) handOn(p []byte) (int, error) {
 	in := &c.incoming
 	unread := in.unread()
@@ -133,8 +133,8 @@ func (c *Conn) handOn(p []byte) (int, error) {
 	return n, nil
 }
 
-// forbids reports what must not come next. A close frame between the frames of a compressed message makes
-// coder/websocket 1.8.15 give the decompressor back to its pool while it is in use, and panic.
+// forbids returns an error if next must not be handed on. A close frame between the frames of a compressed message
+// makes coder/websocket 1.8.15 return its decompressor to the pool while it is in use, and panic.
 func (s *stream) forbids(next header) error {
 	if len(next) > 0 && !s.within() && s.open && s.compressed && next.opcode() == opClose {
 		return errWithin
@@ -142,7 +142,7 @@ func (s *stream) forbids(next header) error {
 	return nil
 }
 
-// readStraight reads payload of the frame under way.
+// readStraight reads payload of the frame in progress into p.
 func (c *Conn) readStraight(p []byte) (int, error) {
 	in := &c.incoming
 	p = p[:min(int64(len(p)), in.left)]
@@ -175,13 +175,13 @@ func (c *Conn) fill() error {
 		if n > 0 || !isDeadline(err) {
 			return c.filled(n, err)
 		}
-		in.release() // no large buffer waits
+		in.release() // nothing waits with a large buffer
 	}
 	in.takeSmall()
 	return c.filled(c.conn.Read(in.buf))
 }
 
-// filled takes note of what was read into the buffer.
+// filled records what was read into the buffer.
 func (c *Conn) filled(n int, err error) error {
 	in := &c.incoming
 	if n == 0 {
@@ -193,27 +193,27 @@ func (c *Conn) filled(n int, err error) error {
 	return nil // an error beside it comes again alone
 }
 
-// readFailed returns what Read returns where the connection below has failed.
+// readFailed returns what Read returns if the connection below has failed.
 func (c *Conn) readFailed(err error) error {
 	in := &c.incoming
 	if e := c.end.Load(); e != nil {
 		return e.Err
 	}
 	if err == nil || isDeadline(err) {
-		return err // a deadline is somebody's own: the peer is there
+		return err // a deadline says nothing about the peer
 	}
 	if errors.Is(err, io.EOF) && in.withinMessage() {
 		err = io.ErrUnexpectedEOF
 	}
-	// coder/websocket 1.8.15 takes io.ErrUnexpectedEOF for the end of a compressed message (read.go, msgReader.Read), and
-	// would hand on what has come of it as a whole one.
+	// coder/websocket 1.8.15 takes io.ErrUnexpectedEOF for the end of a compressed message (read.go, msgReader.Read),
+	// and would hand on the part that has come as a whole message.
 	if errors.Is(err, io.ErrUnexpectedEOF) && in.withinCompressed() {
 		err = errCut
 	}
 	return c.breaks(err)
 }
 
-// breaks notes that nothing more can be read.
+// breaks records that nothing more can be read.
 func (c *Conn) breaks(err error) error {
 	c.incoming.broken = err
 	c.leaveSoon(err)
@@ -225,14 +225,15 @@ func (c *Conn) peerHasClosed(code int32) {
 	c.leave(ErrPeerClosed)
 }
 
-// Poke looks after the peer of a library that does not read: it reads ahead what is there, as far as the small buffer
-// goes, so that Left is called for a peer that has gone, and Heard knows of its pongs. Pongs without a payload, which
-// answer those of Ping, are not kept for the library. Poke takes up to a millisecond where there is nothing to read. It
-// returns false if there was no room to read ahead: then the peer may have said something that nobody has heard.
+// Poke finds out about the peer of a library that does not read. It reads ahead what is there, as far as the small
+// buffer has room, so that Left is called for a peer that has gone, and Heard takes the peer's pongs into account.
+// Pongs without a payload, which answer Ping, are not kept for the library. Poke takes up to a millisecond if there is
+// nothing to read. It returns false if there was no room to read ahead: the peer may then have sent something that
+// nobody has seen.
 func (c *Conn) Poke() bool {
 	in := &c.incoming
 	if c.phase.Load() != inFrames || c.end.Load() != nil || !in.try() {
-		return true // whoever has the turn looks
+		return true // whoever holds the turn is reading
 	}
 	looked := c.lookAhead()
 	code := in.scan()
@@ -266,8 +267,7 @@ func (c *Conn) lookAhead() bool {
 	return true
 }
 
-// readNow reads what is there, whatever deadline the application has set. Its error is a deadline where there is
-// nothing.
+// readNow reads what is there, whatever deadline the application has set. If there is nothing, the error is a deadline.
 func (c *Conn) readNow(p []byte) (int, error) {
 	if c.incoming.tcp != nil {
 		return c.incoming.tcp.now(p)
@@ -275,7 +275,7 @@ func (c *Conn) readNow(p []byte) (int, error) {
 	return c.limits.readNow(p, false)
 }
 
-// scan follows what is unread, drops the pongs that nobody waits for, and returns the code of a close frame.
+// scan follows the frames in what is unread, drops pongs without a payload, and returns the code of a close frame.
 func (in *incoming) scan() int32 {
 	ahead, unread := in.stream, in.unread()
 	for at := 0; at < len(unread) && !ahead.closed; {
@@ -289,6 +289,6 @@ func (in *incoming) scan() int32 {
 		at += n
 	}
 	in.w = in.r + len(unread)
-	in.skip(0) // perhaps that was all
+	in.skip(0) // perhaps nothing is left
 	return ahead.closeCode()
 }

@@ -4,7 +4,7 @@ package gate
 
 import "net"
 
-// Readable exists only where a socket can be read without waiting.
+// readable exists only where a socket can be read without waiting.
 type readable struct{}
 
 func readableOver(net.Conn, *buffer) *readable { return nil }

@@ -9,18 +9,19 @@ import (
 	"syscall"
 )
 
-// Readable reads from a TCP connection into a buffer that it takes only when there is something to read: a Read that
-// waits holds none. [net.Conn.Read] needs one to wait with, and a second read for what does not fit in a small one.
+// readable reads from a TCP connection into a buffer that it takes only when there is something to read, so a Read that
+// waits holds none. [net.Conn.Read] needs a buffer while it waits, and if that is small, a second read for what does
+// not fit.
 type readable struct {
 	raw  syscall.RawConn
 	conn *net.TCPConn
 	in   *buffer
-	read func(fd uintptr) bool // made once
+	read func(fd uintptr) bool // made only once
 	n    int
 	err  error
 }
 
-// readableOver returns nil for what is not a TCP connection itself: a wrapper wants to see what is read.
+// readableOver returns nil if conn is not itself a TCP connection: a wrapper must see what is read.
 func readableOver(conn net.Conn, in *buffer) *readable {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
@@ -35,7 +36,7 @@ func readableOver(conn net.Conn, in *buffer) *readable {
 	return r
 }
 
-// fill waits and reads into the buffer, which is empty.
+// fill waits for data and reads it into the buffer, which is empty.
 func (r *readable) fill() (int, error) {
 	if err := r.raw.Read(r.read); err != nil {
 		return 0, err
@@ -43,7 +44,7 @@ func (r *readable) fill() (int, error) {
 	return r.n, r.err
 }
 
-// tryLarge returns false to be called again when there is something to read.
+// tryLarge returns false if there is nothing to read, to be called again when there is.
 func (r *readable) tryLarge(fd uintptr) bool {
 	r.in.takeLarge()
 	r.n, r.err = r.try(fd, r.in.buf)
@@ -53,9 +54,9 @@ func (r *readable) tryLarge(fd uintptr) bool {
 	return r.err != os.ErrDeadlineExceeded
 }
 
-// now reads what is there; its error is a deadline where that is nothing.
+// now reads what is there. If there is nothing, the error is a deadline.
 func (r *readable) now(p []byte) (n int, err error) {
-	// Not Read, which would ask for the application's deadline first.
+	// Read would check the application's deadline first.
 	if failed := r.raw.Control(func(fd uintptr) { n, err = r.try(fd, p) }); failed != nil {
 		return 0, failed
 	}

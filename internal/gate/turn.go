@@ -2,10 +2,10 @@ package gate
 
 import "sync/atomic"
 
-// A turn is a mutex whose waiters wait on a channel: in a bubble of testing/synctest a goroutine that waits for a
-// sync.Mutex keeps the clock from going on, so a Write that is stuck would stop all of it.
+// A turn is a mutex whose waiters wait on a channel: in a bubble of testing/synctest, a goroutine that waits for a
+// sync.Mutex stops the clock, so a Write that is stuck would stop the whole test.
 type turn struct {
-	count atomic.Int32 // the holder, and those who wait
+	count atomic.Int32 // the holder and the waiters
 	next  atomic.Pointer[chan struct{}]
 }
 
@@ -19,11 +19,11 @@ func (t *turn) take() {
 
 func (t *turn) give() {
 	if t.count.Add(-1) > 0 {
-		t.passed() <- struct{}{} // there is room: only its holder passes a turn on
+		t.passed() <- struct{}{} // never blocks: only the holder passes a turn on
 	}
 }
 
-// passed is made when it is first needed: most connections never do.
+// passed makes the channel when it is first needed: most connections never need it.
 func (t *turn) passed() chan struct{} {
 	if ch := t.next.Load(); ch != nil {
 		return *ch

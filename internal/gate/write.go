@@ -2,16 +2,16 @@ package gate
 
 import "time"
 
-// Outgoing is what goes to the peer.
+// outgoing is what goes to the peer.
 type outgoing struct {
-	turn          // of whoever writes to the connection below, and of all that follows
+	turn          // held to write to the connection below, and to use all that follows
 	stream        // what was written
 	head   *head  // of the response, while it is not complete
-	held   *held  // the beginning of a frame of which nothing was written yet; nil: none
-	failed bool   // the last write failed: a frame under way may never come to its end
-	torn   error  // a write failed, and what was held for it is lost: what Write returns from then on
-	ping   bool   // is to be written at the next boundary
-	ready  signal // for Finish, that the frame under way has come to its end
+	held   *held  // the beginning of a frame that is not yet written; nil: none
+	failed bool   // the last write failed: a frame in progress may never end
+	torn   error  // what Write returns after a write failed and lost what was held
+	ping   bool   // to be written at the next boundary
+	ready  signal // tells Finish that the frame in progress has ended
 }
 
 // A signal is nil while nobody waits for it.
@@ -25,8 +25,8 @@ func (s *signal) send() {
 }
 
 // Write passes p on, except that the beginning of a frame may be held until the frame is whole or longer than a few
-// kilobytes. When Shut returns, a Write under way may still pass what it was given; one that begins later passes the
-// rest of the frame under way, and nothing else.
+// kilobytes. After Shut has returned, a Write in progress may still pass what it was given; a Write that begins later
+// passes only the rest of the frame in progress.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.phase.Load() == unwatched && c.end.Load() == nil {
 		return c.conn.Write(p)
@@ -51,8 +51,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return passed + n, err
 }
 
-// takeOutgoing waits for its turn. A close frame that has to wait is written beside another Write that is stuck, and
-// gives it the grace: nothing else of a library comes twice at a time, and none of it within a frame.
+// takeOutgoing waits for its turn. If a close frame has to wait, another Write is stuck, which then gets the grace to
+// end. A library writes nothing else beside another Write, and a Write of its own begins with a header.
 func (c *Conn) takeOutgoing(p []byte) {
 	out := &c.outgoing
 	if out.try() {
@@ -86,7 +86,7 @@ func (c *Conn) writeFrames(p []byte) (int, error) {
 		return c.writeRest(p, e)
 	}
 	if next.closed || next.opcode == opClose && next.within() {
-		c.limits.bind(time.Now().Add(c.grace)) // for the peer to take it, and to answer
+		c.limits.bind(time.Now().Add(c.grace)) // the time for the peer to read it and to answer
 	}
 	n, err := c.pass(p)
 	if err != nil {
@@ -108,8 +108,8 @@ func (c *Conn) hold(p []byte) bool {
 	return out.held.takes(p)
 }
 
-// pass writes p behind what is held, and returns how much of p was written. If that is all, whoever calls takes note
-// of it.
+// pass writes what is held, followed by p, and returns how much of p was written. If all of it was, the caller updates
+// the stream.
 func (c *Conn) pass(p []byte) (int, error) {
 	out := &c.outgoing
 	h := out.held
@@ -131,7 +131,7 @@ func (c *Conn) pass(p []byte) (int, error) {
 	return max(n-before, 0), err
 }
 
-// drop forgets what is held.
+// drop discards what is held.
 func (c *Conn) drop() {
 	if h := c.outgoing.held; h != nil {
 		h.n = 0
@@ -140,7 +140,7 @@ func (c *Conn) drop() {
 	}
 }
 
-// writeRest passes what belongs to the frame under way when the gate was shut.
+// writeRest passes the part of p that belongs to the frame in progress when the gate was shut.
 func (c *Conn) writeRest(p []byte, e *shutting) (int, error) {
 	out := &c.outgoing
 	c.drop()
@@ -159,7 +159,7 @@ func (c *Conn) writeRest(p []byte, e *shutting) (int, error) {
 		out.stream = part
 	}
 	if out.within() {
-		return n, nil // the library must come again, with the rest
+		return n, nil // the library must write the rest
 	}
 	out.ready.send()
 	return n, e.Err
@@ -176,7 +176,7 @@ func (c *Conn) writeFailed(err error) error {
 	return err
 }
 
-// Ping writes a ping without a payload as soon as no frame is under way. It does not wait for that.
+// Ping writes a ping without a payload as soon as no frame is in progress. It does not wait for that.
 func (c *Conn) Ping() {
 	if c.phase.Load() != inFrames || !c.pinging.CompareAndSwap(false, true) {
 		return
@@ -190,7 +190,7 @@ func (c *Conn) Ping() {
 	}()
 }
 
-// writePing writes a ping that is due, unless a frame is under way.
+// writePing writes a ping that is due, unless a frame is in progress.
 func (c *Conn) writePing() error {
 	out := &c.outgoing
 	if !out.ping || out.within() {
@@ -201,7 +201,7 @@ func (c *Conn) writePing() error {
 		return nil
 	}
 	ping := []byte{finalBit | opPing, 0}
-	c.limits.suspendWrite() // gorilla/websocket leaves that of its last write behind
+	c.limits.suspendWrite() // gorilla/websocket leaves the deadline of its last write set
 	n, err := c.conn.Write(ping)
 	c.limits.resumeWrite()
 	out.follow(ping[:n])

@@ -8,24 +8,25 @@ import (
 	"net/http"
 )
 
-// An Owner is a Life that gets to know the gate of its connection.
+// An Owner is a Life that is told the gate of its connection.
 type Owner interface {
 	Life
 	// TakenOver is called when the handler has taken the connection over, before Opened.
 	TakenOver(*Conn)
 }
 
-// A Writer is the ResponseWriter of a handler that may take the connection over: what it hijacks is gated.
+// A Writer is the ResponseWriter of a handler that may take the connection over. It puts a gate in front of a hijacked
+// connection.
 //
-// It holds a 101 back until then and writes it itself. A ResponseWriter further out may buffer what it is told, to
-// compress it or to write it when the handler returns, and after the Hijack it never will.
+// It holds a 101 back until the Hijack and writes it itself. An outer ResponseWriter may buffer the response, to
+// compress it or to write it when the handler returns, and after the Hijack it would never write it.
 type Writer struct {
 	http.ResponseWriter
 	request *http.Request
 	owner   Owner
 	opts    Options
 
-	switching bool  // a 101 is held back
+	switching bool  // a 101 is being held back
 	gate      *Conn // nil: not taken over
 	err       error // of a Hijack that failed
 }
@@ -41,8 +42,8 @@ func (w *Writer) Taken() bool { return w.gate != nil }
 // Failed reports whether a Hijack has failed.
 func (w *Writer) Failed() bool { return w.err != nil || !CanHijack(w.ResponseWriter) }
 
-// IfHijacker returns w, without its methods besides those of a ResponseWriter where the connection cannot be taken over: a
-// library that asks answers with 501 then.
+// IfHijacker returns w. If the connection cannot be taken over, the result has only the methods of a ResponseWriter: a
+// library that looks for Hijack then answers with 501.
 func (w *Writer) IfHijacker() http.ResponseWriter {
 	if CanHijack(w.ResponseWriter) {
 		return w
@@ -56,7 +57,7 @@ func (o onlyWriter) Header() http.Header         { return o.w.Header() }
 func (o onlyWriter) Write(p []byte) (int, error) { return o.w.Write(p) }
 func (o onlyWriter) WriteHeader(status int)      { o.w.WriteHeader(status) }
 
-// Unwrap returns the ResponseWriter outside, for [http.ResponseController].
+// Unwrap returns the outer ResponseWriter, for [http.ResponseController].
 func (w *Writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // WriteHeader passes a status on, except 101.
@@ -68,14 +69,14 @@ func (w *Writer) WriteHeader(status int) {
 	if w.switching {
 		w.forgetSwitching()
 	}
-	if w.request.ProtoMajor > 1 { // RFC 9113 section 8.2.2 forbids them, and peers drop the whole answer
+	if w.request.ProtoMajor > 1 { // RFC 9113 section 8.2.2 forbids them, and peers drop the whole response
 		w.Header().Del("Connection")
 		w.Header().Del("Upgrade")
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// forgetSwitching takes out of the header what a handshake has put there that comes to nothing.
+// forgetSwitching removes from the header what an abandoned handshake has put there.
 func (w *Writer) forgetSwitching() {
 	w.switching = false
 	for _, name := range []string{"Connection", "Upgrade", "Sec-Websocket-Accept", "Sec-Websocket-Extensions", "Sec-Websocket-Protocol"} {
@@ -89,17 +90,17 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// Flush passes on what was written, if the ResponseWriter outside can do that.
+// Flush passes on what was written, if the outer ResponseWriter can do that.
 func (w *Writer) Flush() { w.FlushError() }
 
-// FlushError is Flush, and says why it fails: a handler that takes no notice of its context's end has no other sign that
-// its connection is lost, until the next write.
+// FlushError is Flush, and returns why it fails: a handler that ignores the end of its context has no other sign, until
+// the next write, that its connection is lost.
 func (w *Writer) FlushError() error {
 	w.Release()
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// Release sends a 101 that was held back and that no Hijack follows: what it switches to is the handler's business.
+// Release sends a 101 that was held back and that no Hijack follows: what protocol it switches to is up to the handler.
 func (w *Writer) Release() {
 	if w.switching && w.gate == nil && w.err == nil {
 		w.switching = false
@@ -134,8 +135,8 @@ func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return w.gate, w.gate.ReadWriter(), nil
 }
 
-// writeSwitching writes a 101 with the header as it is, what was put into it outside included. What says how a body is
-// encoded is left out: there is none.
+// writeSwitching writes a 101 with the header as it is, including what outer middleware has put there. It leaves out
+// the fields that say how a body is encoded: there is no body.
 func writeSwitching(conn net.Conn, header http.Header) error {
 	w := bufio.NewWriterSize(conn, 512)
 	w.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
@@ -160,8 +161,9 @@ func CanHijack(w http.ResponseWriter) bool {
 	}
 }
 
-// Accept completes a handshake without any library, to say by a close frame what a page cannot read from a response. It
-// selects protocol, unless that is empty. False: the request is not a handshake, or it cannot be completed, and nothing was answered.
+// Accept completes a handshake without any library, in order to say in a close frame what a page cannot read from a
+// response. It selects protocol, unless that is empty. It returns false if the request is not a handshake or cannot be
+// completed; nothing was written then.
 func Accept(w http.ResponseWriter, r *http.Request, protocol string, opts Options) (_ *Conn, answered bool) {
 	key, ok := handshakeKey(r)
 	if !ok || !CanHijack(w) {
@@ -183,7 +185,7 @@ func Accept(w http.ResponseWriter, r *http.Request, protocol string, opts Option
 	return g.gate, true
 }
 
-// nobody has no life to end.
+// nobody is a Life with nothing to end.
 type nobody struct{}
 
 func (nobody) TakenOver(*Conn) {}

@@ -20,12 +20,13 @@ import (
 const (
 	maxBody      = 512 << 10
 	maxRedirects = 3
-	// A set that cannot be fetched this often in a row may have moved: discovery is read again, each time.
+	// After this many failures in a row, the set may have moved, so discovery is read again; and again after as many
+	// more.
 	rediscoverAfter = 3
-	// Nor does the old URL of a set that has moved need to fail: so discovery is also read again this long after it was
-	// read, and for a kid that the set does not have.
+	// The old URL of a set that has moved may still work. So discovery is also read again after this interval, and for
+	// a kid that the set does not have.
 	rediscoverInterval = time.Hour
-	// rediscoverTimeout leaves a fetch the time for a set whose URL is known, should discovery hang.
+	// rediscoverTimeout leaves time to fetch the set from its known URL if discovery hangs.
 	rediscoverTimeout = 2 * time.Second
 )
 
@@ -33,11 +34,11 @@ const (
 type fetcher struct {
 	cfg          Config
 	client       http.Client
-	url          string // of the key set; empty: not known yet. Kept if discovery fails later on
+	url          string // of the key set; empty: not known yet. It stays if discovery fails later
 	discoverAt   time.Time
 	failures     int
-	status       int   // of the last answer, for the log; 0: there was none
-	undiscovered error // why discovery failed when it was last read
+	status       int   // of the last response, for the log; 0: there was none
+	undiscovered error // why the last discovery failed
 	plainHTTP    bool  // something was fetched over plain http, and not from this machine
 }
 
@@ -51,8 +52,8 @@ func newFetcher(cfg Config) *fetcher {
 	return f
 }
 
-// forgetful is rt, if it is net/http's, without what would outlive a fetch. net/http goes on to connect for a request
-// that has ended, for the next one to have the connection, and a TLS handshake that hangs does so for ever.
+// forgetful returns rt so that nothing outlives a fetch, if rt is an http.Transport. net/http goes on connecting after
+// a request has ended, so that the next request can use the connection, and a TLS handshake may then hang forever.
 func forgetful(rt http.RoundTripper) http.RoundTripper {
 	if rt == nil {
 		rt = http.DefaultTransport
@@ -62,14 +63,14 @@ func forgetful(rt http.RoundTripper) http.RoundTripper {
 		return rt
 	}
 	t = t.Clone()
-	t.IdleConnTimeout = time.Second // DisableKeepAlives would leave such a connection open, if it is HTTP/2
+	t.IdleConnTimeout = time.Second // DisableKeepAlives would leave such a connection open with HTTP/2
 	if t.TLSHandshakeTimeout <= 0 || t.TLSHandshakeTimeout > fetchTimeout {
 		t.TLSHandshakeTimeout = fetchTimeout
 	}
 	return t
 }
 
-// sameOrigin lets redirects happen within an origin only: another one is not the server that was configured.
+// sameOrigin allows redirects within one origin only: another origin is not the server that was configured.
 func sameOrigin(also func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
 	return func(req *http.Request, via []*http.Request) error {
 		if len(via) > maxRedirects {
@@ -78,7 +79,7 @@ func sameOrigin(also func(*http.Request, []*http.Request) error) func(*http.Requ
 		if req.URL.Scheme != via[0].URL.Scheme || req.URL.Host != via[0].URL.Host {
 			return errors.New("a redirect to another origin")
 		}
-		req.Close = true // net/http does not take it over from the first request
+		req.Close = true // net/http does not copy it from the first request
 		if also != nil {
 			return also(req, via)
 		}
@@ -86,7 +87,7 @@ func sameOrigin(also func(*http.Request, []*http.Request) error) func(*http.Requ
 	}
 }
 
-// keys fetches the set, and says for how long it is fresh. forMiss says that a key is looked for that the current set
+// keys fetches the set, and returns how long it is fresh. forMiss means that somebody needs a key that the current set
 // does not have.
 func (f *fetcher) keys(ctx context.Context, forMiss bool) (*jose.Set, time.Duration, error) {
 	if f.mustDiscover(forMiss) {
@@ -117,7 +118,7 @@ func (f *fetcher) mustDiscover(forMiss bool) bool {
 	return f.failures > 0 && f.failures%rediscoverAfter == 0 || !time.Now().Before(f.discoverAt)
 }
 
-// rediscover finds out where the set is. If that fails, what discovery said last is better than nothing.
+// rediscover finds out where the set is. If that fails, the last known URL is better than nothing.
 func (f *fetcher) rediscover(ctx context.Context) error {
 	if f.url != "" {
 		var cancel context.CancelFunc
@@ -162,9 +163,9 @@ func (f *fetcher) discover(ctx context.Context) (string, error) {
 // maxName bounds what an error quotes of a document.
 const maxName = 256
 
-// metadata fetches the document that says where the set is, and returns the URL at which it was: that of the
-// configuration, or of OpenID Connect Discovery 1.0 section 4, else RFC 8414 section 3, which puts the well-known part
-// between host and path.
+// metadata fetches the document that says where the set is, and returns the URL of the document: the configured one, or
+// the one of OpenID Connect Discovery 1.0 section 4, or else the one of RFC 8414 section 3, which puts the well-known
+// part between host and path.
 func (f *fetcher) metadata(ctx context.Context) (body []byte, from string, err error) {
 	if from = f.cfg.DiscoveryURL; from != "" {
 		body, _, err = f.get(ctx, from, "application/json")
@@ -189,7 +190,7 @@ func isHTTPS(raw string) bool {
 	return err == nil && u.Scheme == "https"
 }
 
-// errNotFound is a 404: there may be another place to look.
+// errNotFound is a 404: the document may be in another place.
 var errNotFound = errors.New("status 404")
 
 func (f *fetcher) get(ctx context.Context, address, accept string) ([]byte, http.Header, error) {
@@ -198,7 +199,7 @@ func (f *fetcher) get(ctx context.Context, address, accept string) ([]byte, http
 		return nil, nil, err
 	}
 	req.Header.Set("Accept", accept)
-	req.Close = true // a connection kept for the next fetch, in minutes, would be two goroutines at rest
+	req.Close = true // a connection kept for the next fetch, minutes later, would keep two goroutines
 	f.status = 0
 	f.plainHTTP = f.plainHTTP || req.URL.Scheme == "http" && !loopback(req.URL.Hostname())
 	resp, err := f.client.Do(req)
@@ -227,29 +228,29 @@ func (f *fetcher) get(ctx context.Context, address, accept string) ([]byte, http
 	return body, resp.Header, nil
 }
 
-// freshFor reads max-age (RFC 9111 section 5.2.2.1), kept between a minute and an hour: an issuer that says 0 must
-// not make us fetch for each token, nor one that says a year keep a withdrawn key alive.
+// freshFor reads max-age (RFC 9111 section 5.2.2.1), limited to between a minute and an hour: an issuer that says 0
+// must not make us fetch for each token, and one that says a year must not keep a withdrawn key alive.
 func freshFor(h http.Header) time.Duration {
-	var age time.Duration // zero: not said
+	var age time.Duration // zero: not given
 	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
 		switch strings.ToLower(name) {
-		case "no-store", "no-cache": // whatever else is said
+		case "no-store", "no-cache": // whatever else the header says
 			return minAge
 		case "max-age":
 			seconds, err := strconv.Atoi(strings.Trim(value, `"`))
-			if err != nil && !errors.Is(err, strconv.ErrRange) { // a larger one is the largest there is
+			if err != nil && !errors.Is(err, strconv.ErrRange) { // after ErrRange, seconds is the largest int
 				seconds = 0
 			}
 			seconds = min(max(seconds, int(minAge/time.Second)), int(maxAge/time.Second))
-			age = cmp.Or(age, time.Duration(seconds)*time.Second) // the first of several
+			age = cmp.Or(age, time.Duration(seconds)*time.Second) // the first of several counts
 		}
 	}
 	return cmp.Or(age, defaultAge)
 }
 
-// CheckURL refuses a URL that keys must not come from: they are as secret as the channel is authentic. Plain http
-// is for this machine only, unless the operator says that the network is to be trusted.
+// CheckURL refuses a URL that keys must not come from: keys can be trusted only as far as the channel. Plain http is
+// for this machine only, unless the operator says that the network can be trusted.
 func CheckURL(raw string, plainHTTP bool) error {
 	u, err := url.Parse(raw)
 	if err != nil {

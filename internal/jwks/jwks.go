@@ -1,8 +1,8 @@
-// Package jwks keeps the key set of a remote issuer: fetched when first needed, kept, refreshed ahead of its end,
-// and used on while the issuer is unavailable.
+// Package jwks keeps the key set of a remote issuer. It fetches the set when it is first needed, refreshes it before it
+// expires, and goes on using it while the issuer is unavailable.
 //
-// Nothing runs at rest and nothing has to be closed: a fetch is a goroutine of at most 5 seconds, started by a
-// lookup. Lookups never wait for one as long as the set they need is there.
+// Nothing runs between fetches and nothing has to be closed: a fetch is a goroutine that a lookup starts and that ends
+// within 5 seconds. Lookups do not wait for a fetch as long as a recent set has the key that they need.
 package jwks
 
 import (
@@ -22,23 +22,23 @@ import (
 
 const (
 	fetchTimeout = 5 * time.Second
-	missInterval = 5 * time.Second // between fetches that unknown kids start
+	missInterval = 5 * time.Second // between fetches for unknown kids
 	defaultAge   = 15 * time.Minute
 	minAge       = time.Minute
 	maxAge       = time.Hour
 	defaultStale = 24 * time.Hour
 
-	// After failures, with and without a set that can be served meanwhile. Without one, users are waiting.
+	// Between retries after failures. urgentRetry is for when there is no set meanwhile, so users are waiting.
 	firstRetry   = time.Second
 	longestRetry = time.Minute
 	urgentRetry  = time.Second
 
-	// A set that is older than its age and overdueMargin was not refreshed because nobody asked: a server was idle, and
-	// keys may have been withdrawn for hours. Then lookups wait for the refresh, but no longer than patience.
+	// If a set is overdue by more than overdueMargin, nobody asked for a key: the server was idle, and keys may have
+	// been withdrawn hours ago. Then lookups wait for the refresh, but no longer than patience.
 	overdueMargin = time.Minute
 	patience      = time.Second
-	// A lookup tries again after a failure at the latest after one and a half times longestRetry. If it is longer ago,
-	// nobody has asked.
+	// After a failure, a lookup tries again after one and a half times longestRetry at the latest. If the failure is
+	// longer ago than this, nobody has asked.
 	idleAfter = 2 * time.Minute
 )
 
@@ -50,25 +50,25 @@ type Config struct {
 	Issuer string // for discovery, and for the log
 	URL    string // empty: found by discovery
 
-	// DiscoveryURL is where the discovery document is, if that is not where Issuer has it. Its issuer must be Issuer all
-	// the same, unless AnyDocumentIssuer says that it may name another one, or none.
+	// DiscoveryURL is where the discovery document is, if it is not where Issuer says. The issuer in the document must
+	// still be Issuer, unless AnyDocumentIssuer allows another issuer, or none.
 	DiscoveryURL      string
 	AnyDocumentIssuer bool
 
-	// PlainHTTP allows http for all of these URLs and for jwks_uri, not only on loopback: whoever can change an answer
+	// PlainHTTP allows http for all of these URLs and for jwks_uri, not only on loopback: whoever can change a response
 	// on its way then chooses the keys.
 	PlainHTTP bool
 
 	Client   *http.Client  // nil: http.DefaultTransport
-	Refresh  time.Duration // in place of the answer's max-age
+	Refresh  time.Duration // in place of the response's max-age
 	MaxStale time.Duration // how long a set is served after the last good fetch; default 24 h
 	Logger   *slog.Logger  // nil: nothing is logged
 
-	// Observe, unless nil, is told of each fetch.
+	// Observe, unless nil, is called for each fetch.
 	Observe func(ctx context.Context, keys int, took time.Duration, err error)
 }
 
-// Check returns what is wrong with c, all of it.
+// Check returns everything that is wrong with c.
 func (c *Config) Check() error {
 	var faults []error
 	check := func(what, raw string) {
@@ -105,19 +105,19 @@ type Remote struct {
 	current atomic.Pointer[snapshot]
 
 	mu        sync.Mutex
-	flight    *flight   // the fetch under way, if there is one
-	retryAt   time.Time // no fetch before, after a failure
-	missAt    time.Time // no fetch for an unknown kid before
+	flight    *flight   // the fetch in progress, if any
+	retryAt   time.Time // after a failure, no fetch before this
+	missAt    time.Time // no fetch for an unknown kid before this
 	failures  int       // in a row
 	failingBy error     // the last failure; nil: the newest fetch succeeded
-	failedAt  time.Time // when that was
-	// What was said in the log already.
+	failedAt  time.Time // when failingBy happened
+	// What was logged already.
 	leftOut       []jose.LeftOut
 	undiscovered  error
 	warnPlainHTTP sync.Once
 }
 
-// A snapshot is a set as it was fetched, never changed.
+// A snapshot is a set as it was fetched. It never changes.
 type snapshot struct {
 	set       *jose.Set
 	refreshAt time.Time
@@ -125,11 +125,11 @@ type snapshot struct {
 	staleAt   time.Time
 }
 
-// A flight is one fetch, shared by all who wait for it.
+// A flight is one fetch, shared by everybody who waits for it.
 type flight struct {
 	began     time.Time
 	discovers bool      // it finds a set that has moved
-	until     time.Time // how long lookups wait that the current set could serve
+	until     time.Time // until when lookups wait for it although the current set has the key
 	done      chan struct{}
 	err       error // set before done is closed
 }
@@ -145,8 +145,8 @@ func New(cfg Config) *Remote {
 	return &Remote{cfg: cfg, fetch: newFetcher(cfg)}
 }
 
-// Keys returns the keys that may have signed a token with header h. The error is ErrUnknownKey where the token is
-// at fault, and any other where the keys are unavailable (or ctx ended before they came).
+// Keys returns the keys that may have signed a token with header h. The error is ErrUnknownKey if the token is at
+// fault, and any other error if the keys are unavailable (or ctx ended before they came).
 func (r *Remote) Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 	now := time.Now()
 	snap := r.current.Load()
@@ -165,8 +165,8 @@ func (r *Remote) Keys(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 	if keys, err := snap.set.Find(h); err == nil {
 		return keys, nil
 	}
-	// The issuer may have rotated. However many unknown kids there are, they start one fetch in 5 seconds, or anyone
-	// could have us flood the issuer.
+	// The issuer may have rotated. However many unknown kids there are, they cause one fetch in 5 seconds: otherwise
+	// anyone could make us flood the issuer.
 	return r.wait(ctx, h, true)
 }
 
@@ -183,8 +183,8 @@ func (r *Remote) Known(h jose.Header) []*jose.Key {
 	return keys
 }
 
-// Current returns the set that Keys takes keys from, as long as it starts no refresh; nil: it is time for one, or there
-// is no set.
+// Current returns the set from which Keys takes keys; nil: there is none, or it is time for a refresh, which Keys
+// starts.
 func (r *Remote) Current(now time.Time) *jose.Set {
 	snap := r.current.Load()
 	if snap == nil || !now.Before(snap.refreshAt) {
@@ -193,13 +193,13 @@ func (r *Remote) Current(now time.Time) *jose.Set {
 	return snap.set
 }
 
-// Newer is Keys for a token that names no key, and whose signature none of the keys made that Keys returned: the issuer
-// may have rotated, so it is a lookup of a key that the set does not have.
+// Newer is Keys for a token that names no key, if none of the keys that Keys returned made its signature. The issuer
+// may have rotated, so Newer looks for a key that the set does not have.
 func (r *Remote) Newer(ctx context.Context, h jose.Header) ([]*jose.Key, error) {
 	return r.wait(ctx, h, true)
 }
 
-// Ready fetches the set if there is none, and says why there is none.
+// Ready fetches the set if there is none. The error says why there is still none.
 func (r *Remote) Ready(ctx context.Context) error {
 	snap := r.current.Load()
 	if snap != nil && time.Now().Before(snap.staleAt) {
@@ -212,7 +212,7 @@ func (r *Remote) Ready(ctx context.Context) error {
 	return err
 }
 
-// wait is the lookup that needs a fetch: for a key that the current set does not have, or for a set at all.
+// wait looks a key up after a fetch: the current set does not have the key, or there is no set.
 func (r *Remote) wait(ctx context.Context, h jose.Header, forMiss bool) ([]*jose.Key, error) {
 	asked := time.Now()
 	for {
@@ -226,8 +226,8 @@ func (r *Remote) wait(ctx context.Context, h jose.Header, forMiss bool) ([]*jose
 		if err := f.wait(ctx); err != nil {
 			return nil, err
 		}
-		// The answer to a fetch that was under way before may be older than the key, or come from where the set was
-		// before it moved: then once more.
+		// A fetch that was already in progress may have returned a set that is older than the key, or from where the
+		// set was before it moved. Then fetch once more.
 		keys, err := r.found(h)
 		if err == nil || !f.began.Before(asked) && (f.discovers || !forMiss) {
 			return keys, err
@@ -242,8 +242,8 @@ func (r *Remote) found(h jose.Header) ([]*jose.Key, error) {
 	return nil, ErrUnknownKey
 }
 
-// start joins the fetch under way or starts one, if it is time for one. Without a flight, err says how the last
-// fetch failed; nil: it did not.
+// start joins the fetch in progress, or starts one if it is time for one. If it returns no flight, err says how the
+// last fetch failed; nil: it did not fail.
 func (r *Remote) start(now time.Time, forMiss bool) (*flight, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -254,7 +254,7 @@ func (r *Remote) start(now time.Time, forMiss bool) (*flight, error) {
 		return nil, r.failingBy
 	}
 	if snap := r.current.Load(); !forMiss && snap != nil && now.Before(snap.refreshAt) {
-		return nil, nil // the caller saw an older one, and the fetch that it would have joined has ended
+		return nil, nil // the caller saw an older set: a fetch has ended since
 	}
 	if forMiss {
 		r.missAt = now.Add(missInterval)
@@ -268,8 +268,8 @@ func (r *Remote) start(now time.Time, forMiss bool) (*flight, error) {
 	return f, nil
 }
 
-// linger waits for a fetch, if there is one, as long as a lookup may that has a set to be served from. While fetches
-// fail or hang, the first lookups wait once, and all others are served at once.
+// linger waits for a fetch, if there is one, for as long as a lookup may wait although there is a set. While fetches
+// fail or hang, only the first lookups wait; all others use the set at once.
 func (f *flight) linger(ctx context.Context, now time.Time) error {
 	if f == nil || !now.Before(f.until) {
 		return nil
@@ -294,7 +294,7 @@ func (f *flight) wait(ctx context.Context) error {
 	}
 }
 
-// run fetches. It belongs to nobody's request: one that goes away must not fail the others.
+// run fetches. It belongs to no single request: a request that is cancelled must not fail the others.
 func (r *Remote) run(f *flight) {
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
@@ -306,7 +306,7 @@ func (r *Remote) run(f *flight) {
 			age = r.cfg.Refresh
 		}
 		age = min(age, r.cfg.MaxStale)
-		// Ahead of its end, and not all servers of a fleet at once.
+		// Before the set expires, and not on all servers of a fleet at once.
 		early := age - time.Duration(rand.Int64N(int64(age)/10+1)) - age/10
 		r.current.Store(&snapshot{
 			set: set, refreshAt: now.Add(early), overdueAt: now.Add(age + overdueMargin), staleAt: now.Add(r.cfg.MaxStale),
@@ -335,11 +335,11 @@ func (r *Remote) run(f *flight) {
 	r.flight = nil
 	close(f.done)
 	r.mu.Unlock()
-	r.report(ctx, done) // nobody waits for what a logger does
+	r.report(ctx, done) // after close: nobody waits for a slow logger
 }
 
-// backoff is how long to leave an issuer alone that has just failed: longer and longer, but not beyond the end of
-// the set that is served meanwhile.
+// backoff returns how long to leave an issuer alone that has just failed: longer after each failure, but not beyond the
+// end of the set that is used meanwhile.
 func (r *Remote) backoff(now time.Time) time.Duration {
 	var left time.Duration
 	if snap := r.current.Load(); snap != nil {
@@ -349,7 +349,8 @@ func (r *Remote) backoff(now time.Time) time.Duration {
 	return max(urgentRetry/2+rand.N(urgentRetry), min(d/2+rand.N(d), left))
 }
 
-// newlyLeftOut returns each key once that is left out of a set, and was not out of the one before for the same reason.
+// newlyLeftOut returns the keys, each once, that are left out of a set and were not left out of the previous set for
+// the same reason.
 func newlyLeftOut(now, before []jose.LeftOut) (news []jose.LeftOut) {
 	for _, out := range now {
 		if !slices.Contains(before, out) && !slices.Contains(news, out) {
@@ -359,19 +360,19 @@ func newlyLeftOut(now, before []jose.LeftOut) (news []jose.LeftOut) {
 	return news
 }
 
-// An outcome is that of a fetch.
+// An outcome is the outcome of a fetch.
 type outcome struct {
 	set          *jose.Set
-	err, before  error // before: of the fetch before
+	err, before  error // before: of the previous fetch
 	status       int
 	took         time.Duration
-	leftOut      []jose.LeftOut // those that were not before
+	leftOut      []jose.LeftOut // newlyLeftOut
 	plainHTTP    bool
-	undiscovered error // discovery has begun to fail, and the set is fetched from where it was
+	undiscovered error // discovery has begun to fail, and the set comes from its last known URL
 }
 
-// report logs each fetch at debug, and at warn what changes: that fetches fail, that they work again, and that keys of
-// the set cannot be used.
+// report logs each fetch at debug, and changes at warn: fetches begin to fail, they work again, or keys of the set
+// cannot be used.
 func (r *Remote) report(ctx context.Context, o outcome) {
 	keys := 0
 	if o.err == nil {

@@ -44,10 +44,10 @@ type Conn[C any] struct {
 	expiry  atomic.Pointer[deadline]
 	entered time.Time
 	expires atomic.Int64 // expiry as nanoseconds after entered, on the monotonic clock
-	lookAt  atomic.Int64 // when Check looks at the wall clock next, in the same way
+	lookAt  atomic.Int64 // when Check next looks at the wall clock, in the same unit
 	seat    seat
 
-	mu        sync.Mutex   // guards all that follows: it decides between the end and a renewal
+	mu        sync.Mutex   // guards all that follows, and decides between the end and a renewal
 	end       *gate.Ending // nil while the connection lives
 	wire      Wire         // nil before the handshake is answered
 	shut      bool         // the wire was told
@@ -131,7 +131,7 @@ func (c *Conn[C]) Open(wire Wire) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.end == nil && (c.claims.Load() == nil || c.rule.Ping > 0) {
-		c.timer.Reset(c.prolongLocked(c.claims.Load(), time.Now())) // the time for the first message begins now
+		c.timer.Reset(c.prolongLocked(c.claims.Load(), time.Now())) // now the time for the first message begins
 	}
 }
 
@@ -265,7 +265,7 @@ func (c *Conn[C]) ExpireIfDue() {
 	}
 }
 
-// expire decides that the connection ends, if it is due. It looks again where a renewal cannot come in between: one that
+// expire decides that the connection ends, if it is due. It looks again while it holds the lock, so that a renewal that
 // came first counts.
 func (c *Conn[C]) expire() (first bool, wire Wire) {
 	if c.expiry.Load().left(time.Now()) > 0 {
@@ -279,7 +279,7 @@ func (c *Conn[C]) expire() (first bool, wire Wire) {
 	return c.decideLocked(c.atExpiry())
 }
 
-// atExpiry returns how a connection ends that is due.
+// atExpiry returns how a connection ends when it is due.
 func (c *Conn[C]) atExpiry() gate.Ending {
 	if c.claims.Load() == nil {
 		return c.rule.NoToken
@@ -290,7 +290,7 @@ func (c *Conn[C]) atExpiry() gate.Ending {
 // tick ends the connection if it is due, or goes on waiting.
 func (c *Conn[C]) tick() {
 	c.expire()
-	if _, ended := c.Ended(); ended { // perhaps by the peer or the library, which has had its time to close
+	if _, ended := c.Ended(); ended { // perhaps by the peer or the library, whose time to close is over
 		c.EndAndWait(gate.Ending{})
 		return
 	}

@@ -14,7 +14,7 @@ import (
 // links are in the connections themselves. Registry.mu guards it.
 type index[C any] map[uint64]*Conn[C]
 
-// named are the kinds of names in the index. For a whole issuer all connections are gone through.
+// named are the kinds of names in the index. A revocation of a whole issuer looks at all connections.
 var named = [...]revocation.Kind{revocation.Subject, revocation.Session, revocation.ID}
 
 type link[C any] struct{ previous, next *Conn[C] }

@@ -6,7 +6,7 @@ import "time"
 type pinger interface {
 	Ping()
 	Heard() time.Time // when something last came from the peer
-	Poke() bool       // looks for what has come where nobody reads; false: it cannot see
+	Poke() bool       // looks for what has come and nobody reads; false: it cannot tell
 }
 
 // ping pings a peer that has been silent for as long as the rule says. It returns when to look again, and whether the
@@ -36,7 +36,7 @@ func (c *Conn[C]) ping(now time.Time) (next time.Duration, silent bool) {
 		return every - waited, false
 	case sees:
 		return every, true
-	default: // the answer may wait behind what nobody reads
+	default: // the answer may be waiting behind what nobody reads
 		return every, false
 	}
 }

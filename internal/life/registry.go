@@ -20,7 +20,7 @@ var ErrShutDown = http.ErrServerClosed
 // connections that were hijacked.
 type Registry[C any] struct {
 	mu   sync.Mutex
-	live []*Conn[C] // each of them knows its place: copied in less time than a map is walked through
+	live []*Conn[C] // each of them knows its place; a slice is copied faster than a map is iterated over
 	down bool
 	none chan struct{} // closed when down and no connection lives
 
@@ -32,8 +32,8 @@ type Registry[C any] struct {
 	epoch atomic.Uint32 // how often Disconnect was called
 }
 
-// NewRegistry returns an empty Registry. tokenOf returns what can be revoked of a token with these claims; false:
-// they are not those of a token. revoked is nil if nothing can be revoked.
+// NewRegistry returns an empty Registry. tokenOf returns the names by which a token with these claims can be revoked;
+// false: they are not the claims of a token. revoked is nil if nothing can be revoked.
 func NewRegistry[C any](revoked *revocation.Set, tokenOf func(*C) (revocation.Token, bool)) *Registry[C] {
 	return &Registry[C]{
 		none:    make(chan struct{}),

@@ -12,13 +12,13 @@ import (
 // maxWaiting bounds the connections of a handler that have not shown a token yet.
 const maxWaiting = 1024
 
-// A Subject says whose connection it is.
+// A Subject says who a connection belongs to.
 type Subject struct{ Issuer, Name string }
 
 // Seats counts the connections of one handler. The zero value has no limits.
 type Seats[C any] struct {
 	Max, MaxPerSubject int  // 0: no bound
-	ReplaceOldest      bool // where a subject has too many
+	ReplaceOldest      bool // if a subject has too many
 	Replaced           gate.Ending
 	SubjectOf          func(*C) Subject
 
@@ -91,17 +91,17 @@ func (s *Seats[C]) count(c *Conn[C], claims *C) error {
 	return nil
 }
 
-// open makes room for a connection that is open, where the newest replaces the oldest: a handshake that comes to
-// nothing replaces none.
+// open makes room for a connection that is now open, if the newest replaces the oldest. A handshake that fails replaces
+// none.
 func (s *Seats[C]) open(c *Conn[C]) {
 	for _, oldest := range s.surplus(c) {
 		go oldest.End(s.Replaced)
 	}
 }
 
-// surplus takes the connections of c's subject off the list that are open and too many. They are as old as their
-// handshakes, or first messages: a client knows that it is connected, and may connect again, before open is called. So
-// c itself may be one of them.
+// surplus removes from the list those open connections of c's subject that are too many. Their age counts from the
+// handshake, or from the first message: a client knows that it is connected, and may connect again, before open is
+// called. So c itself may be one of them.
 func (s *Seats[C]) surplus(c *Conn[C]) (all []*Conn[C]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

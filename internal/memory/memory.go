@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// ways is in how many slots the value of a token may be: with one, two tokens of the same slot would drive each other
-// out for ever.
+// ways is how many slots the value of a token may be in: with one, two tokens of the same slot would keep replacing
+// each other.
 const ways = 4
 
 // A Memory is safe for concurrent use.
@@ -18,9 +18,9 @@ type Memory[V any] struct {
 	slots []atomic.Pointer[entry[V]]
 }
 
-// An entry has the hash of its token, so that of the other entries in its place no token is looked at: where many tokens
-// are remembered, each look costs as much as waiting for memory does. A copy of the hash beside the pointer to the entry
-// was no faster: fewer pointers fit into a cache line then.
+// An entry has the hash of its token, so that Get need not look at the tokens of the other entries in the same place:
+// if many tokens are remembered, each such look waits for memory. A copy of the hash beside the pointer to the entry
+// was not faster, since fewer pointers then fit into a cache line.
 type entry[V any] struct {
 	hash  uint64
 	token string
@@ -32,7 +32,7 @@ func New[V any](size int) *Memory[V] {
 	return &Memory[V]{seed: maphash.MakeSeed(), slots: make([]atomic.Pointer[entry[V]], (size+ways-1)/ways*ways)}
 }
 
-// Get returns the value that is remembered for the token; nil: none. It must not be changed.
+// Get returns the value that is remembered for the token, or nil. The value must not be changed.
 func (m *Memory[V]) Get(token string) *V {
 	hash := m.hash(token)
 	slots := m.slotsOf(hash)
@@ -48,7 +48,7 @@ func (e *entry[V]) is(hash uint64, token string) bool {
 	return e != nil && e.hash == hash && e.token == token
 }
 
-// Put remembers a value, in place of one that is dead if there is one, else of any other.
+// Put remembers a value. If there is no room, it replaces a dead value, or any other if none is dead.
 func (m *Memory[V]) Put(token string, value V, dead func(*V) bool) {
 	hash := m.hash(token)
 	slots := m.slotsOf(hash)
@@ -59,7 +59,7 @@ func (m *Memory[V]) Put(token string, value V, dead func(*V) bool) {
 			break
 		}
 	}
-	// The token may be part of a longer text, which is not to stay in memory.
+	// The token may be part of a longer text, which must not stay in memory.
 	slots[place].Store(&entry[V]{hash, strings.Clone(token), value})
 }
 
@@ -74,12 +74,13 @@ func (m *Memory[V]) Drop(token string) {
 	}
 }
 
-// hash is that of the token's end, which is the signature and as good as random.
+// hash returns the hash of the token's end, which is part of the signature and as good as random.
 func (m *Memory[V]) hash(token string) uint64 {
 	return maphash.String(m.seed, token[max(0, len(token)-64):])
 }
 
-// slotsOf returns where the tokens with a hash may be. It goes by the upper bits, and Put by the lowest ones.
+// slotsOf returns where the tokens with a hash may be. It uses the upper bits of the hash, and Put uses the lowest
+// ones.
 func (m *Memory[V]) slotsOf(hash uint64) []atomic.Pointer[entry[V]] {
 	set, _ := bits.Mul64(hash, uint64(len(m.slots)/ways))
 	return m.slots[set*ways:][:ways]

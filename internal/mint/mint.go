@@ -1,5 +1,5 @@
-// Package mint makes keys and tokens for tests and for wsauth-dev: good ones, and any bad one, since header and
-// payload are signed as they are given.
+// Package mint makes keys and tokens for tests and for wsauth-dev. It can make any bad token, too, since it signs
+// header and payload as they are.
 package mint
 
 import (
@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// Algorithms are all those that a Key can be for.
+// Algorithms are all algorithms that a Key can have.
 var Algorithms = []string{"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
 	"ES256", "ES384", "ES512", "EdDSA"}
 
@@ -73,7 +73,7 @@ func (k *Key) Header() map[string]any {
 	return h
 }
 
-// Token signs a token with these claims, and an exp in an hour unless they say when. A nil value leaves the claim out.
+// Token signs a token with these claims. Unless they have an exp, it is in an hour. A nil value leaves the claim out.
 func (k *Key) Token(claims map[string]any) string {
 	all := map[string]any{"exp": time.Now().Add(time.Hour).Unix()}
 	maps.Copy(all, claims)
@@ -81,13 +81,13 @@ func (k *Key) Token(claims map[string]any) string {
 	return k.Sign(JSON(k.Header()), JSON(all))
 }
 
-// Sign makes a compact JWS of any header and payload.
+// Sign makes a compact JWS from any header and payload.
 func (k *Key) Sign(header, payload string) string {
 	signed := Base64([]byte(header)) + "." + Base64([]byte(payload))
 	return signed + "." + Base64(k.Signature(signed))
 }
 
-// Signature signs what stands before the second dot.
+// Signature signs the part of a token before its second dot.
 func (k *Key) Signature(signed string) []byte {
 	hash := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}[k.Alg[2:]]
 	switch private := k.Private.(type) {
@@ -184,7 +184,7 @@ func JSON(v any) string {
 // Base64 is base64url without padding.
 func Base64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// Proof makes a DPoP proof with these claims. A change replaces members of its header; a nil value leaves one out.
+// Proof makes a DPoP proof with these claims. changes replace members of its header; a nil value leaves a member out.
 func (k *Key) Proof(claims map[string]any, changes ...map[string]any) string {
 	jwk := k.JWK()
 	for _, name := range []string{"alg", "use", "kid"} {

@@ -14,9 +14,9 @@ type Origin struct {
 	ofClient           bool   // it came as ws:// or wss://
 }
 
-// Parse reads an Origin header, which is no more than scheme, host and maybe port; "null" is none. Apps and extensions
-// have schemes of their own, and some of those no host (file://). A client that is not a browser may name the scheme with
-// which it connects: wss is https, and ws is http.
+// Parse reads an Origin header, which consists of a scheme, a host and perhaps a port; "null" is not an origin. Apps
+// and extensions have schemes of their own, some of them without a host (file://). A client that is not a browser may
+// name the scheme with which it connects: wss counts as https, and ws as http.
 func Parse(text string) (Origin, error) {
 	o, err := parse(text)
 	if err == nil && strings.Contains(o.host+o.port, "*") {
@@ -34,7 +34,7 @@ func Parse(text string) (Origin, error) {
 	return o, nil
 }
 
-// parse reads an origin, or a pattern: "*" is a character of a host, and may be the port.
+// parse reads an origin or a pattern: it allows "*" in the host and as the port.
 func parse(text string) (Origin, error) {
 	scheme, rest, ok := strings.Cut(lower(text), "://")
 	if !ok || !isScheme(scheme) || rest == "" && isWeb(scheme) {
@@ -62,12 +62,12 @@ func errCharacter(hint string) error {
 	return errors.New("has more than scheme, host and port, or a character that none of them has" + hint)
 }
 
-// isWeb reports whether the scheme is one of those whose host is never empty.
+// isWeb reports whether an origin with this scheme must have a host.
 func isWeb(scheme string) bool {
 	return scheme == "https" || scheme == "http" || scheme == "wss" || scheme == "ws"
 }
 
-// isScheme is RFC 3986 section 3.1.
+// isScheme applies RFC 3986 section 3.1.
 func isScheme(s string) bool {
 	for i, b := range []byte(s) {
 		if !('a' <= b && b <= 'z' || i > 0 && ('0' <= b && b <= '9' || strings.IndexByte("+-.", b) >= 0)) {
@@ -78,11 +78,12 @@ func isScheme(s string) bool {
 }
 
 // IsPage reports whether o may be the origin of a page, which has the scheme of the page and never that of a WebSocket.
-// A client that sends wss:// is a program: it can send a token on purpose, and needs no rule of cookies to be loosened.
+// A client that sends wss:// is a program: it can send a token on purpose, so the rules for cookies need not be
+// loosened for it.
 func (o Origin) IsPage() bool { return !o.ofClient }
 
-// IsAt reports whether o is the origin of a server that was asked for host, the Host of a request. A server behind
-// a proxy that ends TLS does not see which scheme its visitors use; one that does TLS itself takes https only.
+// IsAt reports whether o is the origin of a server that was asked for host, the Host of a request. A server behind a
+// proxy that ends TLS does not see which scheme its visitors use; a server that does TLS itself accepts https only.
 func (o Origin) IsAt(hostport string, overTLS bool) bool {
 	if o.scheme != "https" && (o.scheme != "http" || overTLS) {
 		return false
@@ -123,10 +124,10 @@ func defaultPort(scheme, port string) string {
 	return ""
 }
 
-// lower is strings.ToLower for ASCII only: to that, the Kelvin sign is a k.
+// lower is strings.ToLower for ASCII only: strings.ToLower would turn the Kelvin sign into a k.
 func lower(s string) string {
 	if strings.IndexFunc(s, func(r rune) bool { return 'A' <= r && r <= 'Z' }) < 0 {
-		return s // as nearly always, without a copy
+		return s // nearly always; it saves a copy
 	}
 	b := []byte(s)
 	for i, c := range b {

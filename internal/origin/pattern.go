@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// A Pattern is an origin, or stands for many.
+// A Pattern is an origin, or stands for many origins.
 type Pattern struct {
-	scheme, host, port string // host and port as in Origin, unless any of them will do
+	scheme, host, port string // host and port as in Origin, unless anyHost or anyPort is set
 	subdomains         bool   // host is ".example.com" and stands for everything below it
 	anyHost, anyPort   bool
 	open               bool
@@ -21,7 +21,7 @@ func ParsePattern(text string) (Pattern, error) {
 	if err != nil {
 		return Pattern{}, err
 	}
-	// A page has the origin https://, also where it opens a WebSocket: a pattern that no page ever matches is a mistake.
+	// The origin of a page is https://, even when it opens a WebSocket: a pattern that no page can match is a mistake.
 	if o.scheme == "ws" || o.scheme == "wss" {
 		return Pattern{}, errors.New("the origin of a page is https:// or http://, also where it opens a WebSocket")
 	}
@@ -45,7 +45,7 @@ func ParsePattern(text string) (Pattern, error) {
 	return p, nil
 }
 
-// Matches reports whether o is the origin that p is, or one of those that it stands for.
+// Matches reports whether o is the origin p, or one of those that p stands for.
 func (p Pattern) Matches(o Origin) bool {
 	if p.scheme != o.scheme || !p.anyPort && p.port != o.port {
 		return false
@@ -70,15 +70,16 @@ func (p Pattern) isOpen() bool {
 	case p.anyPort:
 		return true
 	case p.scheme != "http" && p.scheme != "https":
-		// An extension has an identifier that is its own. An app chooses its scheme and host (file://, app://.,
-		// capacitor://localhost), and the next app may choose the same.
+		// An extension has an identifier that no other extension has. An app chooses its scheme and host (file://,
+		// app://., capacitor://localhost), and another app may choose the same.
 		return !strings.HasSuffix(p.scheme, "-extension")
 	}
 	return p.subdomains && isShared(p.host[1:])
 }
 
-// isShared reports whether strangers have names below this one. The Public Suffix List has thousands of such names, and
-// changes each week; these are the ones that people write before they think of it, and the forms that the rest has.
+// isShared reports whether strangers have names below this one. The Public Suffix List has thousands of such names and
+// changes each week. This function knows only the names that people are likely to write without thinking of it, and the
+// usual forms of the others.
 func isShared(name string) bool {
 	labels := strings.Split(name, ".")
 	last := labels[len(labels)-1]
@@ -102,8 +103,8 @@ var secondLevel = map[string]bool{
 	"org": true,
 }
 
-// hosters give each customer a name below one of theirs; true: also below names that have more labels, such as one for
-// a region or a kind of service.
+// hosters are domains below which each customer gets a name; true: also below names with more labels, for example for a
+// region or a kind of service.
 var hosters = map[string]bool{
 	"amazonaws.com": true, "amplifyapp.com": false, "appspot.com": true, "awsapprunner.com": true,
 	"azurecontainerapps.io": true, "azurestaticapps.net": true, "azurewebsites.net": true, "b-cdn.net": false,

@@ -1,4 +1,4 @@
-// Package push reads the requests with which providers push tokens to a server, and answers them.
+// Package push reads and answers the requests in which providers push tokens to a server.
 package push
 
 import (
@@ -20,7 +20,7 @@ var (
 	errBody = errors.New("the body is not a security event token, or its Content-Type is not application/secevent+jwt")
 )
 
-// IsPost sets what all answers have in common, and answers a request of another method.
+// IsPost sets the headers that all answers have, and answers a request with another method than POST.
 func IsPost(w http.ResponseWriter, r *http.Request) bool {
 	w.Header().Set("Cache-Control", "no-store")
 	if r.Method == http.MethodPost {
@@ -31,8 +31,8 @@ func IsPost(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// LogoutToken returns the logout_token of a form, which has up to maxLength bytes. It must be in the body: a URL ends up
-// in logs.
+// LogoutToken returns the logout_token of a form, of up to maxLength bytes. The token must be in the body: a URL ends
+// up in logs.
 func LogoutToken(w http.ResponseWriter, r *http.Request, maxLength int) (string, error) {
 	if mediaType(r) != "application/x-www-form-urlencoded" || r.Body == nil {
 		return "", errForm
@@ -48,8 +48,8 @@ func LogoutToken(w http.ResponseWriter, r *http.Request, maxLength int) (string,
 	return tokens[0], nil
 }
 
-// EventToken returns the security event token that is the body (RFC 8935 section 2.1). Apple's is the payload of a JSON
-// object.
+// EventToken returns the security event token: the whole body (RFC 8935 section 2.1) or, from Apple, the payload of a
+// JSON object.
 func EventToken(w http.ResponseWriter, r *http.Request, maxLength int) (string, error) {
 	media := mediaType(r)
 	if r.Body == nil || media != "application/secevent+jwt" && media != "application/json" {
@@ -69,7 +69,8 @@ func EventToken(w http.ResponseWriter, r *http.Request, maxLength int) (string, 
 	return token, nil
 }
 
-// Accept answers a security event that was taken (RFC 8935 section 2.2). Apple sends again what is not answered with 200.
+// Accept answers a security event that was accepted (RFC 8935 section 2.2). Apple repeats an event that is not answered
+// with 200.
 func Accept(w http.ResponseWriter, r *http.Request) {
 	if mediaType(r) == "application/json" {
 		w.WriteHeader(http.StatusOK)
@@ -86,8 +87,8 @@ func mediaType(r *http.Request) string {
 	return media
 }
 
-// IsAuthorized reports whether the request has this Authorization header and no other. How long that takes says nothing
-// about the header that it should be.
+// IsAuthorized reports whether the request has this Authorization header and no other. The time that this takes says
+// nothing about the header that it expects.
 func IsAuthorized(r *http.Request, want string) bool {
 	got := r.Header["Authorization"]
 	if len(got) != 1 {
@@ -97,7 +98,7 @@ func IsAuthorized(r *http.Request, want string) bool {
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-// A Form is what the members of an answer in JSON are called.
+// A Form has the names of the members of an answer in JSON.
 type Form struct{ code, text string }
 
 // The forms of OpenID Connect Back-Channel Logout 1.0 section 2.8, and of RFC 8935 section 2.3.
@@ -106,8 +107,8 @@ var (
 	Event  = Form{"err", "description"}
 )
 
-// Refuse answers a request that is refused. Both strings are constants, safe within quotes. The status is 400, or 503 if
-// the sender is to try again.
+// Refuse answers a request that is refused. Both strings are constants, safe within quotes. The status is 400, or 503
+// if the sender should try again.
 func (f Form) Refuse(w http.ResponseWriter, again bool, code, text string) {
 	status := http.StatusBadRequest
 	if again {

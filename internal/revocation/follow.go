@@ -17,11 +17,11 @@ type Log interface {
 
 // How a log is followed.
 const (
-	readEvery   = time.Minute            // all of the log
-	readShare   = 100                    // but in no more than one hundredth of the time
+	readEvery   = time.Minute            // the whole log
+	readShare   = 100                    // but for at most one hundredth of the time
 	retryAfter  = 50 * time.Millisecond  // an error; twice as long after each further one
 	retryAtMost = 500 * time.Millisecond // so that a log that is back is read within a second
-	pollEvery   = 20 * time.Millisecond  // a log whose Read does not wait
+	pollEvery   = 20 * time.Millisecond  // if Read of the log does not wait
 	mendAtMost  = 5 * time.Second
 	callTimeout = 10 * time.Second // of Read and Append, which may have shorter timeouts of their own
 	batch       = 1000             // entries for one Append
@@ -34,9 +34,9 @@ var (
 	errNoLog       = errors.New("wsauth: Follow without Options.Revocations.Log")
 )
 
-// Following is what a Set knows of the log that it is kept equal to. It trusts nothing but a read that began at the
-// beginning: a connection that was lost, or a server that came back without what it had, may have swallowed anything. So
-// it reads the whole log after every error and from time to time, and then appends what the Set has and the log lacks.
+// following is what a Set knows about the log that it is kept equal to. It trusts only a read from the beginning: a
+// lost connection, or a server that came back without its data, may have lost anything. So it reads the whole log after
+// every error and from time to time, and then appends what the Set has and the log lacks.
 type following struct {
 	log      Log // nil: none
 	maxStale time.Duration
@@ -86,12 +86,12 @@ func (s *Set) Append(ctx context.Context, all []Revocation) error {
 	return err
 }
 
-// isUnsaid reports whether the log is not known to have a revocation, which counts. A provider may send the same one
-// again and again.
+// isUnsaid reports whether a revocation still counts and is not known to be in the log. A provider may send the same
+// revocation again and again.
 func (s *Set) isUnsaid(r *Revocation) bool {
 	e, known := s.find(s.MarkOf(r))
 	if !known {
-		return false // it is over
+		return false // it no longer counts
 	}
 	at, inLog := e.newest(r.All)
 	return *at > r.At || *inLog == 0 || *inLog < s.reads.Load()
@@ -111,7 +111,7 @@ func (s *Set) append(ctx context.Context, entries []string) error {
 	return nil
 }
 
-// Follow reads the log until ctx ends. It returns the cause of that.
+// Follow reads the log until ctx ends, and returns the cause.
 func (s *Set) Follow(ctx context.Context) error {
 	if s == nil || s.log == nil {
 		return errNoLog
@@ -156,7 +156,7 @@ func (s *Set) follow(ctx context.Context) error {
 func (s *Set) readWhole(ctx context.Context) (cursor string, took time.Duration, err error) {
 	start := time.Now()
 	number := s.reads.Add(1)
-	var learning sync.WaitGroup // beside the next Read: a server that starts has a million entries before it
+	var learning sync.WaitGroup // during the next Read: a server that starts may have a million entries to read
 	defer learning.Wait()
 	for {
 		began := time.Now()
@@ -174,7 +174,7 @@ func (s *Set) readWhole(ctx context.Context) (cursor string, took time.Duration,
 	}
 }
 
-// tail reads what is added to the log behind the cursor.
+// tail reads what is added to the log after the cursor.
 func (s *Set) tail(ctx context.Context, cursor string) error {
 	waited, most := true, 0
 	for {
@@ -186,7 +186,7 @@ func (s *Set) tail(ctx context.Context, cursor string) error {
 		cursor = next
 		if len(entries) > 0 {
 			s.learn(entries, s.reads.Load())
-			if len(entries) < most { // a log that is never quiet may never return none, but here it had no more
+			if len(entries) < most { // a busy log may never return none, but it had no more at this point
 				s.reachedEnd(began)
 			}
 			most = max(most, len(entries))
@@ -211,7 +211,7 @@ func (s *Set) read(ctx context.Context, after string) ([]string, string, error) 
 	return s.log.Read(ctx, after)
 }
 
-// reachedEnd notes that everything is known that the log had at this time. Two goroutines read.
+// reachedEnd records that everything is known that the log had at this time. Two goroutines read the log.
 func (s *Set) reachedEnd(at time.Time) {
 	for {
 		last := s.complete.Load()
@@ -221,7 +221,7 @@ func (s *Set) reachedEnd(at time.Time) {
 	}
 }
 
-// learn takes in entries of the log. Entries that are not revocations do not keep anybody from reading the others.
+// learn adds entries of the log to the Set. It skips entries that are not revocations.
 func (s *Set) learn(entries []string, read uint32) {
 	now := time.Now()
 	var news []Revocation
@@ -274,8 +274,8 @@ func (s *Set) keepEqual(ctx context.Context, took time.Duration) error {
 	}
 }
 
-// mend appends what the last whole read has not met. A server that came back empty, a replica that lags behind and an
-// Append that failed all come to the same.
+// mend appends what the last whole read has not found, whether a server came back empty, a replica lags behind, or an
+// Append failed.
 func (s *Set) mend(ctx context.Context) (err error) {
 	var entries []string
 	flush := func() {
@@ -284,7 +284,7 @@ func (s *Set) mend(ctx context.Context) (err error) {
 		}
 		entries = entries[:0]
 	}
-	// Each server begins somewhere else, and finds that others have appended the rest.
+	// Each server begins at another place, and finds that others have appended the rest.
 	s.lacking(s.reads.Load(), s.since(time.Now()), rand.IntN(parts), func(r *Revocation) {
 		if err == nil {
 			entries = append(entries, r.String())

@@ -7,10 +7,10 @@ import (
 )
 
 // An index finds revocations by their marks. Nearly all tokens are not revoked, so a filter, which is read without a
-// lock, answers for them. The index is in parts, so that no request waits while all of it is gone through.
+// lock, answers for them. The index is divided into parts, so that no request waits while the whole index is searched.
 type index struct {
 	parts  [parts]part
-	counts [kinds]atomic.Int64 // no lookup for a kind of which there is none
+	counts [kinds]atomic.Int64 // a kind with no revocations needs no lookup
 
 	naming  sync.Mutex
 	issuers []string
@@ -30,12 +30,12 @@ type part struct {
 type entry struct {
 	name        string
 	all, before int64     // Revocation.At; 0: none
-	inLog       [2]uint32 // the whole read of the log that has met before and all
+	inLog       [2]uint32 // the whole read of the log that has found before and all
 	issuer      uint32
 	kind        Kind
 }
 
-// newest returns the time of the newest revocation of one sort, and the read that has met it.
+// newest returns the time of the newest revocation of one sort, and the read that has found it.
 func (e *entry) newest(all bool) (at *int64, inLog *uint32) {
 	if all {
 		return &e.all, &e.inLog[1]
@@ -45,8 +45,8 @@ func (e *entry) newest(all bool) (at *int64, inLog *uint32) {
 
 func (x *index) part(mark uint64) *part { return &x.parts[mark>>56] }
 
-// add adds a revocation, and reports whether it says anything new. read is the number of the whole read of the log that
-// has met it; 0: it did not come from the log.
+// add adds a revocation, and reports whether it is new. read is the number of the whole read of the log that has found
+// it; 0: it did not come from the log.
 func (x *index) add(mark uint64, r *Revocation, read uint32) (isNew bool) {
 	issuer := x.number(r.Issuer)
 	p := x.part(mark)
@@ -118,7 +118,7 @@ func (x *index) len() (n int64) {
 	return n
 }
 
-// drop removes what is over: revocations of before this time.
+// drop removes revocations that no longer count: those from before this time.
 func (x *index) drop(before int64) {
 	for i := range x.parts {
 		x.dropFrom(&x.parts[i], before)
@@ -139,7 +139,7 @@ func (x *index) dropFrom(p *part, before int64) {
 	if dropped == 0 {
 		return
 	}
-	kept := make(map[uint64]entry, len(p.entries)-dropped) // a map never gets smaller by itself
+	kept := make(map[uint64]entry, len(p.entries)-dropped) // a map never shrinks by itself
 	for mark, e := range p.entries {
 		if !over(e) {
 			kept[mark] = e
@@ -149,8 +149,8 @@ func (x *index) dropFrom(p *part, before int64) {
 	p.makeFilter()
 }
 
-// lacking calls visit with the revocations that this whole read of the log has not met, and that are not over. visit may
-// call index.
+// lacking calls visit with the revocations that still count and that this whole read of the log has not found. visit
+// may call methods of the index.
 func (x *index) lacking(read uint32, since int64, first int, visit func(*Revocation)) {
 	for i := range x.parts {
 		p := &x.parts[(i+first)%parts]
@@ -170,7 +170,7 @@ func (x *index) lacking(read uint32, since int64, first int, visit func(*Revocat
 	}
 }
 
-// lacking returns entries without what need not be appended.
+// lacking returns the entries that must be appended.
 func (p *part) lacking(read uint32, since int64) (out []entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -191,10 +191,10 @@ func (p *part) lacking(read uint32, since int64) (out []entry) {
 // A filter is a Bloom filter whose two bits for a mark are in one word: a lookup reads one word of memory.
 type filter struct {
 	words []atomic.Uint64 // a power of two
-	room  int             // for how many marks
+	room  int             // in marks
 }
 
-const marksPerWord = 4 // one lookup in about 70 of marks that are not there goes on to the map
+const marksPerWord = 4 // about one in 70 lookups of an absent mark goes on to the map
 
 func newFilter(marks int) *filter {
 	size := 1
@@ -204,7 +204,8 @@ func newFilter(marks int) *filter {
 	return &filter{make([]atomic.Uint64, size), size * marksPerWord}
 }
 
-// bits and word take parts of the mark that do not depend on each other, nor on which part of the index it is in.
+// bits and word use parts of the mark that do not overlap with each other, nor with the bits that choose the part of
+// the index.
 func (f *filter) word(mark uint64) *atomic.Uint64 { return &f.words[int(mark>>12)&(len(f.words)-1)] }
 func bitsOf(mark uint64) uint64                   { return 1<<(mark&63) | 1<<(mark>>6&63) }
 

@@ -42,13 +42,13 @@ type Revocation struct {
 	At  int64 // in seconds since 1970
 }
 
-// A Token is what of a token can be revoked. A name that the token does not have is empty.
+// A Token is the part of a token by which it can be revoked. A name that the token does not have is empty.
 type Token struct {
 	Issuer, Subject, Session, ID string
 	IssuedAt                     time.Time // zero: the token does not say
 }
 
-// Marks are a token's names as hashes, by which a connection can be found. A mark of 0 is a name that the token does
+// Marks are hashes of a token's names, by which a connection can be found. The mark is 0 for a name that the token does
 // not have.
 type Marks struct {
 	Names    [kinds]uint64
@@ -129,7 +129,8 @@ func escape(s string) string {
 	return string(out)
 }
 
-// isEscaped is true for what would end a word, and for control characters: a log may be shown on a terminal.
+// isEscaped is true for characters that would end a word, and for control characters, since a log may be shown on a
+// terminal.
 func isEscaped(b byte) bool { return b <= ' ' || b == '%' || b == 0x7f }
 
 var errEntry = errors.New("an entry is not a revocation")
@@ -168,7 +169,7 @@ func Parse(entry string) (r Revocation, err error) {
 	return r, nil
 }
 
-// maxTime is the end of the year 9999, as for the times of tokens.
+// maxTime is the end of the year 9999, as for times in tokens.
 const maxTime = 253402300799
 
 func parseKind(word string) (Kind, error) {

@@ -17,7 +17,7 @@ type Set struct {
 	keep   time.Duration // the longest life of a token
 	strict bool          // a token must show that its life is no longer than keep
 	leeway time.Duration
-	newest atomic.Int64 // At of the newest revocation there ever was
+	newest atomic.Int64 // At of the newest revocation that was ever added
 
 	sweeper sync.Mutex
 	timer   *time.Timer // nil: nothing to drop
@@ -42,9 +42,9 @@ func New(cfg Config) *Set {
 	}
 }
 
-// A Listener is told of what comes from the log. It must be safe for concurrent use.
+// A Listener is told what comes from the log. It must be safe for concurrent use.
 type Listener interface {
-	// Learned is called with revocations that the log had and this Set had not.
+	// Learned is called with revocations that the log has and this Set did not have.
 	Learned([]Revocation)
 	// LogChanged is called with an error when the log can no longer be read or written, and with nil when it can be
 	// again.
@@ -59,13 +59,13 @@ func (s *Set) Tell(l Listener) { s.listener = l }
 // span is how long a revocation counts after its time. The clock of whoever revoked, and the clock of the issuer, may be
 // ahead of this clock by the leeway; the token itself expires a leeway after its exp.
 func (s *Set) span() int64 {
-	return int64(s.keep/time.Second) + 3*int64(s.leeway/time.Second) + 5 // added up as durations, they could overflow
+	return int64(s.keep/time.Second) + 3*int64(s.leeway/time.Second) + 5 // the sum of the durations could overflow
 }
 
 // since returns the time of the oldest revocations that still count.
 func (s *Set) since(now time.Time) int64 { return now.Unix() - s.span() }
 
-// Add revokes, and reports whether that says anything new.
+// Add revokes, and reports whether that is new.
 func (s *Set) Add(r Revocation) (isNew bool) { return s.add(r, 0, time.Now()) }
 
 func (s *Set) add(r Revocation, read uint32, now time.Time) bool {
@@ -130,8 +130,8 @@ var (
 // IsStrict reports whether every token must show that its life is no longer than Keep.
 func (s *Set) IsStrict() bool { return s != nil && s.strict }
 
-// Check refuses a token that could outlive what is remembered of its revocation. Where that was not asked for, only
-// tokens are refused that were issued before something was revoked.
+// Check refuses a token that could outlive the memory of its revocation. Unless the Set is strict, it refuses only
+// tokens that were issued before something was revoked.
 func (s *Set) Check(issuedAt, expiry time.Time) error {
 	switch {
 	case s == nil:
@@ -146,7 +146,7 @@ func (s *Set) Check(issuedAt, expiry time.Time) error {
 	return nil
 }
 
-// dropLater sees to it that revocations leave when they are over. The timer runs only while there are any.
+// dropLater makes sure that revocations are dropped when they no longer count. The timer runs only while there are any.
 func (s *Set) dropLater() {
 	s.sweeper.Lock()
 	defer s.sweeper.Unlock()

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// A Memory is a store for one process. It is bounded, and it has no goroutine: what has expired goes when something is put
-// there.
+// A Memory is a store for one process. It is bounded, and it has no goroutine: Put removes what has expired.
 type Memory struct {
 	maxBytes int
 
@@ -32,13 +31,13 @@ type queued struct {
 // overhead is about what an entry needs in addition to its key and its value.
 const overhead = 160
 
-// NewMemory returns a Memory for about so many bytes.
+// NewMemory returns a Memory of about so many bytes.
 func NewMemory(maxBytes int) *Memory { return &Memory{maxBytes: maxBytes, entries: map[string]entry{}} }
 
 var errFull = errors.New("the memory for it is full")
 
-// Put implements [Store]. When the memory is full, it returns an error rather than forget an entry that has not expired:
-// of a used proof, that would be a replay.
+// Put implements [Store]. When the memory is full, it returns an error rather than forget an entry that has not
+// expired: forgetting a used proof would allow a replay.
 func (m *Memory) Put(_ context.Context, key string, value []byte, ttl time.Duration) (bool, error) {
 	now := time.Now()
 	m.mu.Lock()

@@ -1,5 +1,6 @@
-// Package ticket makes single-use tickets: short strings that stand for a token in a URL, once. What a store keeps of a
-// ticket is sealed with a key that only the ticket gives, so whoever reads the store has neither ticket nor token.
+// Package ticket makes single-use tickets: short strings that stand for a token in a URL, once. What a store keeps is
+// sealed with a key that can be derived only from the ticket, so whoever reads the store learns neither ticket nor
+// token.
 package ticket
 
 import (
@@ -61,7 +62,7 @@ const storeTimeout = 5 * time.Second
 // Issue puts the content into the store and returns the ticket for it. An error is a refusal.
 func Issue(ctx context.Context, store Store, c Content) (string, error) {
 	secret := make([]byte, size)
-	rand.Read(secret) // never fails, says crypto/rand
+	rand.Read(secret) // never fails, as crypto/rand documents
 	name, aead := derive(secret)
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -108,9 +109,9 @@ func Redeem(ctx context.Context, store Store, ticket string) (Content, error) {
 	return c, nil
 }
 
-// derive returns the name of a ticket in the store and the key that seals its content. Neither gives the other, or the
-// ticket, away: they are halves of one hash of a secret that nobody can guess, the one-step key derivation of NIST SP
-// 800-56C. HKDF takes several times as long, and what it adds is for secrets that are not random. A key seals one message
+// derive returns the name of a ticket in the store and the key that seals its content. Neither reveals the other, or
+// the ticket: they are halves of one hash of a secret that nobody can guess (the one-step key derivation of NIST SP
+// 800-56C). HKDF takes several times as long, and helps only with secrets that are not random. A key seals one message
 // only, so the nonce need not vary; it does because FIPS 140-3 allows no other use of GCM.
 func derive(secret []byte) (name string, aead cipher.AEAD) {
 	derived := sha512.Sum512(append([]byte("wsauth ticket "), secret...))

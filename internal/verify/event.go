@@ -10,8 +10,8 @@ import (
 	"github.com/wsauth/wsauth/internal/revocation"
 )
 
-// A Transmitter says whose security events are accepted, with which keys, and whose tokens they may revoke. Its keys are
-// asked for nothing else: it is trusted for no token.
+// A Transmitter says whose security events are accepted, with which keys, and whose tokens they may revoke. Its keys
+// are used for nothing else: it cannot issue access tokens.
 type Transmitter struct {
 	Sender  Issuer // Name, Audience, Keys and Algs
 	Revokes string // the name of an issuer
@@ -26,14 +26,14 @@ var (
 // An Event is a security event that is verified.
 type Event struct {
 	Type    string // a URI; of Apple's, a word
-	Name    string // for the log: what the type is called, if it is known here, and otherwise "unknown"
+	Name    string // for the log: the name of the type if it is known here, otherwise "unknown"
 	Revokes bool   // the user's tokens
 	Subject jose.Subject
-	Before  time.Time // tokens that were issued later are not meant
+	Before  time.Time // tokens that were issued later are not revoked
 }
 
-// revoking has the events that are known, by the end of their types, and whether they end what the subject has. The
-// claims of tokens that live on may have changed (token-claims-change): that is nothing that a revocation could mend.
+// revoking has the known events, by the end of their types, and whether they revoke the tokens of the subject. After
+// token-claims-change, the claims of valid tokens may be out of date: a revocation could not correct that.
 var revoking = map[string]bool{
 	"caep/event-type/session-revoked":   true,
 	"caep/event-type/credential-change": true,
@@ -67,7 +67,7 @@ var revoking = map[string]bool{
 	"sse/event-type/stream-updated":                      false,
 }
 
-// applesRevoking is revoking for the types of Apple's server-to-server notifications.
+// applesRevoking is like revoking, for the types of Apple's server-to-server notifications.
 var applesRevoking = map[string]bool{
 	"consent-revoked": true, "account-delete": true, "account-deleted": true, "email-enabled": false, "email-disabled": false,
 }
@@ -114,7 +114,7 @@ func (v *Verifier) events(ctx context.Context, token string, from *Transmitter, 
 }
 
 // checkEventType applies RFC 8417 section 4.5 and SSF 1.0 section 4.1: the typ tells a security event from every other
-// token. Apple's have none; what tells them apart is that no other token has a string for events.
+// token. Apple's tokens have no typ; but no other token has events that is a string.
 func checkEventType(h jose.Header, c *jose.EventClaims) error {
 	if h.Type == "secevent+jwt" || c.IsApples && (h.Type == "" || h.Type == "jwt") {
 		return nil
@@ -130,7 +130,7 @@ func (from *Transmitter) checkEvents(c *jose.EventClaims, latest time.Time) erro
 		return errors.New("iat: token not valid yet")
 	case c.NotBefore.After(latest):
 		return errors.New("nbf: token not valid yet")
-	case !c.Expiry.IsZero() && !c.IsApples: // SSF 1.0 section 4.1.7: so that it passes for no other token
+	case !c.Expiry.IsZero() && !c.IsApples: // SSF 1.0 section 4.1.7: so that it cannot pass for another token
 		return errors.New("exp: a security event has none")
 	}
 	for _, e := range c.Events {
@@ -152,7 +152,7 @@ func readEvent(e jose.Event, c *jose.EventClaims, latest time.Time) (out Event, 
 	}
 	revokes, isKnown := known[out.Name]
 	if out.Revokes = revokes; !isKnown {
-		out.Name = "unknown" // a name that anybody may have written does not belong in a log
+		out.Name = "unknown" // the log must not contain a name that anybody may have written
 	}
 	raw, at, err := e.SubjectAndTime()
 	if err != nil {
@@ -171,14 +171,13 @@ func readEvent(e jose.Event, c *jose.EventClaims, latest time.Time) (out Event, 
 		return out, nil
 	}
 	out.Subject, err = subjectOf(e, c, raw)
-	if out.Subject.IsSimple && out.Name == sessionRevoked { // CAEP 1.0 section 3.1.2 has the session so
+	if out.Subject.IsSimple && out.Name == sessionRevoked { // CAEP 1.0 section 3.1.2 names the session so
 		out.Subject.Session = out.Subject.ID
 	}
 	return out, err
 }
 
-// subjectOf returns the subject of an event: sub_id, or what drafts have in its place, the subject of the event, or the sub
-// of the token.
+// subjectOf returns the subject of an event: sub_id or, as in drafts, the subject in the event or the sub of the token.
 func subjectOf(e jose.Event, c *jose.EventClaims, raw string) (jose.Subject, error) {
 	switch {
 	case c.IsApples:

@@ -7,14 +7,14 @@ import (
 	"github.com/wsauth/wsauth/internal/refusal"
 )
 
-// A Holder is what the sender of a token has proven to have. The zero Holder has proven nothing, and a token that is bound
-// is refused.
+// A Holder is what the sender of a token has proven to have. With the zero Holder, which has proven nothing, a bound
+// token is refused.
 type Holder struct {
 	Key         func() (string, error) // verifies a DPoP proof and returns the thumbprint of its key; nil: there is none
 	Certificate func() (string, error) // returns the thumbprint of the client's certificate; nil: it has shown none
 }
 
-// Proven is the Key of a Holder whose proof is verified already; an empty thumbprint: there was none.
+// Proven returns the Key of a Holder whose proof is already verified; an empty thumbprint: there was no proof.
 func Proven(key string) func() (string, error) {
 	if key == "" {
 		return nil
@@ -22,9 +22,9 @@ func Proven(key string) func() (string, error) {
 	return func() (string, error) { return key, nil }
 }
 
-// checkBinding refuses a token that its sender has not proven to be bound to them. A token that is not bound is refused,
-// too, if there is a proof: RFC 9449 section 7.1 has the scheme DPoP for bound tokens only, and a client that sends a proof
-// has reason to think that its token is worth nothing without one.
+// checkBinding refuses a bound token whose sender has not proven to have the key or the certificate. It also refuses an
+// unbound token with a proof: RFC 9449 section 7.1 allows the scheme DPoP for bound tokens only, and a client that
+// sends a proof relies on its token being useless without one.
 func (h Holder) checkBinding(b jose.Binding) error {
 	switch {
 	case b == (jose.Binding{}) && h.Key == nil:

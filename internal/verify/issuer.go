@@ -18,14 +18,14 @@ type Issuer struct {
 	AnyAudience bool
 	Keys        jose.Source // its errors may be refusal.ErrInvalidToken, too
 	Algs        jose.Algs
-	Lasting     bool   // each lookup of a key returns the same key
+	Lasting     bool   // every lookup of a key returns the same key
 	Type        string // as jose.MediaType has it
 	MaxTTL      time.Duration
 	Session     string // the claim that names the session
 
 	Source any // what Keys was made from, for a directory that makes it again
 
-	found bool // by a directory, which may find another issuer later
+	found bool // by a directory, which may later find another issuer
 }
 
 // verifySignature returns the key that made the signature of t, or a refusal.
@@ -49,7 +49,7 @@ func (iss *Issuer) find(ctx context.Context, h jose.Header) ([]*jose.Key, error)
 	return nil, refuseKeys(jose.ErrUnknownKey)
 }
 
-// currentSet returns the one set of keys of which the issuer's are at this time; nil: they have to be looked up.
+// currentSet returns the set that has all keys of the issuer at this time; nil: keys have to be looked up.
 func (iss *Issuer) currentSet(now time.Time) *jose.Set {
 	if source, ok := iss.Keys.(interface{ Current(time.Time) *jose.Set }); ok {
 		return source.Current(now)
@@ -63,7 +63,7 @@ func (iss *Issuer) currentSetWith(h jose.Header, key *jose.Key) *jose.Set {
 	if set == nil {
 		return nil
 	}
-	if keys, err := set.Find(h); err != nil || !slices.Contains(keys, key) { // a fetch has come in between
+	if keys, err := set.Find(h); err != nil || !slices.Contains(keys, key) { // a fetch has changed the set in between
 		return nil
 	}
 	return set
@@ -123,8 +123,8 @@ func (iss *Issuer) checkClaims(c *jose.Claims, now time.Time, leeway time.Durati
 	return refusal.New(refusal.ErrInvalidToken, errors.New(reason))
 }
 
-// accepts returns when checkClaims accepts claims that it has accepted before: from one second of Unix time until
-// another. It may accept them for part of a second before and after, too, since both are rounded to the inside.
+// accepts returns the seconds of Unix time between which checkClaims will accept claims that it has already accepted.
+// Both are rounded inward, so checkClaims may accept the claims for part of a second before and after, too.
 func (iss *Issuer) accepts(c *jose.Claims, leeway time.Duration) (from, until int64) {
 	from = max(c.NotBefore.Add(-leeway).Unix(), c.IssuedAt.Add(-leeway).Unix())
 	if iss.MaxTTL > 0 {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Nonces makes the nonces that a server demands in DPoP proofs (RFC 9449 section 8). A nonce is a MAC of the time in which
-// it is given out, so nothing has to be stored, and servers that share the secret accept each other's.
+// Nonces makes the nonces that a server demands in DPoP proofs (RFC 9449 section 8). A nonce is a MAC of the period in
+// which it is given out, so nothing has to be stored, and servers that share the secret accept each other's.
 type Nonces struct {
 	secret []byte
 	period time.Duration

@@ -36,12 +36,12 @@ type Call struct {
 	Token  string
 }
 
-// URLOf returns the URL that a proof for r must name, without query and fragment. A middleware may have changed r.URL, for
-// example http.StripPrefix, so the path is that of the request line. It is read as the server has read it: in a request
-// line, "#" begins no fragment, and the absolute form of RFC 9112 section 3.2.2 has a path, too.
+// URLOf returns the URL that a proof for r must name, without query and fragment. A middleware may have changed r.URL,
+// for example http.StripPrefix, so the path is that of the request line. It is read as the server has read it: in a
+// request line, "#" does not begin a fragment, and the absolute form of RFC 9112 section 3.2.2 has a path, too.
 func (p *Proofs) URLOf(r *http.Request) string {
 	target, err := url.ParseRequestURI(r.RequestURI)
-	if err != nil { // a request that a test has made
+	if err != nil { // a request that a test made
 		target = r.URL
 	}
 	path := target.EscapedPath()
@@ -104,7 +104,8 @@ func (p *Proofs) Once(ctx context.Context, proof *jose.Proof) error {
 	if time.Since(proof.IssuedAt) > p.MaxAge {
 		return refusal.New(refusal.ErrInvalidProof, errOld)
 	}
-	// Of one key: another client may choose the same jti. The hash has one length, whatever jti is.
+	// The record includes the key: another client may choose the same jti. The hash has the same length whatever jti
+	// is.
 	hash := sha256.Sum256([]byte("dpop " + proof.Key + " " + proof.ID))
 	ctx, cancel := context.WithTimeout(ctx, replayTimeout)
 	defer cancel()
@@ -126,8 +127,9 @@ const replayTimeout = 5 * time.Second
 var errReplays = errors.New("the store of used DPoP proofs is unavailable")
 
 // isSameURL compares an htu with the URL of a request: without query and fragment, and normalized by syntax and scheme
-// (RFC 9449 section 4.3, RFC 3986 section 6.2). ws is the http of a WebSocket (RFC 6455 section 3), and clients write
-// either. Dot segments are not removed: a server that treats two paths as one redirects, or has one of them in htu.
+// (RFC 9449 section 4.3, RFC 3986 section 6.2). ws is for a WebSocket what http is for a request (RFC 6455 section 3),
+// and clients write either. Dot segments are not removed: a server that treats two paths as one redirects, or has one
+// of them in htu.
 func isSameURL(htu, want string) bool {
 	if htu == want {
 		return true

@@ -89,7 +89,7 @@ func (v *Verifier) Token(ctx context.Context, token string, holder Holder, out *
 	return nil
 }
 
-// token verifies everything about a token except to what it is bound.
+// token verifies everything about a token except its binding.
 func (v *Verifier) token(ctx context.Context, token string, out *Verified) error {
 	if err := v.revoked.IsFresh(); err != nil { // before any verdict: a client that gets a 401 logs its user out
 		return err
@@ -152,7 +152,7 @@ func (v *Verifier) remember(token string, r *remembered) {
 	v.tokens.Put(token, *r, v.isPast)
 }
 
-// A remembered token has had its signature verified. All else that can change is checked each time.
+// A remembered token has a verified signature. Everything that can change is checked each time.
 type remembered struct {
 	issuer *Issuer
 	header jose.Header
@@ -197,7 +197,7 @@ func (v *Verifier) checkRemembered(ctx context.Context, known *remembered) (curr
 		if !slices.Contains(keys, known.key) {
 			return false, nil
 		}
-		now = time.Now() // it may have waited
+		now = time.Now() // the lookup may have waited
 	}
 	if known.isWithin(now) {
 		return true, v.checkRevoked(known.issuer, &known.claims, now)
@@ -205,7 +205,7 @@ func (v *Verifier) checkRemembered(ctx context.Context, known *remembered) (curr
 	return true, v.checkClaims(known.issuer, &known.claims, now)
 }
 
-// checkClaims checks what a token says whose signature is verified.
+// checkClaims checks the claims of a token whose signature is verified.
 func (v *Verifier) checkClaims(iss *Issuer, c *jose.Claims, now time.Time) error {
 	if err := iss.checkClaims(c, now, v.leeway); err != nil {
 		return err
@@ -228,7 +228,7 @@ func (v *Verifier) checkRevoked(iss *Issuer, c *jose.Claims, now time.Time) erro
 	return nil
 }
 
-// Revocable returns what of a verified token can be revoked.
+// Revocable returns the names by which a verified token can be revoked.
 func (v *Verifier) Revocable(c *jose.Claims) revocation.Token {
 	return revocation.Token{
 		Issuer: v.NameOf(c.Issuer), Subject: c.Subject, Session: c.Session, ID: c.ID, IssuedAt: c.IssuedAt,

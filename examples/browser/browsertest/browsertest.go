@@ -31,8 +31,8 @@ var stop = func() error { return nil }
 
 var errNone = errors.New("no chromium, chromium-browser or google-chrome in PATH")
 
-// start starts the browser of this process, with a profile that is thrown away. All tests have the one, each with
-// cookies and storage of its own.
+// start starts the browser of this process, with a temporary profile. All tests share the browser, but each has cookies
+// and storage of its own.
 var start = sync.OnceValues(func() (context.Context, error) {
 	var path string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -44,8 +44,9 @@ var start = sync.OnceValues(func() (context.Context, error) {
 	if path == "" {
 		return nil, errNone
 	}
-	// The default options are headless, and without a sandbox for root alone, whom Chromium gives none. They wait 20 s for
-	// Chromium to start, and a busy machine may take longer. If it ends instead of starting, that is an error at once.
+	// The default options are headless, and have no sandbox only for root, to whom Chromium gives none. They wait 20 s
+	// for Chromium to start, and a busy machine may take longer. If it ends instead of starting, that is an error at
+	// once.
 	ctx, endProcess := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.WSURLReadTimeout(time.Hour))...)
 	ctx, cancel := chromedp.NewContext(ctx)

@@ -11,7 +11,8 @@ import (
 
 //go:generate go run github.com/99designs/gqlgen@v0.17.94 generate
 
-// A Resolver resolves all that the schema has. Its contexts are made from that of the connection, or of the request.
+// A Resolver resolves everything in the schema. Its contexts are made from the context of the connection or of the
+// request.
 type Resolver struct {
 	TickEvery time.Duration
 }
@@ -31,11 +32,11 @@ func (r *Resolver) Me(ctx context.Context) (string, error) {
 	return claims.Subject, nil
 }
 
-// Renew gives the connection that the mutation came on a new token.
+// Renew gives a new token to the connection on which the mutation came.
 func (r *Resolver) Renew(ctx context.Context, token string) (*time.Time, error) {
 	claims, err := wsauth.Renew(ctx, token)
 	if err != nil {
-		return nil, errors.New("the token is refused") // Options.Logger has got the reason
+		return nil, errors.New("the token is refused") // Options.Logger has the reason
 	}
 	return &claims.Expiry, nil
 }
