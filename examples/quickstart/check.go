@@ -25,7 +25,7 @@ type attempt struct {
 	query     string
 	header    http.Header
 	protocols []string
-	first     string // the first message, if there is to be one
+	first     string // the first message; empty: none is sent
 	status    int
 	answer    string // 101: the subject, or how the connection was closed; else WWW-Authenticate
 }
