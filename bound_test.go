@@ -735,7 +735,7 @@ func TestAMistakeAboutDPoPIsAnErrorOfNew(t *testing.T) {
 	}
 }
 
-// A request with a DPoP proof, beside its two signature checks alone.
+// A request with a DPoP proof, compared with its two signature checks alone.
 func BenchmarkDPoP(b *testing.B) {
 	client, issuer := mint.New("ES256", ""), mint.New("ES256", "")
 	auth := newAuth(b, withDPoP, func(o *wsauth.Options) {

@@ -377,7 +377,7 @@ func docsCallee(fun ast.Expr) string {
 
 var docsVerb = regexp.MustCompile(`%[.\d]*[a-zA-Z]`)
 
-// docsText is the text of an expression, with "…" for verbs and for what is no literal.
+// docsText returns the text of an expression, with "…" for verbs and for everything that is not a literal.
 func docsText(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:

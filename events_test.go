@@ -40,7 +40,7 @@ func newReceiver(t testing.TB, change ...func(*wsauth.Transmitter)) (*wsauth.Aut
 	return auth, auth.SecurityEvents(from)
 }
 
-// eventClaims are those of a good event about alice, overlaid with changes; nil leaves a claim out.
+// eventClaims are the claims of a good event about alice, overlaid with changes; nil leaves a claim out.
 func eventClaims(changes ...map[string]any) map[string]any {
 	claims := map[string]any{
 		"iss": sender, "aud": receiver, "iat": fromNow(0), "jti": "1", "txn": "t",
@@ -230,7 +230,7 @@ func TestATransmitterIsTrustedForNoToken(t *testing.T) {
 	}
 }
 
-// A security event that the issuer of access tokens signs itself, with the same keys, is no access token.
+// A security event that the issuer of access tokens signs itself, with the same keys, is not an access token.
 func TestASecurityEventIsNotAnAccessToken(t *testing.T) {
 	auth := newAuth(t, keeping, func(o *wsauth.Options) { o.Issuers[0].AnyAudience, o.Issuers[0].Audience = true, nil })
 	for _, typ := range []string{"", "JWT", "at+jwt", "secevent+jwt"} {

@@ -15,7 +15,7 @@ import (
 )
 
 // Records have no claim except the issuer, since a subject may be personal data. A slog.Handler adds what you choose:
-// the context of each record is that of the request or the connection, and has its claims.
+// the context of each record is the context of the request or the connection, and has its claims.
 func Example_logWhoseConnectionEnds() {
 	records := make(recordChan, 1)
 	out := slog.NewTextHandler(records, &slog.HandlerOptions{ReplaceAttr: withoutTimes}) // elsewhere: os.Stderr

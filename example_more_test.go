@@ -29,7 +29,7 @@ func ask(h http.Handler, requests ...*http.Request) {
 	}
 }
 
-// codeAndReason are those of the close frame that ended a Read.
+// codeAndReason returns the code and the reason of the close frame that ended a Read.
 func codeAndReason(err error) string {
 	var closed websocket.CloseError
 	if !errors.As(err, &closed) {

@@ -22,7 +22,7 @@ func (w jsonHeader) WriteHeader(status int) {
 
 func (jsonHeader) Write(text []byte) (int, error) { return len(text), nil }
 
-// Refusals with a body of JSON, as the rest of an API has it. Status and headers stay those of Refuse.
+// Refusals with a JSON body, like the rest of an API. Status and headers are still those of Refuse.
 func ExampleAuthenticator_Refuse() {
 	var auth *wsauth.Authenticator
 	auth, err := wsauth.New(wsauth.Options{

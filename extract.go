@@ -88,8 +88,8 @@ func FromCookie(name string) Extractor {
 //
 // If the value is split into cookies name.0, name.1 and so on, FromCookieFunc
 // joins them first. It refuses pieces with more than one reading with 400: a
-// piece that occurs twice or is missing, more than 16 pieces, or pieces beside
-// a whole cookie of that name.
+// piece that occurs twice or is missing, more than 16 pieces, or pieces
+// together with a whole cookie of that name.
 //
 // read gets the value as the browser sent it, percent-escapes included, and
 // never an empty one. If read returns an empty token, the request has no token,

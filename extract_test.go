@@ -969,7 +969,7 @@ func TestTheHeaderOfAProxyStaysWhereItWas(t *testing.T) {
 	}
 }
 
-// visible is where a request that is handed on must not show a token.
+// visible has the places where a request that is handed on must not show a token.
 func visible(r *http.Request) string {
 	var b strings.Builder
 	b.WriteString(r.URL.String() + "\n" + r.RequestURI + "\n" + r.Form.Encode() + "\n")
@@ -1192,7 +1192,7 @@ func TestTokensAreFoundInWhatComesOverASocket(t *testing.T) {
 	defer srv.Close()
 	host := srv.Listener.Addr().String()
 	for name, row := range map[string]struct {
-		request string // raw but for LF
+		request string // raw, except for LF
 		want    int
 	}{
 		"header":                    {"GET /ws HTTP/1.1\nauthorization:bearer ALICE\nHANDSHAKE", 204},
@@ -1243,7 +1243,7 @@ func TestTokensAreFoundInWhatComesOverASocket(t *testing.T) {
 	}
 }
 
-// statusOverSocket sends a request that is raw but for its line ends, and returns the status of the response.
+// statusOverSocket sends a request that is raw except for its line ends, and returns the status of the response.
 func statusOverSocket(t *testing.T, host, request string) int {
 	t.Helper()
 	conn, err := net.Dial("tcp", host)

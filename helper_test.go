@@ -183,7 +183,7 @@ func wantKind(t testing.TB, err, want error) {
 	}
 }
 
-// statusOf is the status of a refusal of this kind, and that of a recorder for none.
+// statusOf returns the status of a refusal of this kind, or the status of a recorder if there is no refusal.
 func statusOf(kind error) int {
 	for _, k := range kinds {
 		if kind == k.err {

@@ -46,7 +46,8 @@ func signed(key *mint.Key, typ any, claims map[string]any) string {
 	return key.Sign(mint.JSON(header), mint.JSON(claims))
 }
 
-// logoutClaims are those of a good logout token for alice's session, overlaid with changes; nil leaves a claim out.
+// logoutClaims are the claims of a good logout token for alice's session, overlaid with changes; nil leaves a claim
+// out.
 func logoutClaims(changes ...map[string]any) map[string]any {
 	claims := map[string]any{
 		"iss": testIssuer, "aud": "client", "iat": time.Now().Unix(), "exp": time.Now().Unix() + 120, "jti": "1", "sub": "alice",

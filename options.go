@@ -442,8 +442,8 @@ func (c *checker) algorithms(field string, names []string) jose.Algs {
 	return algs
 }
 
-// fit checks that the algorithms fit the keys. HS* beside public keys would
-// allow a public key to be used as a secret.
+// fit checks that the algorithms fit the keys. HS* together with public keys
+// would allow a public key to be used as a secret.
 func (c *checker) fit(field string, in *Issuer, algs, narrow jose.Algs) {
 	if len(in.Algorithms) == 0 {
 		return

@@ -33,7 +33,7 @@ var (
 	ed    = mint.New("EdDSA", "ed")
 )
 
-// oneIssuer are Options with one issuer, which is good but for what change does to it.
+// oneIssuer returns Options with one issuer, which is good except for what change does to it.
 func oneIssuer(change func(*wsauth.Issuer)) wsauth.Options {
 	issuer := wsauth.Issuer{Name: testIssuer, Audience: []string{"chat"}, Keys: wsauth.HMAC(secretOf(testKey))}
 	change(&issuer)

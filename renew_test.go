@@ -359,7 +359,7 @@ func TestAConnectionThatIsShutDownIsNotRenewed(t *testing.T) {
 		auth := newAuth(t, untilExp)
 		srv := newMemoryServer(t, auth.Upgrade(func(ctx context.Context, conn *websocket.Conn) {
 			<-ctx.Done()
-			for _, lives := range []time.Duration{2 * time.Hour, time.Minute} { // the latter is no later than the first token
+			for _, lives := range []time.Duration{2 * time.Hour, time.Minute} { // the second is not after the first token
 				if _, err := wsauth.Renew(ctx, testToken(lasting(lives))); !errors.Is(err, wsauth.ErrExpired) {
 					t.Errorf("got %v from Renew, want ErrExpired", err)
 				}

@@ -32,7 +32,7 @@ func TestRequireDecidesByTheErrorOfItsCheck(t *testing.T) {
 		"ErrUnavailable":        {wsauth.ErrUnavailable, wsauth.ErrUnavailable},
 		"ErrUnavailable joined": {errors.Join(errOwn, wsauth.ErrUnavailable), wsauth.ErrUnavailable},
 
-		// Of the rest, a check cannot say more than that it refuses.
+		// With any other error, a check can only say that it refuses.
 		"ErrNoToken":          {fmt.Errorf("%w", wsauth.ErrNoToken), wsauth.ErrForbidden},
 		"ErrMalformedRequest": {fmt.Errorf("%w", wsauth.ErrMalformedRequest), wsauth.ErrForbidden},
 		"ErrOrigin":           {fmt.Errorf("%w", wsauth.ErrOrigin), wsauth.ErrForbidden},
@@ -213,7 +213,7 @@ func TestSeveralRequiresAllDecide(t *testing.T) {
 	}
 }
 
-// The checks of a handler are asked wherever one of its connections gets claims.
+// The checks of a handler are called whenever one of its connections gets claims.
 func TestRequireOfAHandlerIsAskedAboutEachToken(t *testing.T) {
 	onlyAdmins := func(ctx context.Context, c *wsauth.Claims) error {
 		if seen, ok := wsauth.ClaimsFromContext(ctx); !ok || seen != c {

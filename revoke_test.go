@@ -365,7 +365,7 @@ func TestTheLongestTimesDoNotOverflow(t *testing.T) {
 	}
 }
 
-// Nothing of an issuer without MaxTTL can be revoked where there is no Keep, so its tokens may be as long as they like.
+// Without Keep, nothing of an issuer without MaxTTL can be revoked, so its tokens may live as long as they like.
 func TestWithoutKeepARevocationRefusesNoTokenOfAnotherIssuerForItsLength(t *testing.T) {
 	const other = "https://other.example.com/"
 	auth := newAuth(t, func(o *wsauth.Options) {

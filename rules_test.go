@@ -11,7 +11,7 @@ import (
 	"github.com/wsauth/wsauth/internal/mint"
 )
 
-// What each rule accepts and refuses in detail is tested beside it. Here is one token on either side of each option.
+// The details of each rule are tested next to the rule. Here is one token on either side of each option.
 func TestEachOptionAboutTokensIsKept(t *testing.T) {
 	token := func(claims map[string]any) func() string { return func() string { return testToken(claims) } }
 	endingIn := func(seconds float64) func() string {

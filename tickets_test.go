@@ -433,7 +433,7 @@ func TestTicketsOfAZeroAuthenticatorRefusesEverything(t *testing.T) {
 	}
 }
 
-// A handshake with a ticket, beside one with a token in the query: only finding and verifying differ.
+// A handshake with a ticket, compared with one with a token in the query: only finding and verifying differ.
 func BenchmarkHandshakeByTicket(b *testing.B) {
 	auth, err := wsauth.New(wsauth.Options{
 		Issuers:    []wsauth.Issuer{{Name: testIssuer, Audience: []string{"chat"}, Keys: wsauth.HMAC(secretOf(testKey))}},

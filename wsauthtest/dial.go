@@ -66,7 +66,7 @@ func originOf(u *url.URL) string {
 }
 
 // Subprotocol offers the subprotocol "bearer." + token, for [wsauth.FromSubprotocol], and the given
-// subprotocols beside it. Default: "wsauth".
+// subprotocols, too. Default: "wsauth".
 func Subprotocol(token string, others ...string) DialOption {
 	if len(others) == 0 {
 		others = []string{"wsauth"}

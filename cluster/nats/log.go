@@ -105,7 +105,7 @@ func (l *Log) publish(ctx context.Context, entries []string) error {
 	for range min(atOnce, len(entries)) {
 		all.Go(func() {
 			for entry := range next {
-				// No retries: one could succeed beside ours, after the stream is created.
+				// No retries: one could succeed in addition to our own, after the stream is created.
 				_, err := l.js.Publish(ctx, l.name, []byte(entry), jetstream.WithRetryAttempts(0), jetstream.WithExpectStream(l.name))
 				if err != nil {
 					cancel(err)

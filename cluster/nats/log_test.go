@@ -92,7 +92,7 @@ func readAll(t testing.TB, l *Log, after string) (all []string, next string) {
 	}
 }
 
-// isSame reports whether these are the same entries, in any order: those of one Append have none.
+// isSame reports whether these are the same entries, in any order: the entries of one Append have no order.
 func isSame(a, b []string) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }

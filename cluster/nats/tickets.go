@@ -39,7 +39,7 @@ type Tickets struct {
 
 	js     jetstream.JetStream
 	name   string
-	stream atomic.Pointer[jetstream.Stream] // nil: it is to be looked for, or created
+	stream atomic.Pointer[jetstream.Stream] // nil: it must be looked for, or created
 }
 
 // NewTickets returns the store with this name. Its stream is "name-tickets", with the subjects "name-tickets.*". The
@@ -52,7 +52,7 @@ func NewTickets(js jetstream.JetStream, name string) *Tickets {
 // Put keeps value under key for ttl and reports true. It reports false, and changes nothing, if key is there already.
 // An error comes when ctx ends, and after two seconds at the latest; the value may then have been kept.
 func (t *Tickets) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (added bool, err error) {
-	if ttl <= 0 || ttl > longest { // NATS would keep a message without a time for ever
+	if ttl <= 0 || ttl > longest { // NATS would keep a message without a time forever
 		return false, fmt.Errorf("wsauthnats: a ticket cannot stay for %v", ttl)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -70,8 +70,8 @@ func (t *Tickets) Put(ctx context.Context, key string, value []byte, ttl time.Du
 	return err == nil, t.forgetIfGone(err)
 }
 
-// Take removes key and returns its value; found is false if there is none. Of all concurrent calls for one key, exactly
-// one finds it. An error comes when ctx ends, and after two seconds at the latest; the value may then be lost.
+// Take removes key and returns its value; found is false if there is none. If several calls take the same key at once,
+// exactly one finds it. An error comes when ctx ends, and after two seconds at the latest; the value may then be lost.
 func (t *Tickets) Take(ctx context.Context, key string) (value []byte, found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -341,7 +341,7 @@ func (c silentConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// isAway calls Put and Take, whose errors must come in their own time, or in that of the context.
+// isAway calls Put and Take, whose errors must come within their own timeout, or within that of the context.
 func isAway(t *testing.T, store *Tickets, within time.Duration) {
 	t.Helper()
 	for name, call := range map[string]func(context.Context) (bool, error){

@@ -17,11 +17,11 @@
 //
 // # The log
 //
-// The log is a stream, with a random id beside it, which changes whenever the log begins anew. The servers append again
-// what Redis loses, as long as one of them knows it. Redis needs to save to disk (appendonly) only so that revocations
-// survive the end of all servers. Keys must not be evicted: maxmemory-policy must be noeviction or one of the volatile
-// policies. The user of the log needs the commands XADD, XRANGE, XREAD, GET and SET on the keys "{name}" and
-// "{name}:id".
+// The log is a stream, with a random id in a key of its own, which changes whenever the log begins anew. The servers
+// append again what Redis loses, as long as one of them knows it. Redis needs to save to disk (appendonly) only so that
+// revocations survive the end of all servers. Keys must not be evicted: maxmemory-policy must be noeviction or one of
+// the volatile policies. The user of the log needs the commands XADD, XRANGE, XREAD, GET and SET on the keys "{name}"
+// and "{name}:id".
 //
 // # The tickets
 //

@@ -46,8 +46,8 @@ func (t *Tickets) Put(ctx context.Context, key string, value []byte, ttl time.Du
 	return added, err
 }
 
-// Take removes key and returns its value; found is false if there is none. Of all concurrent calls for one key, exactly
-// one finds it. An error comes when ctx ends, and after two seconds at the latest; the value may then be lost.
+// Take removes key and returns its value; found is false if there is none. If several calls take the same key at once,
+// exactly one finds it. An error comes when ctx ends, and after two seconds at the latest; the value may then be lost.
 func (t *Tickets) Take(ctx context.Context, key string) (value []byte, found bool, err error) {
 	text, found, err := t.ask(ctx, "getdel", t.prefix+key)
 	if !found || err != nil {

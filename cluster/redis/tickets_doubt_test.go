@@ -107,7 +107,7 @@ func TestACommandIsSentOnceEvenIfItsAnswerIsLost(t *testing.T) {
 	}
 }
 
-// Why Tickets does not use the methods of go-redis, which ask again, and take the second answer for that of the first.
+// Why Tickets does not use the methods of go-redis: they repeat a command, and take the second answer for the first.
 func TestGoRedisAsksAgainForAnAnswerThatIsLost(t *testing.T) {
 	s := redistest.New(t)
 	between := newThief(t, s.Addr)

@@ -254,7 +254,7 @@ func TestAStoreThatIsAwayIsAnErrorInTime(t *testing.T) {
 	}
 }
 
-// isAway calls Put and Take, whose errors must come in their own time, or in that of the context.
+// isAway calls Put and Take, whose errors must come within their own timeout, or within that of the context.
 func isAway(t *testing.T, store *Tickets, within time.Duration) {
 	t.Helper()
 	for name, call := range map[string]func(context.Context) (bool, error){
@@ -356,7 +356,7 @@ func BenchmarkPutAndTake(b *testing.B) {
 	}
 }
 
-// What a ticket needs in the memory of Redis, beside its value.
+// What a ticket needs in the memory of Redis, in addition to its value.
 func BenchmarkMemory(b *testing.B) {
 	for _, length := range []int{0, 1000} {
 		b.Run(fmt.Sprint(length), func(b *testing.B) {

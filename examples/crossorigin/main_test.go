@@ -21,7 +21,7 @@ func newIssuer(t *testing.T) *wsauthtest.Issuer {
 	return issuer
 }
 
-// servePage serves the page under localhost, which is another site than 127.0.0.1, where the API is.
+// servePage serves the page under localhost, which is a different site from 127.0.0.1, where the API is.
 func servePage(t *testing.T, api *string) (origin string) {
 	t.Helper()
 	return "http://localhost:" + port(wsauthtest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

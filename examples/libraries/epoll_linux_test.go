@@ -16,8 +16,8 @@ import (
 	"github.com/wsauth/wsauth"
 )
 
-// descriptor is that of the socket below a guarded connection, to wait on. Whoever reads from it instead of from the
-// connection is not guarded.
+// descriptor returns the file descriptor of the socket below a guarded connection, to wait on. Reading from it instead
+// of from the connection would bypass the guard.
 func descriptor(conn net.Conn) (fd int, err error) {
 	below, ok := conn.(interface{ NetConn() net.Conn })
 	if !ok {
@@ -31,7 +31,7 @@ func descriptor(conn net.Conn) (fd int, err error) {
 	return fd, err
 }
 
-// waitReadable waits for any of what is watched; false: for a second in vain.
+// waitReadable waits until any watched descriptor is readable. It returns false after a second in vain.
 func waitReadable(epoll int) (bool, error) {
 	for {
 		var events [1]syscall.EpollEvent
@@ -97,7 +97,7 @@ func TestAnEpollServerOnGobwasEndsWithItsToken(t *testing.T) {
 	w.wantClosed(t, 3000, wsauth.ErrExpired)
 }
 
-// The gate reads ahead, as a bufio.Reader does: what it holds no descriptor knows of. So whoever was woken reads until
+// The gate reads ahead, as a bufio.Reader does, and no descriptor reports what it holds. So after a wake-up, read until
 // a deadline says that there is no more.
 func TestAnEpollServerFindsAllMessagesThatCameAtOnceByReadingOn(t *testing.T) {
 	w := new(world)

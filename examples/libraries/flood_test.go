@@ -27,7 +27,7 @@ type tally struct {
 
 var floodOf = flag.Int("flood", 200, "`connections` of each library in the flood")
 
-// How long a flood takes is for benchmarks: a busy machine must not fail this.
+// This does not test how long a flood takes, which is for benchmarks: a busy machine must not fail it.
 func TestAFloodEndsInOrderInEveryLibrary(t *testing.T) {
 	for _, l := range libraries {
 		if l.max < 1<<16 || l.variant { // a hub would send each message to each connection
@@ -43,8 +43,8 @@ func TestAFloodEndsInOrderInEveryLibrary(t *testing.T) {
 	}
 }
 
-// floodAll has the tokens of all connections end at one instant, in a flood. False: there was no time for one until
-// then.
+// floodAll lets the tokens of all connections end at one instant, during a flood. It returns false if there was no time
+// for a flood before that.
 func floodAll(t *testing.T, l library, count int, life time.Duration) bool {
 	w := new(world)
 	w.prepare(t)
@@ -92,7 +92,7 @@ func floodAll(t *testing.T, l library, count int, life time.Duration) bool {
 	return seen.messages.Load() >= int64(count/10)
 }
 
-// drown sends messages until it is told to go, and answers then as a peer should: no message begins behind its own
+// drown sends messages until it gets a close frame, and then answers as a peer should: no message begins after its own
 // close frame.
 func (p *peer) drown(frames [][]byte, seen *tally) {
 	p.SetDeadline(time.Now().Add(5 * time.Minute))

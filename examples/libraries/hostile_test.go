@@ -8,7 +8,7 @@ import (
 	"github.com/wsauth/wsauth"
 )
 
-// What a peer may do so as to stay: each ends by itself when the connection does.
+// What a peer may do in order to stay. Each function returns when the connection ends.
 var attacks = []struct {
 	name   string
 	attack func(*peer, library)
@@ -68,7 +68,7 @@ var attacks = []struct {
 	}},
 }
 
-// flood sends messages until it cannot. The clock of a bubble goes on only where all wait.
+// flood sends messages until it cannot. The clock of a bubble advances only when all goroutines wait.
 func (p *peer) flood(l library) {
 	message := []byte("once more")
 	if l.greeted {
@@ -86,7 +86,7 @@ func stalls(bytes ...byte) func(*peer, library) {
 	}
 }
 
-// A library that gives the peer up by itself does so earlier.
+// A library that gives up on the peer by itself does so earlier.
 func TestNoPeerOutlivesItsTokenInAnyLibrary(t *testing.T) {
 	for _, l := range libraries {
 		t.Run(l.name, func(t *testing.T) {

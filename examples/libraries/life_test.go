@@ -14,8 +14,8 @@ import (
 	"github.com/wsauth/wsauth"
 )
 
-// ended wants the end of the token on all sides: the peer's, the library's, the context's, the event's and the
-// record's.
+// ended checks that everything reports the end of the token: the peer, the library, the context, the event and the
+// record.
 func (w *world) ended(t *testing.T, l library, p *peer, start time.Time, after time.Duration) {
 	t.Helper()
 	p.wantEnd(t, 3000, "token expired")

@@ -42,7 +42,7 @@ type frame struct {
 	payload           []byte
 }
 
-// A peer is a client that parses frames by itself: no library hides from it what the server did.
+// A peer is a client that parses frames by itself, so that no library hides what the server did.
 type peer struct {
 	net.Conn
 	r       *bufio.Reader
@@ -133,7 +133,7 @@ func (p *peer) put(frame []byte) error {
 	return err
 }
 
-// clientHeader is that of a masked frame, whose mask is zero.
+// clientHeader is the header of a masked frame whose mask is zero.
 func clientHeader(first byte, length int) []byte {
 	h := []byte{first}
 	switch {
@@ -147,7 +147,8 @@ func clientHeader(first byte, length int) []byte {
 	return append(h, 0, 0, 0, 0)
 }
 
-// frame reads one frame. io.EOF: the stream has ended between two; any other error of io: within one.
+// frame reads one frame. io.EOF means that the stream has ended between two frames; any other error of io, within a
+// frame.
 func (p *peer) frame() (frame, error) {
 	var h [2]byte
 	if _, err := io.ReadFull(p.r, h[:]); err != nil {
@@ -232,7 +233,7 @@ func (p *peer) untilClosed() error {
 	}
 }
 
-// wantEnd reads until the connection is closed, and wants this close frame before.
+// wantEnd reads until the connection is closed, and expects this close frame before that.
 func (p *peer) wantEnd(t *testing.T, code int, reason string) {
 	t.Helper()
 	p.SetReadDeadline(time.Now().Add(p.patience))
@@ -245,7 +246,7 @@ func (p *peer) wantEnd(t *testing.T, code int, reason string) {
 	}
 }
 
-// exchange sends a message and wants it back.
+// exchange sends a message and expects it back.
 func (p *peer) exchange(t *testing.T, l library, message []byte) {
 	t.Helper()
 	p.SetDeadline(time.Now().Add(p.patience))
@@ -370,7 +371,7 @@ func deflated(p []byte) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte{0, 0, 0xff, 0xff})
 }
 
-// A flateHistory inflates messages, with the window of those before where the server keeps it.
+// A flateHistory inflates messages, with the window of the previous messages if the server keeps it.
 type flateHistory struct {
 	keeps  bool
 	window []byte

@@ -15,8 +15,8 @@ import (
 	"github.com/wsauth/wsauth"
 )
 
-// A ReverseProxy gives both of its connections up as soon as one Read fails: what it has begun to write it does not
-// bring to its end.
+// A ReverseProxy gives up both of its connections as soon as one Read fails: it does not finish what it has begun to
+// write.
 func TestAProxyBringsItsFrameToAnEndBeforeTheCloseFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		backend, done := &world{bubble: true}, make(chan struct{})

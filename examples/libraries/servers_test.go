@@ -26,7 +26,7 @@ type application interface {
 	// answer returns what to send back; false: nothing.
 	answer(ctx context.Context, message []byte) ([]byte, bool)
 
-	// over is told what ended the reading: what the library's Read returned, nil where it does not say.
+	// over is told what ended the reading: the error of the library's Read, or nil if the library does not say.
 	over(ctx context.Context, err error)
 }
 
@@ -36,14 +36,14 @@ type library struct {
 	handler func(*testing.T, application) http.Handler      // behind Guard
 	serve   func(context.Context, *coder.Conn, application) // by Upgrade
 	max     int                                             // bytes of a message
-	deflate bool                                            // compresses where the client offers it
+	deflate bool                                            // compresses if the client offers it
 
 	asks    bool // the application's answer is asked, so that it can renew
 	reports bool // it says what its Read returned
-	cancels bool // its Read returns the context's error where that has ended before Read returns (coder's finishRead)
+	cancels bool // its Read returns the context's error if that has ended before Read returns (coder's finishRead)
 	loops   bool // it needs a network with buffers and a clock that goes on
 	greeted bool // it sends nothing before it was sent a connect command
-	variant bool // of another one, which a flood does not tell from that
+	variant bool // a variant of another library that a flood does not distinguish
 }
 
 func (l library) protect(
@@ -211,7 +211,7 @@ func xnetEcho(t *testing.T, app application) http.Handler {
 func melodyEcho(t *testing.T, app application) http.Handler {
 	m := melody.New()
 	t.Cleanup(func() {
-		for range 1000 { // whoever comes or leaves later is stuck for ever
+		for range 1000 { // whoever comes or leaves later is stuck forever
 			time.Sleep(10 * time.Millisecond)
 			if m.Len() == 0 {
 				break

@@ -17,7 +17,7 @@ import (
 	"github.com/wsauth/wsauth/wsauthtest"
 )
 
-// stream sends an event each second. Where it listens it ends with its context, else with its connection.
+// stream sends an event each second. If it listens, it ends with its context, otherwise with its connection.
 func stream(listens bool, ended chan<- error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")

@@ -21,7 +21,7 @@ import (
 	"github.com/wsauth/wsauth/wsauthtest"
 )
 
-// patience is for what comes at once, or never.
+// patience is how long to wait for what comes at once or never.
 const patience = 30 * time.Second
 
 // wait is how long this world waits for it.
@@ -32,7 +32,7 @@ func (w *world) wait() time.Duration {
 	return patience
 }
 
-// A world is one server with its clients: over pipes in a bubble of synctest, where time goes on at once, or on
+// A world is one server with its clients: over pipes in a bubble of synctest, where no time is lost waiting, or on
 // loopback.
 type world struct {
 	bubble  bool
@@ -127,8 +127,8 @@ func (w *world) serve(t *testing.T, handler http.Handler) {
 	w.host, w.connect = "memory.invalid", pipes.dial
 }
 
-// narrow lets little be under way: by default a flood of a thousand fills gigabytes of the kernel's memory, and nobody
-// comes to the close frame behind them.
+// narrow makes the buffers small: by default, a flood of a thousand connections fills gigabytes of the kernel's memory,
+// and nobody gets as far as the close frame behind it.
 func narrow(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		tcp.SetReadBuffer(32 << 10)
@@ -165,19 +165,19 @@ func (l *pipeListener) dial() (net.Conn, error) {
 	}
 }
 
-// settle lets the library come back to its Read: one that begins after the end may fail with another error.
+// settle gives the library time to return to its Read: a Read that begins after the end may fail with another error.
 func (w *world) settle() {
 	if w.bubble {
 		synctest.Wait()
 	}
 }
 
-// token is alice's, and lives for d.
+// token returns a token of alice that lives for d.
 func (w *world) token(d time.Duration) string {
 	return w.issuer.Token(wsauthtest.Claims{"exp": time.Now().Add(d)})
 }
 
-// event waits for one of this kind.
+// event waits for an event of this kind.
 func (w *world) event(t *testing.T, kind wsauth.EventKind) wsauth.Event {
 	t.Helper()
 	late := time.After(w.wait())
@@ -193,7 +193,7 @@ func (w *world) event(t *testing.T, kind wsauth.EventKind) wsauth.Event {
 	}
 }
 
-// wantEnded wants the library and the request's context to say why the connection has ended.
+// wantEnded checks that the library and the request's context say why the connection has ended.
 func (w *world) wantEnded(t *testing.T, l library, is func(error) bool) {
 	t.Helper()
 	late := time.After(w.wait())
@@ -215,7 +215,7 @@ func (w *world) wantEnded(t *testing.T, l library, is func(error) bool) {
 	}
 }
 
-// record waits for one with this text.
+// record waits for a record with this text.
 func (w *world) record(t *testing.T, text string) string {
 	t.Helper()
 	late := time.After(w.wait())

@@ -152,7 +152,7 @@ func instrumented(h http.Handler) http.Handler {
 		promhttp.InstrumentHandlerDuration(seconds, promhttp.InstrumentHandlerCounter(counter, h)))
 }
 
-// withCookie sets one before it calls h, as a session middleware does.
+// withCookie sets a cookie before it calls h, as a session middleware does.
 func withCookie(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.SetCookie(w, &http.Cookie{Name: "session", Value: "4711"})

@@ -39,7 +39,7 @@ func newBrowser(t *testing.T, issuer string) *browser {
 	}}, issuer}
 }
 
-// do sends a request, and returns the page, or where the provider leads to in the end.
+// do sends a request, and returns the page, or the URL to which the provider finally redirects.
 func (b *browser) do(method, target string, form url.Values) (page string, at *url.URL) {
 	b.t.Helper()
 	r, err := http.NewRequestWithContext(testclient.Context(b.t), method, target, strings.NewReader(form.Encode()))

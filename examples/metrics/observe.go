@@ -1,8 +1,8 @@
 package main
 
-// This file is to be copied. It turns what wsauth.Options.Observe is called with into metrics: openTelemetry is for
-// OpenTelemetry, and also writes into the spans of traces; prometheusMetrics is for the Prometheus client. Delete the one
-// that you do not need. Both use the same names, as the exporters of OpenTelemetry spell them for Prometheus:
+// Copy this file. It turns what wsauth.Options.Observe is called with into metrics: openTelemetry is for OpenTelemetry,
+// and also writes into the spans of traces; prometheusMetrics is for the Prometheus client. Delete the one that you do
+// not need. Both use the same names, as the exporters of OpenTelemetry spell them for Prometheus:
 //
 //	wsauth.token.verifications     wsauth_token_verifications_total      tokens that were accepted
 //	wsauth.refusals                wsauth_refusals_total                 requests, tokens and renewals that were refused

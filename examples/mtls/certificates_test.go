@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// A directory has certificates that openssl has made: of a CA, which has signed those of the server, of alice and of
-// mallory, and of a stranger, who has signed his own.
+// A directory has certificates that openssl has made: those of a CA, of the server, alice and mallory, which the CA has
+// signed, and of a stranger, who has signed his own.
 type directory string
 
 // All tests share one directory: it takes openssl a while to make the keys.

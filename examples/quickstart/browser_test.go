@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { browsertest.Main(m) }
 
-// A visit is the page in a browser, of a server whose log must show no token in the end.
+// A visit is the page in a browser; in the end, the log of its server must show no token.
 type visit struct {
 	*browsertest.Page
 	t    *testing.T
@@ -58,7 +58,7 @@ func serveOn(t *testing.T, addr string, ttl time.Duration) *httptest.Server {
 	return srv
 }
 
-// happened waits until the page tells of it.
+// happened waits until the page reports it.
 func (v *visit) happened(text string) {
 	v.WaitFor(fmt.Sprintf(`document.getElementById("log").innerText.includes(%q)`, text))
 }
@@ -88,7 +88,7 @@ func (v *visit) hears(line string) {
 	v.WaitFor(fmt.Sprintf(`[...document.querySelectorAll("#chat li")].some((li) => li.textContent === %q)`, line))
 }
 
-// fails presses a button of what must fail, and waits for the result beside it.
+// fails presses a button for something that must fail, and waits for the result next to the button.
 func (v *visit) fails(id, want string) {
 	v.t.Helper()
 	v.click("#" + id)
@@ -100,7 +100,7 @@ func (v *visit) fails(id, want string) {
 	}
 }
 
-// log is what the page has told of, the newest first.
+// log returns what the page has reported, the newest first.
 func (v *visit) log() []string {
 	var titles []string
 	v.Eval(`[...document.querySelectorAll("#log b")].map((b) => b.textContent)`, &titles)

@@ -18,20 +18,20 @@ import (
 	"github.com/coder/websocket/wsjson"
 )
 
-// An attempt is a handshake and what should come of it.
+// An attempt is a handshake and its expected outcome.
 type attempt struct {
 	name      string
 	path      string // default: /ws
 	query     string
 	header    http.Header
 	protocols []string
-	first     string // the first message, if there is to be one
+	first     string // the first message; empty: none is sent
 	status    int
 	answer    string // 101: the subject, or how the connection was closed; else WWW-Authenticate
 }
 
-// check is this server's own client: it connects in each way there is, and in ways that must fail. It prints what
-// happens, and returns an error if anything goes otherwise than it should.
+// check is this server's own client: it connects in every possible way, and in ways that must fail. It prints what
+// happens, and returns an error if anything does not go as it should.
 func check(ctx context.Context, base string, idp *idp, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
@@ -65,7 +65,7 @@ func check(ctx context.Context, base string, idp *idp, out io.Writer) error {
 	return nil
 }
 
-// A table prints each row when it is known, so that one can watch.
+// A table prints each row as soon as it is known, so that people can watch.
 type table struct {
 	out         io.Writer
 	rows, wrong int
@@ -128,7 +128,7 @@ func attempts(ctx context.Context, base string, idp *idp) ([]attempt, error) {
 		{name: "in a cookie", header: from(base), status: 101, answer: "alice"},
 		{name: "by a ticket", query: "?ticket=" + ticket, status: 101, answer: "alice"},
 		{name: "by the same ticket", query: "?ticket=" + ticket, status: 401, answer: usedUp},
-		// "wsauth" is for the server to select; it never selects the entry with the token.
+		// The server selects "wsauth"; it never selects the entry with the token.
 		{name: "as a subprotocol", protocols: []string{"wsauth", "bearer." + key}, status: 101, answer: "alice"},
 		{name: "none", status: 401, answer: challenge},
 		{name: "expired", header: bearer(expired), status: 401, answer: tooOld},
@@ -139,7 +139,7 @@ func attempts(ctx context.Context, base string, idp *idp) ([]attempt, error) {
 			answer: `closed with 3003 "insufficient_scope"`,
 		},
 		{name: "header and query at once", header: bearer(key), query: query(key), status: 400, answer: malformed},
-		// With CloseOnRefusal a browser, which shows a page no status, can read the answer, too.
+		// With CloseOnRefusal, a page can read the answer, too, although the browser does not show it the status.
 		{
 			name: "in the first message", path: "/first", first: `{"access_token":"` + key + `"}`,
 			status: 101, answer: "alice",
@@ -156,7 +156,7 @@ func attempts(ctx context.Context, base string, idp *idp) ([]attempt, error) {
 	}, nil
 }
 
-// make makes the attempt. An error is one of the connection, not a refusal.
+// make makes the attempt. An error means that the connection failed; a refusal is not an error.
 func (a *attempt) make(ctx context.Context, base string) (status int, answer string, err error) {
 	conn, resp, err := websocket.Dial(ctx, base+cmp.Or(a.path, "/ws")+a.query, &websocket.DialOptions{
 		HTTPHeader: a.header, Subprotocols: a.protocols,
@@ -188,7 +188,7 @@ func closedWith(e websocket.CloseError) string {
 	return fmt.Sprintf("closed with %d %q", e.Code, e.Reason)
 }
 
-// exchange sends a message and returns whom the server takes the client for.
+// exchange sends a message and returns the subject that the server sees.
 func exchange(ctx context.Context, conn *websocket.Conn) (string, error) {
 	if err := wsjson.Write(ctx, conn, message{Text: "hello"}); err != nil {
 		return "", err
@@ -209,7 +209,7 @@ func exchange(ctx context.Context, conn *websocket.Conn) (string, error) {
 // watch waits for the end of a connection whose token of 2 seconds was renewed by one of 3, and says what happened.
 func watch(ctx context.Context, base string, idp *idp) (string, error) {
 	start := time.Now()
-	const session = "one login" // a token of another one would not renew the connection
+	const session = "one login" // a token of another login would not renew the connection
 	token, err := idp.mintFor(session, hs256, "alice", start, 2*time.Second)
 	if err != nil {
 		return "", err

@@ -17,9 +17,9 @@ import (
 	"unicode/utf8"
 )
 
-// This file stands in for a real identity provider: Keycloak, Auth0, Entra ID, or whatever knows your users. It is
-// the part of the quickstart NOT to copy: its login believes any name, and its keys live as long as the process.
-// Nothing in it is wsauth's; the library only verifies what an issuer has signed.
+// This file stands in for a real identity provider: Keycloak, Auth0, Entra ID, or whatever knows your users. It is the
+// part of the quickstart NOT to copy: its login believes any name, and its keys live as long as the process. None of it
+// belongs to wsauth, which only verifies what an issuer has signed.
 
 const (
 	es256 = "ES256" // signed with a private key; the public one is in the JWKS
@@ -52,7 +52,7 @@ func newIDP(keyName string, ttl time.Duration) (*idp, error) {
 	}, nil
 }
 
-// mint makes a token (RFC 7519) in the compact form (RFC 7515 section 7.1), of a login of its own.
+// mint makes a token (RFC 7519) of a new login, in the compact form (RFC 7515 section 7.1).
 func (p *idp) mint(alg, subject string, issued time.Time, ttl time.Duration) (string, error) {
 	return p.mintFor(rand.Text(), alg, subject, issued, ttl)
 }
@@ -114,12 +114,12 @@ func (p *idp) serveJWKS(w http.ResponseWriter, _ *http.Request) {
 	}}})
 }
 
-// maxTTL is the longest life that one can ask for.
+// maxTTL is the longest lifetime that a client can ask for.
 const maxTTL = time.Hour
 
-// login takes a name at its word: this is a demo. It hands the token out in two ways, for the page to show both: as
-// JSON to the script, and as a cookie that no script can read. A page that needs the next token of a login says which
-// login that is; a real provider has refresh tokens for that.
+// login believes any name: this is a demo. It hands the token out in two ways, so that the page can show both: as JSON
+// to the script, and as a cookie that no script can read. A page that needs the next token of a login says which login
+// that is; a real provider has refresh tokens for that.
 func (p *idp) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	name := strings.TrimSpace(r.PostFormValue("name"))
@@ -146,7 +146,7 @@ func (p *idp) login(w http.ResponseWriter, r *http.Request) {
 	writeToken(w, token, ttl)
 }
 
-// parseTTL reads how many seconds a token is to live.
+// parseTTL reads how many seconds a token should live.
 func parseTTL(text string, usual time.Duration) (time.Duration, error) {
 	if text == "" {
 		return usual, nil
@@ -158,8 +158,8 @@ func parseTTL(text string, usual time.Duration) (time.Duration, error) {
 	return time.Duration(seconds) * time.Second, nil
 }
 
-// sample hands out tokens for what must fail, without a login and without a cookie: one of guest, who is nobody, one of
-// somebody else, or one that has expired.
+// sample hands out tokens for attempts that must fail, without a login and without a cookie: a token of guest, who is
+// nobody, a token of somebody else, or an expired token.
 func (p *idp) sample(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	subject, issued, ttl := "guest", time.Now(), time.Minute
@@ -186,7 +186,7 @@ func writeToken(w http.ResponseWriter, token string, ttl time.Duration) {
 	writeJSON(w, map[string]any{"access_token": token, "token_type": "Bearer", "expires_in": int(ttl.Seconds())})
 }
 
-// forget takes the cookie back.
+// forget removes the cookie.
 func (p *idp) forget(w http.ResponseWriter) { http.SetCookie(w, p.cookie("", -time.Second)) }
 
 func (p *idp) cookie(token string, ttl time.Duration) *http.Cookie {
@@ -197,7 +197,7 @@ func (p *idp) cookie(token string, ttl time.Duration) *http.Cookie {
 		MaxAge:   int(ttl.Seconds()),
 		HttpOnly: true,
 		SameSite: http.SameSiteLaxMode,
-		// And Secure: true, wherever there is TLS. This server has none.
+		// With TLS, also set Secure: true. This server has no TLS.
 	}
 }
 

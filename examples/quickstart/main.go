@@ -1,5 +1,5 @@
-// Command quickstart shows wsauth at work, with nothing but Go on the machine: a server with a WebSocket that needs a
-// token, an issuer of tokens beside it, and a page to try them on. It begins with a check of itself.
+// Command quickstart shows wsauth at work and needs nothing but Go: it is a server with a WebSocket that needs a token,
+// an issuer of tokens, and a page to try them. It begins with a check of itself.
 //
 //	go run ./quickstart
 //	go run ./quickstart -check
@@ -77,14 +77,15 @@ func run(ctx context.Context, cfg config, out, logs io.Writer) error {
 	err = checkAndWait(ctx, cfg, out, held, base, app.idp, served)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	// srv stops accepting and waits for requests. It does not know WebSockets: auth closes those, with 1001. Both at once,
-	// so that a request that hangs takes no time from them.
+	// srv stops accepting and waits for requests. It does not know WebSockets: auth closes those, with 1001. They run
+	// at the same time, so that a request that hangs takes no time from the WebSockets.
 	ended := make(chan error, 1)
 	go func() { ended <- app.auth.Shutdown(ctx) }()
 	return errors.Join(err, srv.Shutdown(ctx), <-ended)
 }
 
-// checkAndWait makes the self-check. Then, unless only that was asked for, it waits until ctx ends or the server fails.
+// checkAndWait runs the self-check. Then, unless only the check was requested, it waits until ctx ends or the server
+// fails.
 func checkAndWait(
 	ctx context.Context, cfg config, out io.Writer, held *heldWriter, base string, idp *idp, served <-chan error,
 ) error {
@@ -131,12 +132,12 @@ func baseURL(addr net.Addr) string {
 	return "http://" + addr.String()
 }
 
-// A server is the whole quickstart. The part of it that an application has is newServer and chat.
+// A server is the whole quickstart. An application needs only newServer and chat.
 type server struct {
 	http.Handler
 	auth *wsauth.Authenticator
 	idp  *idp  // for the check, which also needs tokens that no login hands out
-	wire *wire // listens, where the page is to see handshakes
+	wire *wire // listens, so that the page can show handshakes
 }
 
 func newServer(base string, ttl time.Duration, log *slog.Logger) (*server, error) {
@@ -164,8 +165,8 @@ func newServer(base string, ttl time.Duration, log *slog.Logger) (*server, error
 		},
 		// A logout is remembered for as long as a token can live.
 		Revocations: wsauth.Revocations{Keep: max(ttl, maxTTL) + time.Second},
-		// None, so that the page's countdown and the connection end at the same moment. The default of 30 s is for
-		// clocks that differ; here the issuer and the server have the same one.
+		// No leeway, so that the page's countdown and the connection end at the same moment. The default of 30 s is for
+		// clocks that differ; here the issuer and the server have the same clock.
 		Leeway: -1,
 		Logger: log,
 	})
@@ -187,13 +188,13 @@ func newServer(base string, ttl time.Duration, log *slog.Logger) (*server, error
 	mux.HandleFunc("GET /jwks.json", idp.serveJWKS)
 	mux.Handle("POST /login", sameOrigin.Handler(http.HandlerFunc(idp.login)))
 	mux.Handle("POST /sample", sameOrigin.Handler(http.HandlerFunc(idp.sample)))
-	// Below the path of the cookie, for pages that have nothing but that.
+	// This is below the path of the cookie, for pages that have only the cookie.
 	mux.Handle("POST /ws/logout", sameOrigin.Handler(logOut(auth, idp)))
 	return &server{mux, auth, idp, wire}, nil
 }
 
-// addConnections adds the WebSockets. A browser sends the cookie with the token to /ws and below, so that a page that
-// wants to be taken for somebody without a token, or to send it in the first message, has other paths.
+// addConnections adds the WebSockets. A browser sends the cookie with the token to /ws and below. So there are other
+// paths for a page that wants to connect without a token, or to send the token in the first message.
 func addConnections(mux *http.ServeMux, auth *wsauth.Authenticator) {
 	chat := newRoom().chat
 	readable := &wsauth.UpgradeOptions{CloseOnRefusal: true}
@@ -207,7 +208,7 @@ func addConnections(mux *http.ServeMux, auth *wsauth.Authenticator) {
 	mux.Handle("GET /audit/ws", auth.Middleware(wsauth.RequireScopes("audit")(auth.Upgrade(chat, readable))))
 }
 
-// logOut takes the cookie back and revokes the tokens of the login that the request's token belongs to, or with
+// logOut removes the cookie and revokes the tokens of the login that the request's token belongs to, or with
 // ?everywhere the tokens of all logins of this user. That ends the connections that these tokens opened.
 func logOut(auth *wsauth.Authenticator, idp *idp) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -217,7 +218,7 @@ func logOut(auth *wsauth.Authenticator, idp *idp) http.HandlerFunc {
 		case errors.Is(err, wsauth.ErrUnavailable):
 			auth.Refuse(w, r, err)
 			return
-		case err != nil: // a token that is not accepted any more needs no revocation
+		case err != nil: // a token that is no longer accepted needs no revocation
 			writeJSON(w, map[string]bool{"revoked": false})
 			return
 		}
@@ -253,7 +254,8 @@ func revokeUser(ctx context.Context, auth *wsauth.Authenticator, idp *idp, claim
 	); err != nil {
 		return err
 	}
-	// A token that is issued within the same second is revoked, too. So the answer, and the next login, wait for its end.
+	// A token that is issued within the same second is revoked, too. So the answer, and the next login, wait for the
+	// end of the second.
 	time.Sleep(time.Until(now.Truncate(time.Second).Add(time.Second)))
 	return nil
 }
@@ -280,8 +282,8 @@ func servePage(ttl time.Duration) http.HandlerFunc {
 		h.Set("Cache-Control", "no-store")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("X-Content-Type-Options", "nosniff")
-		// The page has its style and script in it, and loads nothing but wsauth.js. It may connect to other hosts with ws:
-		// to show what a foreign origin gets.
+		// The page has its style and script in it, and loads nothing but wsauth.js. It may connect to other hosts with
+		// ws:, to show what happens to a foreign origin.
 		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self' 'unsafe-inline'; "+
 			"style-src 'unsafe-inline'; img-src data:; connect-src 'self' ws:; base-uri 'none'; form-action 'none'; "+
 			"frame-ancestors 'none'")
@@ -289,7 +291,7 @@ func servePage(ttl time.Duration) http.HandlerFunc {
 	}
 }
 
-// next is what to try by hand. Only what is to be pasted is indented.
+// next says what to try by hand. Only the lines to paste are indented.
 const next = `
 Open %[1]s in a browser, or paste into a shell:
 

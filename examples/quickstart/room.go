@@ -9,9 +9,9 @@ import (
 	"github.com/wsauth/wsauth"
 )
 
-// A message goes in both directions. The first one comes from the server and has the claims. A client that sends one
-// with the type "token" and an access_token lives on with that: the answer has the type "renewed", and the new claims,
-// or "refused".
+// A message goes in both directions. The first one comes from the server and has the claims. A client renews its
+// connection by sending a message with the type "token" and an access_token; the answer has the type "renewed" and the
+// new claims, or the type "refused".
 type message struct {
 	Type   string         `json:"type,omitempty"`
 	From   string         `json:"from,omitempty"`
@@ -20,7 +20,7 @@ type message struct {
 	Token  string         `json:"access_token,omitempty"`
 }
 
-// A room passes each message on to everybody in it, with the name that is in the sender's token.
+// A room passes each message on to everybody in it, with the name in the sender's token.
 type room struct {
 	mu      sync.Mutex
 	members map[chan message]struct{}
@@ -28,8 +28,8 @@ type room struct {
 
 func newRoom() *room { return &room{members: map[chan message]struct{}{}} }
 
-// chat runs once for each connection. At the end of the token, or when it is revoked, the library closes the connection
-// with 3000, and Read fails.
+// chat runs once for each connection. When the token expires or is revoked, the library closes the connection with
+// 3000, and Read fails.
 func (r *room) chat(ctx context.Context, conn *websocket.Conn) {
 	claims, _ := wsauth.ClaimsFromContext(ctx)
 	var welcome message
@@ -56,7 +56,7 @@ func (r *room) chat(ctx context.Context, conn *websocket.Conn) {
 	}
 }
 
-// write sends what is for one member, until the connection ends.
+// write sends a member its messages until the connection ends.
 func write(ctx context.Context, conn *websocket.Conn, out <-chan message) {
 	for {
 		select {
@@ -70,7 +70,7 @@ func write(ctx context.Context, conn *websocket.Conn, out <-chan message) {
 	}
 }
 
-// renew prolongs the connection. Where the token is refused, it goes on with the one that it has, to the end of that.
+// renew prolongs the connection. If the token is refused, the connection goes on until its current token expires.
 func renew(ctx context.Context, token string) message {
 	renewed := message{Type: "renewed"}
 	claims, err := wsauth.Renew(ctx, token)
@@ -105,7 +105,8 @@ func (r *room) say(m message) {
 	}
 }
 
-// answer leaves a message for a member. One that does not keep up misses it: nobody waits for another's network.
+// answer leaves a message for a member. A member that does not keep up misses it: nobody waits for the network of
+// somebody else.
 func answer(out chan<- message, m message) {
 	select {
 	case out <- m:

@@ -12,7 +12,7 @@ import (
 )
 
 // This file lets the page show what a browser hides: the handshake of a WebSocket, and its close frames, as they went
-// over the wire. It is no part of an application.
+// over the wire. An application does not need it.
 
 // A wire remembers the connections whose request has a trace=… in its URL, the newest ones only.
 type wire struct {

@@ -44,7 +44,8 @@ func readCookie(r *http.Request, name string, read func(string) (string, error))
 }
 
 // joinedCookie returns the value of a cookie, or of its pieces name.0, name.1 and so on, in this order. It refuses
-// anything with more than one reading: a piece that occurs twice, a gap, or a whole cookie beside pieces of its name.
+// anything with more than one reading: a piece that occurs twice, a gap, or a whole cookie together with pieces of its
+// name.
 func joinedCookie(r *http.Request, name string) (string, error) {
 	var whole string
 	var pieces [maxPieces]string

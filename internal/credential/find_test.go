@@ -66,7 +66,7 @@ type finding struct {
 	err     error // the kind of refusal
 }
 
-// The rows stand for each way through the code. The table of requests in the root package is that of the promises.
+// There is a row for each way through the code. The table of requests in the root package tests the promises.
 var findings = map[string]finding{
 	"nothing":              {request: "GET /", err: none},
 	"nothing, a handshake": {request: handshake, err: none},

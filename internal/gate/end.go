@@ -69,8 +69,8 @@ func (c *Conn) Finish() {
 	c.closeTold(said)
 }
 
-// say writes the close frame once no other frame is under way, and reports whether a close frame was sent to the peer,
-// by the gate or by the library.
+// say writes the close frame once no other frame is in progress, and reports whether a close frame was sent to the
+// peer, by the gate or by the library.
 func (c *Conn) say(e *shutting, deadline time.Time) bool {
 	out := &c.outgoing
 	out.take()

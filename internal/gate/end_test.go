@@ -118,7 +118,7 @@ func TestAPeerThatIsStuckInAWriteOfItsOwnIsTold(t *testing.T) {
 	})
 }
 
-// A peer of a busy machine writes and writes before it comes to read.
+// On a busy machine, a peer goes on writing for a long time before it reads.
 func TestAPeerThatSendsMuchBeforeItReadsIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer, _ := pipe(t)
@@ -362,7 +362,7 @@ func TestABrokenConnectionIsClosedWithoutAWord(t *testing.T) {
 	}
 }
 
-// A tardy connection comes to its first write when the deadline has passed.
+// A tardy connection makes its first write only after the deadline has passed.
 type tardy struct {
 	net.Conn
 	late bool
@@ -477,7 +477,7 @@ func TestAPeerThatHasNotAnsweredInTimeIsReset(t *testing.T) {
 	}
 }
 
-// certificate is that of net/http/httptest, for example.com.
+// certificate is the certificate of net/http/httptest, for example.com.
 func TestAThousandPeersSeeTheCloseFrameHoweverShortTheGrace(t *testing.T) {
 	for name, grace := range map[string]time.Duration{"1 ns": 1, "the longest": math.MaxInt64} {
 		t.Run(name, func(t *testing.T) {

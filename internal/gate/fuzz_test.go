@@ -40,7 +40,7 @@ func bounds(all []byte, size int) (begin, end int) {
 }
 
 // Whatever passes, in pieces of any size, is what passes without a gate: until Shut, and up to a close frame within a
-// compressed message. After Shut the rest of the frame under way is written, one close frame, and nothing.
+// compressed message. After Shut, the rest of the frame in progress and one close frame are written, and nothing else.
 func FuzzBothWays(f *testing.F) {
 	data, closing := frameOf(1, true, []byte("data")), frameOf(8, true, []byte{3, 232})
 	f.Add(data, uint64(1), uint32(3))
@@ -132,7 +132,7 @@ func passOut(t *testing.T, all []byte, until int, random *rand.Rand) {
 	c.Finish()
 	got := <-received
 
-	begin, end := bounds(all, accepted) // of the frame under way, which was perhaps held
+	begin, end := bounds(all, accepted) // of the frame in progress, which was perhaps held
 	body, told := bytes.CutSuffix(got, goodbye)
 	var s stream
 	s.follow(body)

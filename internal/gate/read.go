@@ -157,7 +157,7 @@ func (c *Conn) readStraight(p []byte) (int, error) {
 	if e := c.end.Load(); e != nil {
 		return 0, e.Err
 	}
-	return n, nil // an error beside it comes again alone
+	return n, nil // an error that came with the bytes comes again on the next read
 }
 
 // fill reads into the buffer, which is empty.
@@ -190,7 +190,7 @@ func (c *Conn) filled(n int, err error) error {
 	}
 	in.w, in.more = n, n == len(in.buf)
 	c.hears()
-	return nil // an error beside it comes again alone
+	return nil // an error that came with the bytes comes again on the next read
 }
 
 // readFailed returns what Read returns if the connection below has failed.

@@ -52,7 +52,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 }
 
 // takeOutgoing waits for its turn. If a close frame has to wait, another Write is stuck, which then gets the grace to
-// end. A library writes nothing else beside another Write, and a Write of its own begins with a header.
+// end. A library writes nothing else while another Write is in progress, and such a Write begins with a header.
 func (c *Conn) takeOutgoing(p []byte) {
 	out := &c.outgoing
 	if out.try() {

@@ -17,7 +17,7 @@ const logoutURI = "http://schemas.openid.net/event/backchannel-logout"
 
 func at(seconds, nanos int64) time.Time { return time.Unix(seconds, nanos).UTC() }
 
-// claimsRows are claim sets with what ParseClaims reads, nil where it refuses them.
+// claimsRows are claim sets with what ParseClaims reads, or nil if it refuses them.
 var claimsRows = []struct {
 	name, claims string
 	want         *Claims // without Raw

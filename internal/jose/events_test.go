@@ -19,7 +19,7 @@ func baseEvents(change func(*EventClaims)) *EventClaims {
 	return c
 }
 
-// eventRows are claim sets with what ParseEvents reads, nil where it refuses them.
+// eventRows are claim sets with what ParseEvents reads, or nil if it refuses them.
 var eventRows = []struct {
 	name, claims string
 	want         *EventClaims // without Raw

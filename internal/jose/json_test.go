@@ -27,7 +27,7 @@ func membersOf(n int, last string) string {
 	return b.String() + last
 }
 
-// objectRows are texts with the error of walkObject, nil where it accepts.
+// objectRows are texts with the error of walkObject, or nil if it accepts them.
 var objectRows = []struct {
 	name, text string
 	err        error

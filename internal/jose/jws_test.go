@@ -118,7 +118,7 @@ func standardBase64(segment int, k *mint.Key) string {
 
 type tokenRow struct{ name, token string }
 
-// refusedTokens are those that Parse itself must refuse, all of them signed where they could be.
+// refusedTokens are tokens that Parse itself must refuse. All are signed that could be.
 func refusedTokens(k *mint.Key) []tokenRow {
 	good := k.Sign(goodHeader, goodClaims)
 	parts := strings.Split(good, ".")
@@ -181,7 +181,7 @@ func refusedTokens(k *mint.Key) []tokenRow {
 		{"a megabyte", h + "." + strings.Repeat("A", 1<<20) + "." + s},
 		{"8193 bytes that are no token", strings.Repeat("*", 8193)},
 	}
-	// Characters that some decoder or another skips or takes for one of the alphabet.
+	// Characters that some decoder skips, or takes for a character of the alphabet.
 	for _, c := range []tokenRow{
 		{"a padding character", "="}, {"two padding characters", "=="}, {"a space", " "}, {"a newline", "\n"},
 		{"a carriage return", "\r"}, {"a CRLF", "\r\n"}, {"a tab", "\t"}, {"a NUL", "\x00"}, {"a plus", "+"},

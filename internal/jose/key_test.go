@@ -304,7 +304,7 @@ func (p edPoint) order() int {
 	return 0
 }
 
-// edPointAt finds the point with this y, where there is one.
+// edPointAt finds the point with this y, if there is one.
 func edPointAt(y *big.Int) (edPoint, bool) {
 	yy := mul(y, y)
 	u := mod(new(big.Int).Sub(yy, big.NewInt(1)))

@@ -128,7 +128,7 @@ func TestATokenIsVerifiedByTheSourceThatHasItsKey(t *testing.T) {
 	}
 }
 
-// RFC 8725 section 2.1: with a secret and a public key for one issuer, the public key is no secret.
+// RFC 8725 section 2.1: with a secret and a public key for one issuer, the public key is not a secret.
 func TestOfSeveralSourcesNoKeyServesTheAlgorithmsOfAnother(t *testing.T) {
 	secret := mint.New("HS256", "a")
 	for _, alg := range []string{"RS256", "PS256", "ES256", "EdDSA"} {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A Subject is whom an event is about (RFC 9493; Shared Signals Framework 1.0 section 3). Of a complex subject, only
-// the user and the session are read.
+// A Subject is whom an event is about (RFC 9493; Shared Signals Framework 1.0 section 3). For a complex subject, it
+// names the user and the session.
 type Subject struct {
 	Raw      string // as JSON text
 	Format   string // of the user; empty: there is no user

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// subjectRows are subjects with what ParseSubject reads, nil where it refuses them.
+// subjectRows are subjects with what ParseSubject reads, or nil if it refuses them.
 var subjectRows = []struct {
 	name, subject string
 	want          *Subject // without Raw

@@ -215,7 +215,7 @@ func TestARefreshNeverBlocksALookupOfAKnownKey(t *testing.T) {
 	}
 }
 
-// A handler of the log may block, on a pipe that nobody reads. That is no reason to refuse anyone.
+// A handler of the log may block, on a pipe that nobody reads. Nobody must be refused because of that.
 func TestALogThatBlocksDoesNotBlockALookupOfAKnownKey(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		k := newKey("a")

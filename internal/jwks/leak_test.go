@@ -122,7 +122,7 @@ func newServer(t *testing.T, k *mint.Key, start func(*httptest.Server)) *server 
 		w.Header().Set("Content-Encoding", "gzip")
 		w.Write(bomb())
 	})
-	// What is no HTTP at all is for a connection of HTTP/1 only.
+	// Responses that are not HTTP at all are only for a connection of HTTP/1.
 	raw := func(path string, f func(net.Conn)) {
 		handle(path, func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
@@ -238,7 +238,7 @@ func TestFetchesLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// keeping is a client whose idle connections stay for ever, if they are not closed on purpose.
+// keeping is a client whose idle connections stay forever, unless they are closed on purpose.
 func keeping(s *server) *http.Client {
 	transport := &http.Transport{}
 	if s.TLS != nil {

@@ -157,7 +157,7 @@ func TestAfterMaxStaleTheSetIsNotServed(t *testing.T) {
 	}
 }
 
-// While a set is there, a fetch is tried once a minute or so. When it has come to its end, users are waiting.
+// While a set is there, a fetch is tried once a minute or so. When the set has expired, users are waiting.
 func TestRecoveryAfterMaxStaleTakes2Seconds(t *testing.T) {
 	for range 20 { // of the jitter
 		inBubble(t, func(t *testing.T) {

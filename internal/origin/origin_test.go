@@ -318,7 +318,7 @@ func TestAnOriginIsAtTheServerThatHasItsHostAndPort(t *testing.T) {
 	}
 }
 
-// A header that is a pattern is no origin: a star in it would stand for itself only, and must not match more.
+// A header that is a pattern is not an origin: a star in it would stand only for itself, and must not match more.
 func TestAnOriginHasNoStar(t *testing.T) {
 	for _, text := range []string{"https://*", "https://*.example.com", "http://localhost:*", "moz-extension://*",
 		"app://*",

@@ -41,8 +41,8 @@ func newProofs() *Proofs {
 	return &Proofs{MaxAge: time.Minute, Reader: jose.NewProofReader(jose.ProofAlgs), Replays: &replays{seen: map[string]time.Duration{}}}
 }
 
-// proofClaims are those of a proof for a call with proofToken and proofURL, overlaid with what changes; nil leaves a
-// claim out.
+// proofClaims are the claims of a proof for a call with proofToken and proofURL, overlaid with what changes; nil leaves
+// a claim out.
 func proofClaims(changes map[string]any) map[string]any {
 	claims := map[string]any{
 		"jti": "j1", "htm": "GET", "htu": proofURL, "iat": time.Now().Unix(), "ath": mint.Hash(proofToken),
