@@ -96,7 +96,9 @@ type UpgradeOptions struct {
 	MaxLifetime time.Duration
 
 	// Grace is how long a peer has to answer the close frame before its
-	// connection is cut, also if serve closes the connection. Default: 1 s.
+	// connection is cut, also if serve closes the connection. A peer whose close
+	// frame was late, because very many connections end at one instant, may have
+	// less, but at least half. Default: 1 s.
 	Grace time.Duration
 
 	// FirstMessage is how long a client without a token may take to send its

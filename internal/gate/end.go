@@ -14,13 +14,14 @@ import (
 // When it returns, no data frame begins in either direction, except what a Read or a Write under way has in hand. It
 // never blocks. Finish must follow.
 func (c *Conn) Shut(e Ending) bool {
-	return c.end.CompareAndSwap(nil, &shutting{Ending: e, said: make(chan struct{})})
+	return c.end.CompareAndSwap(nil, &shutting{Ending: e, decided: time.Now(), said: make(chan struct{})})
 }
 
 // A shutting is an Ending that has begun. What it needs is made when it does: most connections are idle.
 type shutting struct {
 	Ending
-	said chan struct{} // closed when Finish has written the close frame, or has given up
+	decided time.Time     // when Shut was called
+	said    chan struct{} // closed when Finish has written the close frame, or has given up
 }
 
 const (
@@ -45,7 +46,9 @@ func (c *Conn) Finish() {
 		c.closeBelow(withoutTLS(c.conn))
 		return
 	}
-	begun := time.Now()
+	ends.pass(e.decided)
+	// What the end had to wait counts, or its peer would outlive its token by that. Half of the grace is the peer's.
+	begun := later(e.decided, time.Now().Add(-c.grace/2))
 	write := begun.Add(max(c.grace, shortestWrite))
 	latest := begun.Add(c.grace + slack)
 	// A Write that is stuck leaves time for the close frame.

@@ -51,7 +51,8 @@ type Life interface {
 // Options are those of New.
 type Options struct {
 	// Grace is how long the peer has to answer a close frame, whoever sends it. It counts from when the frame was
-	// written. Less than 100 ms counts as 100 ms.
+	// written. Where Finish had to wait for other connections that end, it is shorter, by up to half. Less than 100 ms
+	// counts as 100 ms.
 	Grace time.Duration
 
 	// Handshake: the library writes its response through the gate, and frames begin behind it.

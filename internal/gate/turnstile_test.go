@@ -1,0 +1,127 @@
+package gate
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A willing connection takes what is written at once, and its peer has gone.
+type willing struct {
+	net.Conn
+	written *atomic.Int32
+}
+
+func (w willing) Read([]byte) (int, error)         { return 0, io.EOF }
+func (w willing) Write(p []byte) (int, error)      { w.written.Add(1); return len(p), nil }
+func (w willing) Close() error                     { return nil }
+func (w willing) SetDeadline(time.Time) error      { return nil }
+func (w willing) SetReadDeadline(time.Time) error  { return nil }
+func (w willing) SetWriteDeadline(time.Time) error { return nil }
+
+// One processor runs goroutines in the order in which they become ready.
+func TestWhoBecomesReadyAfterACrowdOfEndsDoesNotWaitForAllOfIt(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const crowd = 200 // fits into the processor's queue
+	for name, row := range map[string]struct {
+		late        time.Duration // how long ago the ends were decided
+		least, most int32         // of them are written first
+	}{
+		"ends of this instant":           {0, 0, crowd / 2},
+		"ends that have waited too long": {crowd * patience, crowd, crowd},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var written atomic.Int32
+			gates := make([]*Conn, crowd)
+			for i := range gates {
+				gates[i], _ = over(t, willing{written: &written}, "", Options{})
+				gates[i].Shut(ending)
+				gates[i].end.Load().decided = time.Now().Add(-row.late)
+			}
+			var all sync.WaitGroup
+			var before int32
+			for _, c := range gates {
+				all.Go(c.Finish)
+			}
+			all.Go(func() { before = written.Load() })
+			all.Go(func() {}) // the youngest goroutine runs first
+			all.Wait()
+			if before < row.least || before > row.most {
+				t.Errorf("got %d of %d ends before it, want %d to %d", before, crowd, row.least, row.most)
+			}
+			if got := written.Load(); got != crowd {
+				t.Errorf("got %d close frames, want %d", got, crowd)
+			}
+		})
+	}
+}
+
+func TestPeersThatDoNotReadHoldNobodyUp(t *testing.T) {
+	for name, stall := range map[string]func(c *Conn){
+		"from the start": func(*Conn) {},
+		"within a frame": func(c *Conn) { go c.Write(frameOf(2, false, make([]byte, 100))); synctest.Wait() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				for range 10 * atOnce {
+					c, _, _ := pipe(t)
+					stall(c)
+					c.Shut(ending)
+					go c.Finish()
+				}
+				synctest.Wait()
+				c, peer, _ := pipe(t)
+				c.Shut(ending)
+				go c.Finish()
+				got := make([]byte, len(goodbye))
+				if _, err := io.ReadFull(peer, got); err != nil || !bytes.Equal(got, goodbye) {
+					t.Errorf("got %x, %v, want %x", got, err, goodbye)
+				}
+				if took := time.Since(start); took != 0 {
+					t.Errorf("got the close frame after %v, want it at once", took)
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+// Otherwise a peer that does not answer would outlive its token by as long as its end had to wait.
+func TestWhatAnEndHasWaitedCountsUpToHalfTheGrace(t *testing.T) {
+	for name, row := range map[string]struct {
+		reads        bool
+		waited, want time.Duration // since the end was decided
+	}{
+		"silent, not at all":       {true, 0, time.Second},
+		"silent, less than slack":  {true, 200 * time.Millisecond, 1200 * time.Millisecond},
+		"silent, half the grace":   {true, 500 * time.Millisecond, time.Second + slack},
+		"silent, more than that":   {true, 10 * time.Second, 10*time.Second + 500*time.Millisecond + slack},
+		"never reads, not at all":  {false, 0, time.Second},
+		"never reads, half of it":  {false, 500 * time.Millisecond, time.Second},
+		"never reads, more of it":  {false, 10 * time.Second, 10*time.Second + 500*time.Millisecond},
+		"never reads, much longer": {false, time.Hour, time.Hour + 500*time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, peer, _ := pipe(t)
+				if row.reads {
+					go io.Copy(io.Discard, peer)
+				}
+				start := time.Now()
+				c.Shut(ending)
+				time.Sleep(row.waited)
+				c.Finish()
+				if got := time.Since(start); got != row.want {
+					t.Errorf("got closed after %v, want %v", got, row.want)
+				}
+			})
+		})
+	}
+}
