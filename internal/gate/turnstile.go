@@ -30,8 +30,11 @@ func (t *turnstile) pass(decided time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.passed++
-	if int64(t.passed) >= atOnce*(1+int64(time.Since(decided)/patience)) {
+	if t.passed >= passing(time.Since(decided)) {
 		runtime.Gosched()
 		t.passed = 0
 	}
 }
+
+// passing returns how many ends pass at once when one of them has waited for so long.
+func passing(waited time.Duration) int { return atOnce * (1 + int(max(waited, 0)/patience)) }
