@@ -26,9 +26,9 @@ type incoming struct {
 	buffer             // what was read ahead
 	tcp      *readable // nil: the connection below is not TCP itself
 	stream             // what was handed on
-	parts    uint8     // of frames that were handed on since Check was called
 	failed   error     // what the connection below has returned; it comes behind what is unread
 	broken   error     // what Read returns from then on
+	parts    uint8     // of frames that were handed on since Check was called
 	drained  bool      // Finish has read all that it reads
 	timedOut bool      // the peer had not answered by then
 }
