@@ -2,13 +2,16 @@ package wsauth_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
 	"errors"
 	"io"
+	stdlog "log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -456,6 +459,40 @@ func TestMistakesInTheOptionsOfGuardPanic(t *testing.T) {
 				}
 			}()
 			mistake(newAuth(t, untilExp))
+		})
+	}
+}
+
+func oops(value any) { panic(value) }
+
+// net/http logs the stack on which a panic arrives, and Guard verifies on another one.
+func TestAPanicBeforeTheHandlerBehindGuardArrivesAndSaysWhereItBegan(t *testing.T) {
+	for name, row := range map[string]struct {
+		value  any
+		logged bool
+	}{
+		"a mistake":            {"oh dear", true},
+		"http.ErrAbortHandler": {http.ErrAbortHandler, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			h := newAuth(t, untilExp).Guard(new(recorder), &wsauth.UpgradeOptions{
+				Require: []func(context.Context, *wsauth.Claims) error{
+					func(context.Context, *wsauth.Claims) error { oops(row.value); return nil },
+				},
+			})
+			r := readRequest(t, "GET /ws\nHANDSHAKE\nAuthorization: Bearer "+testToken(nil))
+			srv := &http.Server{ErrorLog: stdlog.New(&log, "", 0)}
+			r = r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, srv))
+			defer func() {
+				if got := recover(); got != row.value {
+					t.Errorf("got the panic %v, want %v", got, row.value)
+				}
+				if got := strings.Contains(log.String(), "wsauth_test.oops"); got != row.logged {
+					t.Errorf("got the log %q, want with the place: %v", &log, row.logged)
+				}
+			}()
+			h.ServeHTTP(httptest.NewRecorder(), r)
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log"
 	"net/http"
 	"runtime/debug"
@@ -256,7 +257,11 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	reportPanic := panicReporter(r)
 	go func() {
-		defer reportPanic()
+		defer func() {
+			if p := recover(); p != nil {
+				reportPanic(p)
+			}
+		}()
 		u.run(c, ws)
 	}()
 }
@@ -445,39 +450,85 @@ type guard struct {
 }
 
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	upgrades := credential.MayUpgrade(r)
-	c, err := g.enter(r, upgrades)
-	if err != nil {
-		g.auth.refuse(w, r, err, g)
+	if !credential.MayUpgrade(r) {
+		g.serveResponse(w, r)
 		return
 	}
-	c.guarded = true
-	c.Attach(life.Stream{Cancel: c.endContext, Writer: w, Grace: g.opts.Grace})
-	if err := c.admit(); err != nil {
-		c.abandon()
-		g.auth.refuse(w, r, c.trail().On(err), g)
-		return
-	}
-	g.auth.giveNonce(w, r)
-	inner := r.WithContext(c.ctx)
-	credential.Hide(inner, g.auth.policy.places)
-	if !upgrades {
-		defer c.abandon()
-		g.next.ServeHTTP(w, inner)
+	var c *connection
+	aside(r, func() { c = g.admit(w, r, true) })
+	if c == nil {
 		return
 	}
 	// The connection outlives outer handlers and their timeouts, but only once it is hijacked.
 	around := r.Context()
 	c.detach = context.AfterFunc(around, func() { c.cancel(context.Cause(around)) })
 	writer := gate.NewWriter(w, r, c, gate.Options{Grace: g.opts.Grace})
-	defer func() {
-		writer.Release()
-		c.detach()
-		if !c.isTakenOver(writer) {
-			c.abandon()
-		}
-	}()
-	g.next.ServeHTTP(writer, inner)
+	defer c.leaveHandler(writer)
+	g.next.ServeHTTP(writer, g.inner(r, c))
+}
+
+func (g *guard) serveResponse(w http.ResponseWriter, r *http.Request) {
+	c := g.admit(w, r, false)
+	if c == nil {
+		return
+	}
+	defer c.abandon()
+	g.next.ServeHTTP(w, g.inner(r, c))
+}
+
+// admit returns nil if it has refused the request.
+func (g *guard) admit(w http.ResponseWriter, r *http.Request, upgrades bool) *connection {
+	c, err := g.enter(r, upgrades)
+	if err != nil {
+		g.auth.refuse(w, r, err, g)
+		return nil
+	}
+	c.guarded = true
+	c.Attach(life.Stream{Cancel: c.endContext, Writer: w, Grace: g.opts.Grace})
+	if err := c.admit(); err != nil {
+		c.abandon()
+		g.auth.refuse(w, r, c.trail().On(err), g)
+		return nil
+	}
+	g.auth.giveNonce(w, r)
+	return c
+}
+
+// inner is the request that next gets.
+func (g *guard) inner(r *http.Request, c *connection) *http.Request {
+	inner := r.WithContext(c.ctx)
+	credential.Hide(inner, g.auth.policy.places)
+	return inner
+}
+
+// leaveHandler is called when next has returned from a request that may have become a WebSocket.
+func (c *connection) leaveHandler(writer *gate.Writer) {
+	writer.Release()
+	c.detach()
+	if !c.isTakenOver(writer) {
+		c.abandon()
+	}
+}
+
+// aside calls f on a stack of its own, which is gone when f returns. net/http
+// has used 1.2 of the first 4 KB of its goroutine when a handler begins, and to
+// verify a token takes more than the rest. A stack that has once grown to 8 KB
+// keeps them while the connection is read on it.
+//
+// [iter.Pull] changes stacks without the scheduler: to start a goroutine and
+// wait for it would wake another processor. A panic goes on in the caller, but
+// from there net/http cannot log where it began, so that is logged here.
+func aside(r *http.Request, f func()) {
+	next, _ := iter.Pull(func(func(struct{}) bool) {
+		defer func() {
+			if p := recover(); p != nil {
+				panicReporter(r)(p)
+				panic(p)
+			}
+		}()
+		f()
+	})
+	next()
 }
 
 // An entrance is what the handlers of Upgrade and Guard have in common.
@@ -605,15 +656,15 @@ func (e *entrance) closeRefused(w http.ResponseWriter, r *http.Request, err erro
 	return answered
 }
 
-// panicReporter returns a function to defer, which handles a panic as net/http
-// does for a handler. It does not keep the request alive.
-func panicReporter(r *http.Request) func() {
+// panicReporter returns a function that logs a panic as net/http does for a
+// handler. It does not keep the request alive.
+func panicReporter(r *http.Request) func(value any) {
 	addr, logf := r.RemoteAddr, log.Printf
 	if srv, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && srv.ErrorLog != nil {
 		logf = srv.ErrorLog.Printf
 	}
-	return func() {
-		if p := recover(); p != nil && p != http.ErrAbortHandler {
+	return func(p any) {
+		if p != http.ErrAbortHandler {
 			logf("http: panic serving %v: %v\n%s", addr, p, debug.Stack())
 		}
 	}

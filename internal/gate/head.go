@@ -1,9 +1,7 @@
 package gate
 
 import (
-	"bufio"
 	"bytes"
-	"net/textproto"
 	"strings"
 )
 
@@ -53,14 +51,23 @@ func (h *head) isInformational() bool {
 	return len(status) == 3 && status[0] == '1' && status != "101"
 }
 
-// isWebSocket reports whether frames follow (RFC 6455 section 4.2.2).
+// isWebSocket reports whether frames follow (RFC 6455 section 4.2.2). It does without [net/textproto], which takes 4 KB
+// for a buffer, and so much of the stack that the connection's goroutine would keep another 4 KB.
 func (h *head) isWebSocket() bool {
 	if h.status() != "101" {
 		return false
 	}
 	_, fields, _ := bytes.Cut(h.collected, []byte("\n"))
-	header, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(fields))).ReadMIMEHeader()
-	return err == nil && strings.EqualFold(header.Get("Upgrade"), "websocket")
+	for _, fold := range []string{"\n ", "\n\t"} { // a value that goes on in the next line (RFC 9112 section 5.2)
+		fields = bytes.ReplaceAll(fields, []byte(fold), []byte(" "))
+	}
+	for line := range bytes.Lines(fields) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		if bytes.EqualFold(name, []byte("Upgrade")) {
+			return bytes.EqualFold(bytes.TrimSpace(value), []byte("websocket"))
+		}
+	}
+	return false
 }
 
 // writeHead passes on the part of p that belongs to the head of the response, and returns its length. If the head is

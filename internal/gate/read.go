@@ -26,9 +26,9 @@ type incoming struct {
 	buffer             // what was read ahead
 	tcp      *readable // nil: the connection below is not TCP itself
 	stream             // what was handed on
-	parts    uint8     // of frames, handed on since the last call of Check
 	failed   error     // the error of the connection below, which Read returns after what is unread
 	broken   error     // what Read returns from then on
+	parts    uint8     // of frames, handed on since the last call of Check
 	drained  bool      // Finish has read all that it reads
 	timedOut bool      // the peer had not answered by the end of that
 }
