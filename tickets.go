@@ -16,13 +16,14 @@ import (
 // NewTickets in the modules cluster/redis and cluster/nats returns one.
 // Implementations must be safe for concurrent use.
 //
-// Only the store makes sure that a ticket or a proof cannot be used twice, and
-// that a ticket expires. So it must never answer from a replica that may lag
-// behind, and Put and Take must each be one atomic step on all servers: to read
-// first and write later is not enough.
+// Only the store makes sure that a ticket or a proof cannot be used twice. So it
+// must never answer from a replica that may lag behind, and Put and Take must
+// each be one atomic step on all servers: to read first and write later is not
+// enough.
 //
-// A key has 43 characters of base64url, whose letter case matters. A value has
-// up to 100 KB and is encrypted, so whoever reads the store learns no token. The
+// A key has 43 characters of base64url, whose letter case matters. ttl is 30
+// seconds for a ticket, and up to 21 minutes for a proof. A value has up to 100
+// KB and is encrypted, so whoever reads the store learns no token. The
 // request waits for Put and Take, which must return when ctx ends, after 5
 // seconds at the latest. An error means that the store is unavailable; the
 // request gets 503.
