@@ -2,11 +2,10 @@ package wsauth
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,6 +116,10 @@ func (c *checker) proofs(d *DPoP, places *[]credential.Place) *verify.Proofs {
 	return p
 }
 
+func hasSource(places []credential.Place, s credential.Source) bool {
+	return slices.ContainsFunc(places, func(p credential.Place) bool { return p.Source == s })
+}
+
 func baseURLFault(text string) string {
 	if text == "" {
 		return ""
@@ -165,15 +168,25 @@ func (a *Authenticator) verifyProven(
 		}
 		return err
 	}
+	verifyProof := func() (jose.Proof, error) { return a.proofOf(r, cred.Token) }
+	return a.verifyWithProof(r.Context(), cred, holder, verifyProof, out)
+}
+
+// verifyWithProof verifies a token, then the proof that verifyProof verifies,
+// and records that the proof was used.
+func (a *Authenticator) verifyWithProof(
+	ctx context.Context, cred credential.Credential, holder verify.Holder, verifyProof func() (jose.Proof, error),
+	out *verify.Verified,
+) error {
 	var proof jose.Proof
 	holder.Key = func() (_ string, err error) {
-		proof, err = a.proofOf(r, cred.Token)
+		proof, err = verifyProof()
 		return proof.Key, err
 	}
-	if err := a.verifyToken(r.Context(), cred, holder, out); err != nil {
+	if err := a.verifyToken(ctx, cred, holder, out); err != nil {
 		return err
 	}
-	return a.policy.proofs.Once(r.Context(), &proof)
+	return a.policy.proofs.Once(ctx, &proof)
 }
 
 // provenIn returns the claims of a request that has passed this Authenticator's
@@ -199,15 +212,6 @@ func (a *Authenticator) proofOf(r *http.Request, token string) (jose.Proof, erro
 	}
 	proofs := a.policy.proofs
 	return proofs.Verify(values[0], verify.Call{Method: r.Method, URL: proofs.URLOf(r), Token: token})
-}
-
-// useUp records that a proof was used, and refuses one that was used before. It
-// ignores the zero Proof.
-func (a *Authenticator) useUp(ctx context.Context, proof *jose.Proof) error {
-	if proof.Key == "" {
-		return nil
-	}
-	return a.policy.proofs.Once(ctx, proof)
 }
 
 // giveNonce gives a client that sends proofs the nonce for its next one.
@@ -248,8 +252,7 @@ func thumbprint(certificate []byte) (string, error) {
 	if len(certificate) == 0 {
 		return "", errors.New("a certificate that was not parsed")
 	}
-	sum := sha256.Sum256(certificate)
-	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
+	return jose.SHA256(certificate), nil
 }
 
 // RenewBound is [Renew] for a token that is bound to a key ([DPoP]). The client
@@ -292,20 +295,19 @@ func (a *Authenticator) handshakeOf(r *http.Request, claims *Claims) *handshake 
 	return &h
 }
 
-// holder returns what the peer of a connection has proven to have: a key, by the
-// proof that came with the token, and a certificate, by the handshake.
-func (c *connection) holder(token, proof string) (h verify.Holder, proven jose.Proof, err error) {
-	h.Certificate = c.certificate
+// verifyRenewal verifies a token that came over the connection, with a DPoP proof
+// if proof is not empty.
+func (c *connection) verifyRenewal(ctx context.Context, token, proof string, out *verify.Verified) error {
+	cred, holder := credential.Credential{Token: token}, verify.Holder{Certificate: c.certificate}
 	if proof == "" {
-		return h, proven, nil
+		return c.auth.verifyToken(ctx, cred, holder, out)
 	}
 	if c.bound == nil || c.bound.url == "" {
-		return h, proven, refusal.New(ErrInvalidProof, errors.New("Options.DPoP is not set"))
+		return refusal.New(ErrInvalidProof, errors.New("Options.DPoP is not set"))
 	}
 	call := verify.Call{Method: http.MethodGet, URL: c.bound.url, Token: token}
-	proven, err = c.auth.policy.proofs.Verify(proof, call)
-	h.Key = verify.Proven(proven.Key)
-	return h, proven, err
+	verifyProof := func() (jose.Proof, error) { return c.auth.policy.proofs.Verify(proof, call) }
+	return c.auth.verifyWithProof(ctx, cred, holder, verifyProof, out)
 }
 
 // certificate returns the thumbprint of the certificate that the peer has shown

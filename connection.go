@@ -11,7 +11,6 @@ import (
 
 	"github.com/wsauth/wsauth/internal/credential"
 	"github.com/wsauth/wsauth/internal/gate"
-	"github.com/wsauth/wsauth/internal/jose"
 	"github.com/wsauth/wsauth/internal/life"
 	"github.com/wsauth/wsauth/internal/refusal"
 	"github.com/wsauth/wsauth/internal/verify"
@@ -64,17 +63,8 @@ func renew(ctx context.Context, token, proof string) (*Claims, error) {
 func (c *connection) renew(ctx context.Context, token, proof string) (*Claims, error) {
 	var verified verify.Verified
 	first, epoch := c.Claims() == nil, c.auth.live.Epoch()
-	var holder verify.Holder
 	claims, err := c.Renew(func() (*Claims, error) {
-		var proven jose.Proof
-		var err error
-		if holder, proven, err = c.holder(token, proof); err != nil {
-			return nil, err
-		}
-		if err := c.auth.verifyToken(ctx, credential.Credential{Token: token}, holder, &verified); err != nil {
-			return nil, err
-		}
-		if err := c.auth.useUp(ctx, &proven); err != nil {
+		if err := c.verifyRenewal(ctx, token, proof, &verified); err != nil {
 			return nil, err
 		}
 		if first {
@@ -89,6 +79,7 @@ func (c *connection) renew(ctx context.Context, token, proof string) (*Claims, e
 		}
 		if now := c.auth.live.Epoch(); now != epoch { // a KeyFunc was perhaps asked too early
 			epoch = now
+			holder := verify.Holder{Key: verify.Proven(verified.Claims.Binding.Key), Certificate: c.certificate}
 			if err := c.auth.verifyToken(ctx, credential.Credential{Token: token}, holder, new(verify.Verified)); err != nil {
 				return err
 			}

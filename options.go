@@ -492,10 +492,6 @@ func (c *checker) places(in []Extractor) (out []credential.Place, tickets Ticket
 	return out, tickets
 }
 
-func hasSource(places []credential.Place, s credential.Source) bool {
-	return slices.ContainsFunc(places, func(p credential.Place) bool { return p.Source == s })
-}
-
 func (c *checker) origins(in []string) (out []origin.Pattern) {
 	for i, text := range in {
 		parsed, err := origin.ParsePattern(text)

@@ -200,44 +200,17 @@ func TestTicketsAreApartFromOthersAndFromALog(t *testing.T) {
 }
 
 func TestOneOf10000TakesFindsATicket(t *testing.T) {
-	const callers, each = 100, 100
 	store, key := newTickets(t, newServer(t, t.TempDir(), -1)), newKey()
 	put(t, store, key, "v", true)
-	var found, failed atomic.Int64
-	race(callers, func() {
-		for range each {
-			_, ok, err := store.Take(t.Context(), key)
-			if ok {
-				found.Add(1)
-			}
-			if err != nil {
-				failed.Add(1)
-			}
-		}
+	raceForOne(t, 100, 100, func() (bool, error) {
+		_, found, err := store.Take(t.Context(), key)
+		return found, err
 	})
-	if found.Load() != 1 || failed.Load() != 0 {
-		t.Errorf("got %d that found it and %d errors, want 1 and none", found.Load(), failed.Load())
-	}
 }
 
 func TestOneOf10000PutsAdds(t *testing.T) {
-	const callers, each = 100, 100
 	store, key := newTickets(t, newServer(t, t.TempDir(), -1)), newKey()
-	var added, failed atomic.Int64
-	race(callers, func() {
-		for range each {
-			ok, err := store.Put(t.Context(), key, nil, ttl)
-			if ok {
-				added.Add(1)
-			}
-			if err != nil {
-				failed.Add(1)
-			}
-		}
-	})
-	if added.Load() != 1 || failed.Load() != 0 {
-		t.Errorf("got %d that added it and %d errors, want 1 and none", added.Load(), failed.Load())
-	}
+	raceForOne(t, 100, 100, func() (bool, error) { return store.Put(t.Context(), key, nil, ttl) })
 }
 
 // race calls f in n goroutines that start at one time.
@@ -254,25 +227,36 @@ func race(n int, f func()) {
 	all.Wait()
 }
 
+// raceForOne calls try each times in callers goroutines that start at one time. One call must succeed, and none fail.
+func raceForOne(t *testing.T, callers, each int, try func() (bool, error)) {
+	t.Helper()
+	var succeeded, failed atomic.Int64
+	race(callers, func() {
+		for range each {
+			ok, err := try()
+			if ok {
+				succeeded.Add(1)
+			}
+			if err != nil {
+				failed.Add(1)
+			}
+		}
+	})
+	if succeeded.Load() != 1 || failed.Load() != 0 {
+		t.Errorf("got %d that succeeded and %d errors, want 1 and none", succeeded.Load(), failed.Load())
+	}
+}
+
 // Of callers that have all found the message, one deletes it. The others are told that there is none.
 func TestOneOfManyThatHaveReadATicketTakesIt(t *testing.T) {
 	store := newTickets(t, newServer(t, t.TempDir(), -1))
 	for range 100 {
 		key := newKey()
 		put(t, store, key, "v", true)
-		var found, failed atomic.Int64
-		race(20, func() {
-			_, ok, err := store.Take(t.Context(), key)
-			if ok {
-				found.Add(1)
-			}
-			if err != nil {
-				failed.Add(1)
-			}
+		raceForOne(t, 20, 1, func() (bool, error) {
+			_, found, err := store.Take(t.Context(), key)
+			return found, err
 		})
-		if found.Load() != 1 || failed.Load() != 0 {
-			t.Fatalf("got %d that found it and %d errors, want 1 and none", found.Load(), failed.Load())
-		}
 	}
 }
 

@@ -176,44 +176,17 @@ func TestTicketsAreApartFromOthersAndFromALog(t *testing.T) {
 }
 
 func TestOneOf100000TakesFindsATicket(t *testing.T) {
-	const callers, each = 250, 400
 	store, key := newTickets(t, redistest.New(t)), newKey()
 	put(t, store, key, "v", true)
-	var found, failed atomic.Int64
-	race(callers, func() {
-		for range each {
-			_, ok, err := store.Take(t.Context(), key)
-			if ok {
-				found.Add(1)
-			}
-			if err != nil {
-				failed.Add(1)
-			}
-		}
+	raceForOne(t, 250, 400, func() (bool, error) {
+		_, found, err := store.Take(t.Context(), key)
+		return found, err
 	})
-	if found.Load() != 1 || failed.Load() != 0 {
-		t.Errorf("got %d that found it and %d errors, want 1 and none", found.Load(), failed.Load())
-	}
 }
 
 func TestOneOf10000PutsAdds(t *testing.T) {
-	const callers, each = 250, 40
 	store, key := newTickets(t, redistest.New(t)), newKey()
-	var added, failed atomic.Int64
-	race(callers, func() {
-		for range each {
-			ok, err := store.Put(t.Context(), key, nil, ttl)
-			if ok {
-				added.Add(1)
-			}
-			if err != nil {
-				failed.Add(1)
-			}
-		}
-	})
-	if added.Load() != 1 || failed.Load() != 0 {
-		t.Errorf("got %d that added it and %d errors, want 1 and none", added.Load(), failed.Load())
-	}
+	raceForOne(t, 250, 40, func() (bool, error) { return store.Put(t.Context(), key, nil, ttl) })
 }
 
 // race calls f in n goroutines that start at one time.
@@ -228,6 +201,26 @@ func race(n int, f func()) {
 	}
 	close(start)
 	all.Wait()
+}
+
+// raceForOne calls try each times in callers goroutines that start at one time. One call must succeed, and none fail.
+func raceForOne(t *testing.T, callers, each int, try func() (bool, error)) {
+	t.Helper()
+	var succeeded, failed atomic.Int64
+	race(callers, func() {
+		for range each {
+			ok, err := try()
+			if ok {
+				succeeded.Add(1)
+			}
+			if err != nil {
+				failed.Add(1)
+			}
+		}
+	})
+	if succeeded.Load() != 1 || failed.Load() != 0 {
+		t.Errorf("got %d that succeeded and %d errors, want 1 and none", succeeded.Load(), failed.Load())
+	}
 }
 
 func TestAStoreThatIsAwayIsAnErrorInTime(t *testing.T) {

@@ -1,6 +1,7 @@
 package jose
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 )
@@ -52,6 +53,12 @@ func IsSHA256(s string) bool {
 	}
 	_, ok := decodeBase64url(room[:], s)
 	return ok
+}
+
+// SHA256 returns the base64url of the SHA-256 hash of data, the form of all thumbprints here.
+func SHA256(data []byte) string {
+	sum := sha256.Sum256(data)
+	return encode(sum[:])
 }
 
 // sha256Text is the length of the base64url of a SHA-256 hash.

@@ -5,8 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/big"
@@ -208,8 +206,7 @@ func proofKey(jwk string, alg Alg) (*Key, string, error) {
 	if !k.algs.Has(alg) {
 		return nil, "", inJWK(errors.New("kty or crv: does not fit the alg of the proof"))
 	}
-	sum := sha256.Sum256([]byte(k.canonical))
-	return &Key{Algs: Algs(0).With(alg), public: k.public}, base64.RawURLEncoding.EncodeToString(sum[:]), nil
+	return &Key{Algs: Algs(0).With(alg), public: k.public}, SHA256([]byte(k.canonical)), nil
 }
 
 func inJWK(err error) error { return fmt.Errorf("jwk: %w", err) }

@@ -18,7 +18,7 @@ type Log interface {
 // How a log is followed.
 const (
 	readEvery   = time.Minute            // the whole log
-	readShare   = 100                    // but for at most one hundredth of the time
+	readShare   = 100                    // reading it takes at most one hundredth of the time
 	retryAfter  = 50 * time.Millisecond  // an error; twice as long after each further one
 	retryAtMost = 500 * time.Millisecond // so that a log that is back is read within a second
 	pollEvery   = 20 * time.Millisecond  // if Read of the log does not wait

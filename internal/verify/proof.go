@@ -2,8 +2,6 @@ package verify
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
@@ -74,13 +72,12 @@ var errOld = errors.New("iat: older than MaxAge")
 var errNonce = errors.New("nonce: missing, or not one that this server has given lately")
 
 func (p *Proofs) check(proof *jose.Proof, call Call, now time.Time) error {
-	hash := sha256.Sum256([]byte(call.Token))
 	switch age := now.Sub(proof.IssuedAt); {
 	case proof.Method != call.Method:
 		return errors.New("htm: not the method of the request")
 	case !isSameURL(proof.URL, call.URL):
 		return errors.New("htu: not the URL of the request, as this server knows it (Options.DPoP.BaseURL)")
-	case proof.TokenHash != base64.RawURLEncoding.EncodeToString(hash[:]):
+	case proof.TokenHash != jose.SHA256([]byte(call.Token)):
 		return errors.New("ath: missing, or of another token")
 	case age > p.MaxAge:
 		return errOld
@@ -106,12 +103,12 @@ func (p *Proofs) Once(ctx context.Context, proof *jose.Proof) error {
 	}
 	// The record includes the key: another client may choose the same jti. The hash has the same length whatever jti
 	// is.
-	hash := sha256.Sum256([]byte("dpop " + proof.Key + " " + proof.ID))
+	record := jose.SHA256([]byte("dpop " + proof.Key + " " + proof.ID))
 	ctx, cancel := context.WithTimeout(ctx, replayTimeout)
 	defer cancel()
 	// A proof from the future is accepted twice as long as one from now, and the store may take its time.
 	ttl := 2*p.MaxAge + replayTimeout + time.Second
-	first, err := p.Replays.Put(ctx, base64.RawURLEncoding.EncodeToString(hash[:]), nil, ttl)
+	first, err := p.Replays.Put(ctx, record, nil, ttl)
 	switch {
 	case err != nil:
 		return refusal.Outage(ctx, errReplays)
