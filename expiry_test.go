@@ -357,3 +357,18 @@ func TestAGraceWithoutEndOverflowsNothing(t *testing.T) {
 		wantClosed(t, err, wsauth.StatusUnauthorized, "token expired")
 	})
 }
+
+// A timer belongs to the bubble in which it was made.
+func TestOneAuthenticatorServesOneBubbleAfterAnother(t *testing.T) {
+	auth := newAuth(t, untilExp)
+	for range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			srv, start := newMemoryServer(t, auth.Upgrade(echo, nil)), time.Now()
+			conn := srv.dial(t, withToken(testToken(lasting(time.Minute))))
+			_, _, err := conn.Read(t.Context())
+			if got := time.Since(start); websocket.CloseStatus(err) != wsauth.StatusUnauthorized || got != time.Minute {
+				t.Errorf("got %v after %v, want 3000 after 1m0s", err, got)
+			}
+		})
+	}
+}

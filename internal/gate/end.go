@@ -14,14 +14,13 @@ import (
 // After it returns, no data frame begins in either direction, except one that a Read or a Write in progress already
 // has. It never blocks. Finish must follow.
 func (c *Conn) Shut(e Ending) bool {
-	return c.end.CompareAndSwap(nil, &shutting{Ending: e, decided: time.Now(), said: make(chan struct{})})
+	return c.end.CompareAndSwap(nil, &shutting{Ending: e, said: make(chan struct{})})
 }
 
 // A shutting is an Ending that has begun. Its channel is made only then, since most connections are idle.
 type shutting struct {
 	Ending
-	decided time.Time     // when Shut was called
-	said    chan struct{} // closed when Finish has written the close frame, or has given up
+	said chan struct{} // closed when Finish has written the close frame, or has given up
 }
 
 const (
@@ -46,7 +45,6 @@ func (c *Conn) Finish() {
 		c.closeBelow(withoutTLS(c.conn))
 		return
 	}
-	ends.pass(e.decided)
 	begun := time.Now()
 	write := begun.Add(max(c.grace, shortestWrite))
 	latest := begun.Add(c.grace + slack)

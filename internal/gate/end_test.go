@@ -525,3 +525,34 @@ func TestAThousandPeersSeeTheCloseFrameHoweverShortTheGrace(t *testing.T) {
 		})
 	}
 }
+
+func TestPeersThatDoNotReadHoldNobodyUp(t *testing.T) {
+	for name, stall := range map[string]func(c *Conn){
+		"from the start": func(*Conn) {},
+		"within a frame": func(c *Conn) { go c.Write(frameOf(2, false, make([]byte, 100))); synctest.Wait() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				for range 160 {
+					c, _, _ := pipe(t)
+					stall(c)
+					c.Shut(ending)
+					go c.Finish()
+				}
+				synctest.Wait()
+				c, peer, _ := pipe(t)
+				c.Shut(ending)
+				go c.Finish()
+				got := make([]byte, len(goodbye))
+				if _, err := io.ReadFull(peer, got); err != nil || !bytes.Equal(got, goodbye) {
+					t.Errorf("got %x, %v, want %x", got, err, goodbye)
+				}
+				if took := time.Since(start); took != 0 {
+					t.Errorf("got the close frame after %v, want it at once", took)
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}

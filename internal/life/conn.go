@@ -1,6 +1,6 @@
-// Package life ties the life of a connection to the life of a token: one explicit end, one timer, and renewals. If the
-// end and a renewal coincide, exactly one takes effect. The package knows the live connections of an Authenticator, in
-// order to end them. It is generic in the claims, and knows the gate but no WebSocket library.
+// Package life ties the life of a connection to the life of a token: one explicit end, at a time or before it, and
+// renewals. If the end and a renewal coincide, exactly one takes effect. The package knows the live connections of an
+// Authenticator, in order to end them. It is generic in the claims, and knows the gate but no WebSocket library.
 package life
 
 import (
@@ -51,23 +51,21 @@ type Conn[C any] struct {
 	end       *gate.Ending // nil while the connection lives
 	wire      Wire         // nil before the handshake is answered
 	shut      bool         // the wire was told
-	timer     *time.Timer
-	lifetime  deadline // zero: no bound
+	lifetime  deadline     // zero: no bound
 	renewals  map[*renewal[C]]struct{}
 	budget    time.Time // see mayRenew
 	pinged    time.Time // zero: no ping waits for its answer
 	admitted  bool
 	forgotten bool
 
+	due  time.Duration // see schedule, whose mutex guards it and slot
+	slot int           // in schedule.waiting, counted from 1; 0: not there
+
 	place int // in Registry.live, and guarded by Registry.mu
 	// The names in the current token, and the neighbours in the lists of the index. Registry.mu guards them, too.
 	marks revocation.Marks
 	links [len(named)]link[C]
 }
-
-// A timer runs on the monotonic clock, which stands still while a machine sleeps. So the wall clock is checked this
-// often.
-const clockCheck = time.Minute
 
 // Enter counts a connection before its client can consider it open: from here on Shutdown waits for it. The claims are
 // nil if they come with a first message. Only a connection that is seated counts for the limits of the handler. An
@@ -106,7 +104,7 @@ func (c *Conn[C]) enter(claims *C, now time.Time) error {
 		return err
 	}
 	c.rule.Registry.mark(c, marks)
-	c.timer = time.AfterFunc(c.prolongLocked(claims, now), c.tick)
+	c.rule.Registry.schedule.set(c, now, c.prolongLocked(claims, now))
 	return nil
 }
 
@@ -131,7 +129,8 @@ func (c *Conn[C]) Open(wire Wire) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.end == nil && (c.claims.Load() == nil || c.rule.Ping > 0) {
-		c.timer.Reset(c.prolongLocked(c.claims.Load(), time.Now())) // now the time for the first message begins
+		now := time.Now() // the time for the first message begins
+		c.rule.Registry.schedule.set(c, now, c.prolongLocked(c.claims.Load(), now))
 	}
 }
 
@@ -153,7 +152,7 @@ func (c *Conn[C]) Forget() {
 		return
 	}
 	c.forgotten = true
-	c.timer.Stop()
+	c.rule.Registry.schedule.drop(c)
 	c.endLocked(gate.Ending{})
 	c.rule.Seats.leave(c)
 	c.rule.Registry.remove(c)
@@ -181,17 +180,16 @@ func (c *Conn[C]) End(e gate.Ending) bool {
 	return first
 }
 
-// endIf is End if something holds, which nothing can change in between. It is asked with c.mu held.
-func (c *Conn[C]) endIf(e gate.Ending, holds func() bool) (held, first bool) {
+// endIf is End, for one of a crowd, if something holds, which nothing can change in between. It is asked with c.mu held.
+func (c *Conn[C]) endIf(e gate.Ending, all *crowd, holds func() bool) (held, first bool) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if !holds() {
-		c.mu.Unlock()
 		return false, false
 	}
 	first, wire := c.decideLocked(e)
-	c.mu.Unlock()
 	if first && wire != nil {
-		go wire.Finish()
+		all.finish(wire)
 	}
 	return true, first
 }
@@ -245,7 +243,7 @@ func (c *Conn[C]) Left(err error) {
 	if errors.Is(err, gate.ErrBroken) {
 		wait = 0
 	}
-	c.timer.Reset(wait)
+	c.rule.Registry.schedule.set(c, time.Now(), wait)
 }
 
 // Check ends the connection if it is due, in case the timer is late. It is called for each message, so it looks at the
@@ -287,7 +285,7 @@ func (c *Conn[C]) atExpiry() gate.Ending {
 	return c.rule.Expired
 }
 
-// tick ends the connection if it is due, or goes on waiting.
+// tick is called when the connection is due in the schedule. It ends the connection, or has it wait again.
 func (c *Conn[C]) tick() {
 	c.expire()
 	if _, ended := c.Ended(); ended { // perhaps by the peer or the library, whose time to close is over
@@ -303,11 +301,12 @@ func (c *Conn[C]) tick() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.end == nil {
-		c.timer.Reset(min(c.expiry.Load().left(time.Now()), clockCheck, next))
+		now = time.Now()
+		c.rule.Registry.schedule.set(c, now, min(c.expiry.Load().left(now), next))
 	}
 }
 
-// prolongLocked sets when the connection expires, and returns when the timer must fire next.
+// prolongLocked sets when the connection expires, and returns when it must be looked at next.
 func (c *Conn[C]) prolongLocked(claims *C, now time.Time) time.Duration {
 	left := c.rule.FirstMessage
 	if claims != nil {
@@ -322,7 +321,7 @@ func (c *Conn[C]) prolongLocked(claims *C, now time.Time) time.Duration {
 	if c.rule.Ping > 0 {
 		left = min(left, c.rule.Ping)
 	}
-	return min(left, clockCheck)
+	return left
 }
 
 // A deadline is an instant on both clocks, since the monotonic clock stands still while the machine sleeps, and the
@@ -339,4 +338,4 @@ func (d *deadline) left(now time.Time) time.Duration {
 }
 
 // DelayTimer makes the timer fire in d, as it might on a busy machine, for tests.
-func (c *Conn[C]) DelayTimer(d time.Duration) { c.timer.Reset(d) }
+func (c *Conn[C]) DelayTimer(d time.Duration) { c.rule.Registry.schedule.set(c, time.Now(), d) }

@@ -115,13 +115,15 @@ func (g *Registry[C]) CheckRevoked(claims *C) error {
 func (g *Registry[C]) Revoke(r revocation.Revocation, e gate.Ending) (n int) {
 	mark := g.revoked.MarkOf(&r)
 	connections, renewals := g.marked(&r, mark)
+	var all crowd
+	defer all.finishRest()
 	for _, c := range connections {
-		if c.revoke(&r, mark, e) {
+		if c.revoke(&r, mark, e, &all) {
 			n++
 		}
 	}
 	for pending, c := range renewals {
-		if !c.refuse(pending) && c.revoke(&r, mark, e) {
+		if !c.refuse(pending) && c.revoke(&r, mark, e, &all) {
 			n++
 		}
 	}
@@ -144,9 +146,9 @@ func (g *Registry[C]) marked(r *revocation.Revocation, mark uint64) ([]*Conn[C],
 }
 
 // revoke ends the connection if its token is covered. It reports whether the connection was open until now.
-func (c *Conn[C]) revoke(r *revocation.Revocation, mark uint64, e gate.Ending) bool {
+func (c *Conn[C]) revoke(r *revocation.Revocation, mark uint64, e gate.Ending, all *crowd) bool {
 	open := false
-	_, first := c.endIf(e, func() bool {
+	_, first := c.endIf(e, all, func() bool {
 		open = c.admitted
 		return r.Covers(&c.marks, mark)
 	})

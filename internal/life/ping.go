@@ -15,7 +15,7 @@ func (c *Conn[C]) ping(now time.Time) (next time.Duration, silent bool) {
 	every := c.rule.Ping
 	peer, ok := c.currentWire().(pinger)
 	if every <= 0 || !ok {
-		return clockCheck, false
+		return longestWait, false
 	}
 	sees, heard := peer.Poke(), peer.Heard()
 	c.mu.Lock()

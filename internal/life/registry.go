@@ -30,6 +30,8 @@ type Registry[C any] struct {
 	renewing map[*renewal[C]]*Conn[C] // renewals whose new claims are known, and not yet those of the connection
 
 	epoch atomic.Uint32 // how often Disconnect was called
+
+	schedule schedule[C]
 }
 
 // NewRegistry returns an empty Registry. tokenOf returns the names by which a token with these claims can be revoked;
@@ -93,15 +95,18 @@ func (g *Registry[C]) all() []*Conn[C] {
 func (g *Registry[C]) Disconnect(match func(*C) bool, e gate.Ending) int {
 	g.epoch.Add(1)
 	n := 0
+	var all crowd
+	defer all.finishRest() // even if match panics
 	for _, c := range g.all() {
-		if c.disconnect(match, e) {
+		if c.disconnect(match, e, &all) {
 			n++
 		}
 	}
 	return n
 }
 
-// closeEvery is how far apart Shutdown closes connections, so that their clients do not all come back at once.
+// closeEvery is how often Shutdown closes connections, one or a few at a time, so that their clients do not all come back
+// at once. At shorter intervals, waking the processors would cost more than the ends themselves.
 const closeEvery = 10 * time.Millisecond
 
 // Shutdown admits no more connections, ends the live ones, and waits until there are none or ctx is done. If ctx has a
@@ -129,18 +134,33 @@ func (g *Registry[C]) Shutdown(ctx context.Context, e gate.Ending) error {
 
 func (g *Registry[C]) endAll(ctx context.Context, e gate.Ending) {
 	all, start := g.all(), time.Now()
-	var pace time.Duration
+	var every time.Duration
 	if until, ok := ctx.Deadline(); ok && len(all) > 0 {
-		pace = max(0, min(closeEvery, time.Until(until)/2/time.Duration(len(all))))
+		every = max(0, min(closeEvery, time.Until(until)/2/time.Duration(len(all))))
 	}
-	for i, c := range all {
-		if wait := time.Until(start.Add(time.Duration(i) * pace)); wait > 0 {
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
-				pace = 0
-			}
+	for ended := 0; ended < len(all); {
+		due := len(all)
+		if every > 0 {
+			due = min(due, 1+int(time.Since(start)/every))
 		}
-		c.End(e)
+		endEach(all[ended:due], e)
+		if ended = due; ended == len(all) {
+			return
+		}
+		select {
+		case <-time.After(closeEvery):
+		case <-ctx.Done():
+			every = 0
+		}
 	}
+}
+
+func endEach[C any](conns []*Conn[C], e gate.Ending) {
+	var all crowd
+	for _, c := range conns {
+		if first, wire := c.decide(e); first && wire != nil {
+			all.finish(wire)
+		}
+	}
+	all.finishRest()
 }

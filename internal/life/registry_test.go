@@ -70,6 +70,35 @@ func TestShutdownSpreadsTheEndsOverTheTimeThatThereIs(t *testing.T) {
 	}
 }
 
+func TestShutdownEndsAsManyConnectionsAtEachMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rule := newRule()
+		var wires []*wire
+		for range 1000 {
+			_, w := open(t, rule, of("alice", 2*time.Hour))
+			wires = append(wires, w)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := rule.Registry.Shutdown(ctx, shutDown); err != nil {
+			t.Errorf("got %v, want no error", err)
+		}
+		ends := map[time.Duration]int{}
+		for _, w := range wires {
+			ends[w.shutAfter(start)]++
+		}
+		if len(ends) != 101 { // the first connection has a moment of its own
+			t.Errorf("got ends at %d moments, want 101", len(ends))
+		}
+		for at, n := range ends {
+			if at%closeEvery != 0 || n > 10 {
+				t.Errorf("got %d ends after %v, want 10 every %v", n, at, closeEvery)
+			}
+		}
+	})
+}
+
 func TestShutdownWaitsForWhatTakesItsTimeAndForWhatIsBeingMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rule := newRule()

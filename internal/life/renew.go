@@ -145,7 +145,7 @@ func (c *Conn[C]) adopt(r *renewal[C], current *C, now time.Time) (bool, error) 
 	case c.claims.Load() != current:
 		return false, nil
 	}
-	c.timer.Reset(c.prolongLocked(r.claims, now))
+	c.rule.Registry.schedule.set(c, now, c.prolongLocked(r.claims, now))
 	c.claims.Store(r.claims)
 	c.rule.Registry.mark(c, r.marks)
 	return true, nil
@@ -154,7 +154,7 @@ func (c *Conn[C]) adopt(r *renewal[C], current *C, now time.Time) (bool, error) 
 // disconnect ends the connection, and returns true, if its claims match. It refuses renewals in progress whose claims
 // match. It does not touch a connection that is being opened: the goroutine that opens it sees that the epoch has
 // changed.
-func (c *Conn[C]) disconnect(match func(*C) bool, e gate.Ending) bool {
+func (c *Conn[C]) disconnect(match func(*C) bool, e gate.Ending, all *crowd) bool {
 	c.mu.Lock()
 	if !c.admitted {
 		c.mu.Unlock()
@@ -179,7 +179,7 @@ func (c *Conn[C]) disconnect(match func(*C) bool, e gate.Ending) bool {
 		if current == nil || !match(current) {
 			return false
 		}
-		if same, first := c.endIf(e, func() bool { return c.claims.Load() == current }); same {
+		if same, first := c.endIf(e, all, func() bool { return c.claims.Load() == current }); same {
 			return first
 		}
 	}

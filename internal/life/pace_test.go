@@ -1,0 +1,142 @@
+package life
+
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wsauth/wsauth/internal/gate"
+	"github.com/wsauth/wsauth/internal/revocation"
+)
+
+// allEnd are the ways in which all connections of a rule can end at one instant.
+var allEnd = map[string]func(*Rule[holder], *revocation.Set){
+	"their tokens end": func(*Rule[holder], *revocation.Set) {}, // by themselves
+	"Disconnect of everybody": func(r *Rule[holder], _ *revocation.Set) {
+		r.Registry.Disconnect(func(*holder) bool { return true }, gate.Ending{Err: errOther})
+	},
+	"Revoke of an issuer": func(r *Rule[holder], set *revocation.Set) { revoke(r, set, revocation.Issuer, "") },
+	"Shutdown without a deadline": func(r *Rule[holder], _ *revocation.Set) {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		r.Registry.Shutdown(ctx, shutDown)
+	},
+}
+
+// A counted is a wire that counts how many of its crowd begin to finish. Finish then takes some time.
+type counted struct {
+	crowd *counts
+	takes time.Duration
+}
+
+type counts struct {
+	begun  atomic.Int32
+	first  func()
+	all    int32
+	allDid chan struct{} // closed when all have begun
+}
+
+func (w counted) Shut(gate.Ending) bool { return true }
+
+func (w counted) Finish() {
+	switch w.crowd.begun.Add(1) {
+	case 1:
+		w.crowd.first()
+	case w.crowd.all:
+		close(w.crowd.allDid)
+	}
+	time.Sleep(w.takes)
+}
+
+// crowdOf opens connections whose tokens end in a moment, and whose Finish takes some time.
+func crowdOf(t *testing.T, n int, takes time.Duration, first func()) (*counts, *Rule[holder], *revocation.Set) {
+	rule, set := newNamedRule()
+	crowd := &counts{first: first, all: int32(n), allDid: make(chan struct{})}
+	token := namedOf("alice", "", "")
+	token.expiry = time.Now().Add(20 * time.Millisecond)
+	for range n {
+		conn, err := rule.Enter(token, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(conn.Forget)
+		conn.Open(counted{crowd, takes})
+		conn.Admit()
+	}
+	return crowd, rule, set
+}
+
+// One processor runs goroutines in the order in which they become ready.
+func TestWhoBecomesReadyInACrowdOfEndsDoesNotWaitForAllOfIt(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const n = 200 // fits into the processor's queue
+	for name, end := range allEnd {
+		t.Run(name, func(t *testing.T) {
+			least := int32(n)
+			for range 5 { // the system may take the processor away for so long that the ends lose their patience
+				before := make(chan int32, 1)
+				var crowd *counts
+				crowd, rule, set := crowdOf(t, n, 0, func() {
+					go func() { before <- crowd.begun.Load() }()
+					go func() {}() // the youngest goroutine runs first
+				})
+				end(rule, set)
+				<-crowd.allDid
+				least = min(least, <-before)
+			}
+			if least > n/2 {
+				t.Errorf("got %d of %d ends before it, want at most half", least, n)
+			}
+		})
+	}
+}
+
+func TestTheLongerEndsHaveWaitedTheMoreOfThemBeginAtOnce(t *testing.T) {
+	for waited, want := range map[time.Duration]int{
+		-time.Hour: 16, 0: 16, 99 * time.Millisecond: 16, 250 * time.Millisecond: 48, time.Second: 176, time.Hour: 576016,
+	} {
+		if got := beginning(waited); got != want {
+			t.Errorf("got %d after %v, want %d", got, waited, want)
+		}
+	}
+}
+
+func TestEndsThatHaveWaitedForAnHourLetNobodyElseRunFirst(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const crowd = 1000
+	most := int32(0)
+	for range 20 { // the system may take the processor away in between, but hardly each time
+		var pace pace
+		var begun atomic.Int32
+		before := make(chan int32, 1)
+		go func() { before <- begun.Load() }()
+		for range crowd {
+			pace.step(time.Hour)
+			begun.Add(1)
+		}
+		most = max(most, <-before)
+	}
+	if most != crowd {
+		t.Errorf("got %d of %d that begin first, want all", most, crowd)
+	}
+}
+
+func TestEndsThatTakeTheirTimeHoldNobodyUp(t *testing.T) {
+	for name, end := range allEnd {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				crowd, rule, set := crowdOf(t, 10*atOnce, time.Minute, func() {})
+				end(rule, set)
+				<-crowd.allDid
+				if took := time.Since(start); took > 20*time.Millisecond {
+					t.Errorf("got the last to begin after %v, want none to wait for another", took)
+				}
+				time.Sleep(time.Hour)
+			})
+		})
+	}
+}
