@@ -34,7 +34,7 @@ type counted struct {
 
 type counts struct {
 	begun  atomic.Int32
-	first  func()
+	first  func(*counts) // is called when one of them begins
 	all    int32
 	allDid chan struct{} // closed when all have begun
 }
@@ -44,7 +44,7 @@ func (w counted) Shut(gate.Ending) bool { return true }
 func (w counted) Finish() {
 	switch w.crowd.begun.Add(1) {
 	case 1:
-		w.crowd.first()
+		w.crowd.first(w.crowd)
 	case w.crowd.all:
 		close(w.crowd.allDid)
 	}
@@ -52,7 +52,7 @@ func (w counted) Finish() {
 }
 
 // crowdOf opens connections whose tokens end in a moment, and whose Finish takes some time.
-func crowdOf(t *testing.T, n int, takes time.Duration, first func()) (*counts, *Rule[holder], *revocation.Set) {
+func crowdOf(t *testing.T, n int, takes time.Duration, first func(*counts)) (*counts, *Rule[holder], *revocation.Set) {
 	rule, set := newNamedRule()
 	crowd := &counts{first: first, all: int32(n), allDid: make(chan struct{})}
 	token := namedOf("alice", "", "")
@@ -78,8 +78,7 @@ func TestWhoBecomesReadyInACrowdOfEndsDoesNotWaitForAllOfIt(t *testing.T) {
 			least := int32(n)
 			for range 5 { // the system may take the processor away for so long that the ends lose their patience
 				before := make(chan int32, 1)
-				var crowd *counts
-				crowd, rule, set := crowdOf(t, n, 0, func() {
+				crowd, rule, set := crowdOf(t, n, 0, func(crowd *counts) {
 					go func() { before <- crowd.begun.Load() }()
 					go func() {}() // the youngest goroutine runs first
 				})
@@ -129,7 +128,7 @@ func TestEndsThatTakeTheirTimeHoldNobodyUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				crowd, rule, set := crowdOf(t, 10*atOnce, time.Minute, func() {})
+				crowd, rule, set := crowdOf(t, 10*atOnce, time.Minute, func(*counts) {})
 				end(rule, set)
 				<-crowd.allDid
 				if took := time.Since(start); took > 20*time.Millisecond {
