@@ -164,10 +164,10 @@ func cut(s string, n int) string {
 // says how many connections have not ended. Requests that open no connection
 // are authenticated as before.
 //
-// If ctx has a deadline, the connections are closed one after another, one every
-// 10 ms, or as many every 10 ms as it takes to close all of them in half of the
-// time until the deadline. So the clients do not all reconnect at the same
-// moment.
+// If ctx has a deadline, the connections are closed one after another, 10 ms
+// apart. If that would take more than half of the time until the deadline, they
+// are spread evenly over that half, some of them every 50 ms. So the clients do
+// not all reconnect at the same moment.
 //
 // Call Shutdown at the same time as http.Server.Shutdown, and wait for both. A
 // function given to [http.Server.RegisterOnShutdown] can call it, too, but

@@ -105,9 +105,14 @@ func (g *Registry[C]) Disconnect(match func(*C) bool, e gate.Ending) int {
 	return n
 }
 
-// closeEvery is how often Shutdown closes connections, one or a few at a time, so that their clients do not all come back
-// at once. At shorter intervals, waking the processors would cost more than the ends themselves.
-const closeEvery = 10 * time.Millisecond
+// Shutdown spreads the ends, so that not all clients come back at once. It closes one connection after another, or, if
+// there are so many that they would have to follow each other more closely, some at a time: a server that is not busy
+// spends more on waking up than on an end.
+const (
+	closeEvery = 10 * time.Millisecond // one connection
+	batchEvery = 50 * time.Millisecond // some
+	batches    = 20                    // at least
+)
 
 // Shutdown admits no more connections, ends the live ones, and waits until there are none or ctx is done. If ctx has a
 // deadline, the ends are spread over at most half of the time until then.
@@ -134,25 +139,36 @@ func (g *Registry[C]) Shutdown(ctx context.Context, e gate.Ending) error {
 
 func (g *Registry[C]) endAll(ctx context.Context, e gate.Ending) {
 	all, start := g.all(), time.Now()
-	var every time.Duration
-	if until, ok := ctx.Deadline(); ok && len(all) > 0 {
-		every = max(0, min(closeEvery, time.Until(until)/2/time.Duration(len(all))))
-	}
+	apart, often := spread(ctx, len(all))
 	for ended := 0; ended < len(all); {
 		due := len(all)
-		if every > 0 {
-			due = min(due, 1+int(time.Since(start)/every))
+		if apart > 0 {
+			due = min(due, 1+int(time.Since(start)/apart))
 		}
 		endEach(all[ended:due], e)
 		if ended = due; ended == len(all) {
 			return
 		}
 		select {
-		case <-time.After(closeEvery):
+		case <-time.After(often):
 		case <-ctx.Done():
-			every = 0
+			apart = 0
 		}
 	}
+}
+
+// spread returns how far apart n connections end, and how often those end that are due by then.
+func spread(ctx context.Context, n int) (apart, often time.Duration) {
+	until, ok := ctx.Deadline()
+	if !ok || n == 0 {
+		return 0, 0
+	}
+	window := time.Until(until) / 2
+	apart = max(0, window/time.Duration(n))
+	if apart >= closeEvery {
+		return closeEvery, closeEvery
+	}
+	return apart, max(apart, min(batchEvery, window/batches))
 }
 
 func endEach[C any](conns []*Conn[C], e gate.Ending) {

@@ -70,33 +70,48 @@ func TestShutdownSpreadsTheEndsOverTheTimeThatThereIs(t *testing.T) {
 	}
 }
 
-func TestShutdownEndsAsManyConnectionsAtEachMoment(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		rule := newRule()
-		var wires []*wire
-		for range 1000 {
-			_, w := open(t, rule, of("alice", 2*time.Hour))
-			wires = append(wires, w)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		defer cancel()
-		start := time.Now()
-		if err := rule.Registry.Shutdown(ctx, shutDown); err != nil {
-			t.Errorf("got %v, want no error", err)
-		}
-		ends := map[time.Duration]int{}
-		for _, w := range wires {
-			ends[w.shutAfter(start)]++
-		}
-		if len(ends) != 101 { // the first connection has a moment of its own
-			t.Errorf("got ends at %d moments, want 101", len(ends))
-		}
-		for at, n := range ends {
-			if at%closeEvery != 0 || n > 10 {
-				t.Errorf("got %d ends after %v, want 10 every %v", n, at, closeEvery)
-			}
-		}
-	})
+func TestShutdownEndsAsManyConnectionsAtEachOfSomeMoments(t *testing.T) {
+	for name, row := range map[string]struct {
+		connections   int
+		has           time.Duration
+		moments, most int // the first connection has a moment of its own
+		apart         time.Duration
+	}{
+		"few":                                  {50, time.Hour, 50, 1, closeEvery},
+		"many":                                 {1000, 4 * time.Second, 41, 25, batchEvery},
+		"many, little time":                    {1000, 400 * time.Millisecond, 21, 50, 10 * time.Millisecond},
+		"few, even less time":                  {5, 10 * time.Millisecond, 5, 1, time.Millisecond},
+		"as many as there is no need to hurry": {100, 2 * time.Second, 100, 1, closeEvery},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rule := newRule()
+				var wires []*wire
+				for range row.connections {
+					_, w := open(t, rule, of("alice", 2*time.Hour))
+					wires = append(wires, w)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), row.has)
+				defer cancel()
+				start := time.Now()
+				if err := rule.Registry.Shutdown(ctx, shutDown); err != nil {
+					t.Errorf("got %v, want no error", err)
+				}
+				ends := map[time.Duration]int{}
+				for _, w := range wires {
+					ends[w.shutAfter(start)]++
+				}
+				if len(ends) != row.moments {
+					t.Errorf("got ends at %d moments, want %d", len(ends), row.moments)
+				}
+				for at, n := range ends {
+					if at%row.apart != 0 || n > row.most {
+						t.Errorf("got %d ends after %v, want %d every %v", n, at, row.most, row.apart)
+					}
+				}
+			})
+		})
+	}
 }
 
 func TestShutdownWaitsForWhatTakesItsTimeAndForWhatIsBeingMade(t *testing.T) {
