@@ -30,6 +30,10 @@ func (b *bench) deploy(ctx context.Context) error {
 	defer stop()
 	samples := make(chan []float64, 1)
 	go func() { samples <- f.sample(sampling) }()
+	before, err := f.stats(ctx, false)
+	if err != nil {
+		return err
+	}
 	begun := time.Now()
 	down := make(chan error, 1)
 	go func() { down <- f.shutdown(ctx, 2*b.spread) }()
@@ -42,12 +46,17 @@ func (b *bench) deploy(ctx context.Context) error {
 		return err
 	}
 	cores := <-samples
+	after, err := f.stats(ctx, false)
+	if err != nil {
+		return err
+	}
 	b.counted("a deploy: peers that saw 1001", seen.Codes["1001 server shutting down"], b.n)
 	took := time.Unix(0, slices.Max(seen.At)).Sub(begun)
 	busiest, mean := busiestTenth(seen.At)
 	b.compare(fmt.Sprintf("a deploy: the busiest tenth of the %.1f s that it takes", took.Seconds()),
 		fmt.Sprintf("%d ends, %s of the mean", busiest, stats.Times(float64(busiest)/mean)),
 		stats.Times(evenDemand), float64(busiest) <= evenDemand*mean)
+	b.measured("a deploy: CPU of the servers for each end", microseconds((after.CPU-before.CPU)/time.Duration(b.n)))
 	peak := 0.0
 	if len(cores) > 0 {
 		peak = slices.Max(cores)

@@ -25,6 +25,7 @@ func (b *bench) expire(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", kind, err)
 		}
 		name := "all tokens end at one instant, " + names[kind] + ": "
+		b.measured(name+"CPU of the servers for each end", microseconds(e.cpu/time.Duration(b.n)))
 		if kind == "plain" {
 			plainLast = e.last
 			b.measured(name+"peers that saw 3000", fmt.Sprintf("%d of %d", e.saw, b.n))
@@ -45,6 +46,7 @@ func (b *bench) expire(ctx context.Context) error {
 type expiry struct {
 	saw       int
 	last, p99 time.Duration
+	cpu       time.Duration // of the servers, other requests included
 }
 
 func (b *bench) expireOn(ctx context.Context, kind string) (e expiry, err error) {
@@ -66,11 +68,20 @@ func (b *bench) expireOn(ctx context.Context, kind string) (e expiry, err error)
 		sleepUntil(probing, end)
 		latency <- f.servers[0].probe(probing)
 	}()
+	before, err := f.stats(ctx, false)
+	if err != nil {
+		return e, err
+	}
 	seen, err := f.order(order{Watch: end.Add(time.Minute)})
 	if err != nil {
 		return e, err
 	}
 	stop()
+	after, err := f.stats(ctx, false)
+	if err != nil {
+		return e, err
+	}
+	e.cpu = after.CPU - before.CPU
 	e.p99 = percentile(<-latency, 99)
 	e.saw = seen.Codes[expired]
 	if first := time.Unix(0, slices.Min(append(seen.At, end.UnixNano()))); first.Before(end.Add(-clockSlew)) {

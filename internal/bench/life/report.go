@@ -87,3 +87,5 @@ func milliseconds(d time.Duration) string {
 
 // ofPlain says how many times as much as plain something is.
 func ofPlain(got, plain float64) string { return stats.Times(got/plain) + " of plain" }
+
+func microseconds(d time.Duration) string { return fmt.Sprintf("%.0f µs", d.Seconds()*1e6) }
