@@ -166,8 +166,8 @@ func cut(s string, n int) string {
 //
 // If ctx has a deadline, the connections are closed one after another, 10 ms
 // apart. If that would take more than half of the time until the deadline, they
-// are spread evenly over that half, some of them every 50 ms. So the clients do
-// not all reconnect at the same moment.
+// are spread evenly over that half, some of them every 50 ms or more often. So
+// the clients do not all reconnect at the same moment.
 //
 // Call Shutdown at the same time as http.Server.Shutdown, and wait for both. A
 // function given to [http.Server.RegisterOnShutdown] can call it, too, but

@@ -111,7 +111,7 @@ func (g *Registry[C]) Disconnect(match func(*C) bool, e gate.Ending) int {
 const (
 	closeEvery = 10 * time.Millisecond // one connection
 	batchEvery = 50 * time.Millisecond // some
-	batches    = 20                    // at least
+	batches    = 100                   // at least
 )
 
 // Shutdown admits no more connections, ends the live ones, and waits until there are none or ctx is done. If ctx has a

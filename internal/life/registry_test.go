@@ -77,11 +77,11 @@ func TestShutdownEndsAsManyConnectionsAtEachOfSomeMoments(t *testing.T) {
 		moments, most int // the first connection has a moment of its own
 		apart         time.Duration
 	}{
-		"few":                                  {50, time.Hour, 50, 1, closeEvery},
-		"many":                                 {1000, 4 * time.Second, 41, 25, batchEvery},
-		"many, little time":                    {1000, 400 * time.Millisecond, 21, 50, 10 * time.Millisecond},
-		"few, even less time":                  {5, 10 * time.Millisecond, 5, 1, time.Millisecond},
-		"as many as there is no need to hurry": {100, 2 * time.Second, 100, 1, closeEvery},
+		"few":                    {50, time.Hour, 50, 1, closeEvery},
+		"many":                   {1000, 10 * time.Second, 101, 10, batchEvery},
+		"many, little time":      {1000, 400 * time.Millisecond, 101, 10, 2 * time.Millisecond},
+		"few, even less time":    {5, 10 * time.Millisecond, 5, 1, time.Millisecond},
+		"a hundred, in no hurry": {100, 2 * time.Second, 100, 1, closeEvery},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
