@@ -218,6 +218,7 @@ func (c *Conn) closeBelow(conn net.Conn) error {
 	if !c.closing.CompareAndSwap(false, true) {
 		return net.ErrClosed
 	}
+	c.leaving.stop()
 	err := conn.Close()
 	c.life.Closed()
 	close(c.closed)
@@ -230,6 +231,15 @@ type leaving struct {
 	why   error // the first reason; nil: there is none
 	told  bool
 	timer *time.Timer
+}
+
+// stop keeps leaveSoon from calling Left, which has nothing to say any more.
+func (l *leaving) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.timer != nil {
+		l.timer.Stop()
+	}
 }
 
 // leave calls Left once, for err or for an earlier reason that was waiting.

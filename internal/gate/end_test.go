@@ -556,3 +556,20 @@ func TestPeersThatDoNotReadHoldNobodyUp(t *testing.T) {
 		})
 	}
 }
+
+// The timer would wake a processor for nothing.
+func TestABrokenConnectionThatIsFinishedLeavesNoTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer, _ := pipe(t)
+		peer.Close()
+		c.Read(make([]byte, 1))
+		if c.leaving.timer == nil {
+			t.Fatal("got no timer for a connection that is broken, want one")
+		}
+		c.Shut(ending)
+		c.Finish()
+		if c.leaving.timer.Stop() {
+			t.Error("got a timer that was still set, want none")
+		}
+	})
+}
