@@ -5,58 +5,84 @@ import (
 	"time"
 )
 
-// A pace keeps a crowd of connections that end at one instant from holding up everything else in the process. Go runs
-// goroutines in the order in which they become ready, so a request would wait for the whole crowd. So whoever starts the
-// goroutines of a crowd lets everything run that is ready, after every few of them.
+// A pace keeps a crowd of connections that end at one instant from holding up everything else in the process: only some
+// of the ends are under way at a time. Go runs goroutines in the order in which they become ready, so a request would
+// wait for the whole crowd.
 //
-// Those that have begun hold nothing, so a peer that does not read holds up nobody. A semaphore would be held for as
-// long as the write is stuck. A pause of a fixed length would be too short on a busy machine and too long on an idle one.
-type pace struct{ begun int } // since everything else has run
+// To begin them all, and only let everything run that is ready after every few of them, was rejected: as long as a
+// goroutine is ready, the scheduler does not ask the network, except every 10 ms (runtime/proc.go, findRunnable and
+// sysmon). So the request was not even known to be there.
+type pace struct {
+	underWay chan struct{} // holds those that are; nil: none has begun
+}
 
 const (
-	atOnce   = 16                     // take about a millisecond of a processor
-	patience = 100 * time.Millisecond // with each of it that an end has waited, 16 more begin at once
+	atOnce     = 64 // take some milliseconds of a processor
+	mostAtOnce = 1024
+	patience   = 100 * time.Millisecond // with ends that wait for their peers
 )
 
-// step is called when one has begun that has waited for so long.
-func (p *pace) step(waited time.Duration) {
-	p.begun++
-	if p.begun >= beginning(waited) {
-		runtime.Gosched()
-		p.begun = 0
+// begin runs an end in a goroutine of its own, as soon as there is room for it. Those that have been under way for so
+// long that nobody else could begin probably wait for their peers. They no longer count, and twice as many may begin.
+func (p *pace) begin(end func()) {
+	if p.tryBegin(end) {
+		return
+	}
+	impatient := time.NewTimer(patience)
+	defer impatient.Stop()
+	select {
+	case p.underWay <- struct{}{}:
+		runtime.Gosched() // an end that makes room hands its turn to us, past everybody who is ready
+	case <-impatient.C:
+		p.underWay = make(chan struct{}, min(2*cap(p.underWay), mostAtOnce))
+		p.underWay <- struct{}{}
+	}
+	p.run(end)
+}
+
+// tryBegin is begin, except that it returns false if there is no room.
+func (p *pace) tryBegin(end func()) bool {
+	if p.underWay == nil {
+		p.underWay = make(chan struct{}, atOnce)
+	}
+	select {
+	case p.underWay <- struct{}{}:
+		p.run(end)
+		return true
+	default:
+		return false
 	}
 }
 
-// beginning returns how many begin at once when one of them has waited for so long.
-func beginning(waited time.Duration) int { return atOnce * (1 + int(max(waited, 0)/patience)) }
+func (p *pace) run(end func()) {
+	underWay := p.underWay
+	go func() {
+		defer func() { <-underWay }()
+		end()
+	}()
+}
 
 // A crowd is wires that were shut and are to be finished, in order.
 type crowd struct {
-	begun int
-	rest  []Wire
+	pace pace
+	rest []Wire // for which there was no room
 }
 
-// finish does not wait for the wire. The first few of a crowd begin at once.
+// finish does not wait for the wire.
 func (c *crowd) finish(w Wire) {
-	if c.begun == atOnce {
+	if len(c.rest) > 0 || !c.pace.tryBegin(w.Finish) {
 		c.rest = append(c.rest, w)
-		return
 	}
-	c.begun++
-	go w.Finish()
 }
 
 // finishRest must follow. It does not wait, either.
 func (c *crowd) finishRest() {
-	if len(c.rest) > 0 {
-		go finishInTurn(c.rest, time.Now())
+	if len(c.rest) == 0 {
+		return
 	}
-}
-
-func finishInTurn(wires []Wire, shut time.Time) {
-	var pace pace
-	for _, w := range wires {
-		go w.Finish()
-		pace.step(time.Since(shut))
-	}
+	go func() {
+		for _, w := range c.rest {
+			c.pace.begin(w.Finish)
+		}
+	}()
 }

@@ -3,6 +3,7 @@ package life
 import (
 	"context"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -12,58 +13,88 @@ import (
 	"github.com/wsauth/wsauth/internal/revocation"
 )
 
+const soon = 20 * time.Millisecond
+
 // allEnd are the ways in which all connections of a rule can end at one instant.
-var allEnd = map[string]func(*Rule[holder], *revocation.Set){
-	"their tokens end": func(*Rule[holder], *revocation.Set) {}, // by themselves
-	"Disconnect of everybody": func(r *Rule[holder], _ *revocation.Set) {
+var allEnd = map[string]struct {
+	after time.Duration // their tokens end
+	end   func(*Rule[holder], *revocation.Set)
+}{
+	"their tokens end": {soon, func(*Rule[holder], *revocation.Set) {}},
+	"Disconnect of everybody": {time.Hour, func(r *Rule[holder], _ *revocation.Set) {
 		r.Registry.Disconnect(func(*holder) bool { return true }, gate.Ending{Err: errOther})
-	},
-	"Revoke of an issuer": func(r *Rule[holder], set *revocation.Set) { revoke(r, set, revocation.Issuer, "") },
-	"Shutdown without a deadline": func(r *Rule[holder], _ *revocation.Set) {
+	}},
+	"Revoke of an issuer": {time.Hour, func(r *Rule[holder], set *revocation.Set) { revoke(r, set, revocation.Issuer, "") }},
+	"Shutdown without a deadline": {time.Hour, func(r *Rule[holder], _ *revocation.Set) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		r.Registry.Shutdown(ctx, shutDown)
-	},
+	}},
 }
 
-// A counted is a wire that counts how many of its crowd begin to finish. Finish then takes some time.
+// A counted is a wire that counts how many of its crowd finish. Finish takes some time, and only the first call counts.
 type counted struct {
 	crowd *counts
 	takes time.Duration
+	begun atomic.Bool
 }
 
 type counts struct {
-	begun  atomic.Int32
 	first  func(*counts) // is called when one of them begins
-	all    int32
+	all    int
 	allDid chan struct{} // closed when all have begun
+
+	mu             sync.Mutex
+	begun          int
+	underWay, most int
 }
 
-func (w counted) Shut(gate.Ending) bool { return true }
+func (w *counted) Shut(gate.Ending) bool { return true }
 
-func (w counted) Finish() {
-	switch w.crowd.begun.Add(1) {
-	case 1:
-		w.crowd.first(w.crowd)
-	case w.crowd.all:
-		close(w.crowd.allDid)
+func (w *counted) Finish() {
+	if w.begun.Swap(true) {
+		return
 	}
+	w.crowd.begin()
 	time.Sleep(w.takes)
+	w.crowd.mu.Lock()
+	defer w.crowd.mu.Unlock()
+	w.crowd.underWay--
 }
 
-// crowdOf opens connections whose tokens end in a moment, and whose Finish takes some time.
-func crowdOf(t *testing.T, n int, takes time.Duration, first func(*counts)) (*counts, *Rule[holder], *revocation.Set) {
+func (c *counts) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.begun++
+	c.underWay++
+	c.most = max(c.most, c.underWay)
+	switch c.begun {
+	case 1:
+		c.first(c)
+	case c.all:
+		close(c.allDid)
+	}
+}
+
+func (c *counts) soFar() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.begun
+}
+
+// crowdOf opens connections whose tokens end after some time, and whose Finish takes some time.
+func crowdOf(t *testing.T, n int, after, takes time.Duration, first func(*counts)) (*counts, *Rule[holder], *revocation.Set) {
 	rule, set := newNamedRule()
-	crowd := &counts{first: first, all: int32(n), allDid: make(chan struct{})}
+	crowd := &counts{first: first, all: n, allDid: make(chan struct{})}
 	token := namedOf("alice", "", "")
-	token.expiry = time.Now().Add(20 * time.Millisecond)
+	token.expiry = time.Now().Add(after)
 	for range n {
 		conn, err := rule.Enter(token, true)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(conn.Forget)
-		conn.Open(counted{crowd, takes})
+		conn.Open(&counted{crowd: crowd, takes: takes})
 		conn.Admit()
 	}
 	return crowd, rule, set
@@ -73,16 +104,16 @@ func crowdOf(t *testing.T, n int, takes time.Duration, first func(*counts)) (*co
 func TestWhoBecomesReadyInACrowdOfEndsDoesNotWaitForAllOfIt(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	const n = 200 // fits into the processor's queue
-	for name, end := range allEnd {
+	for name, all := range allEnd {
 		t.Run(name, func(t *testing.T) {
-			least := int32(n)
+			least := n
 			for range 5 { // the system may take the processor away for so long that the ends lose their patience
-				before := make(chan int32, 1)
-				crowd, rule, set := crowdOf(t, n, 0, func(crowd *counts) {
-					go func() { before <- crowd.begun.Load() }()
+				before := make(chan int, 1)
+				crowd, rule, set := crowdOf(t, n, all.after, 0, func(crowd *counts) {
+					go func() { before <- crowd.soFar() }()
 					go func() {}() // the youngest goroutine runs first
 				})
-				end(rule, set)
+				all.end(rule, set)
 				<-crowd.allDid
 				least = min(least, <-before)
 			}
@@ -93,46 +124,40 @@ func TestWhoBecomesReadyInACrowdOfEndsDoesNotWaitForAllOfIt(t *testing.T) {
 	}
 }
 
-func TestTheLongerEndsHaveWaitedTheMoreOfThemBeginAtOnce(t *testing.T) {
-	for waited, want := range map[time.Duration]int{
-		-time.Hour: 16, 0: 16, 99 * time.Millisecond: 16, 250 * time.Millisecond: 48, time.Second: 176, time.Hour: 576016,
-	} {
-		if got := beginning(waited); got != want {
-			t.Errorf("got %d after %v, want %d", got, waited, want)
-		}
-	}
-}
-
-func TestEndsThatHaveWaitedForAnHourLetNobodyElseRunFirst(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	const crowd = 1000
-	most := int32(0)
-	for range 20 { // the system may take the processor away in between, but hardly each time
-		var pace pace
-		var begun atomic.Int32
-		before := make(chan int32, 1)
-		go func() { before <- begun.Load() }()
-		for range crowd {
-			pace.step(time.Hour)
-			begun.Add(1)
-		}
-		most = max(most, <-before)
-	}
-	if most != crowd {
-		t.Errorf("got %d of %d that begin first, want all", most, crowd)
-	}
-}
-
-func TestEndsThatTakeTheirTimeHoldNobodyUp(t *testing.T) {
-	for name, end := range allEnd {
+func TestOnlySomeEndsOfACrowdAreUnderWayAtATime(t *testing.T) {
+	for name, all := range allEnd {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				crowd, rule, set := crowdOf(t, 10*atOnce, time.Minute, func(*counts) {})
-				end(rule, set)
+				crowd, rule, set := crowdOf(t, 10*atOnce, all.after, 10*time.Millisecond, func(*counts) {})
+				all.end(rule, set)
 				<-crowd.allDid
-				if took := time.Since(start); took > 20*time.Millisecond {
-					t.Errorf("got the last to begin after %v, want none to wait for another", took)
+				if crowd.most > atOnce {
+					t.Errorf("got %d at a time, want at most %d", crowd.most, atOnce)
+				}
+				if took := time.Since(start); took > soon+90*time.Millisecond {
+					t.Errorf("got the last to begin after %v, want it to begin when there is room", took)
+				}
+				time.Sleep(time.Hour)
+			})
+		})
+	}
+}
+
+func TestEndsThatWaitForTheirPeersHoldUpTheOthersForAMoment(t *testing.T) {
+	const n = 3100
+	for name, all := range allEnd {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				crowd, rule, set := crowdOf(t, n, all.after, time.Minute, func(*counts) {})
+				all.end(rule, set)
+				time.Sleep(soon) // for those that end by themselves
+				for i, want := range []int{64, 192, 448, 960, 1984, 3008, n} {
+					synctest.Wait()
+					if got := crowd.soFar(); got != want {
+						t.Errorf("got %d of %d that have begun after %v, want %d", got, n, time.Duration(i)*patience, want)
+					}
+					time.Sleep(patience)
 				}
 				time.Sleep(time.Hour)
 			})

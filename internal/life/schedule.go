@@ -87,32 +87,24 @@ func (s *schedule[C]) arm(now time.Time) {
 func (s *schedule[C]) fire() {
 	s.checkClocks(time.Now())
 	var pace pace
-	for {
-		c, late := s.next(time.Now())
-		if c == nil {
-			return
-		}
-		go c.tick() // may wait for the peer
-		pace.step(late)
+	for c := s.next(time.Now()); c != nil; c = s.next(time.Now()) {
+		pace.begin(c.tick)
 	}
 }
 
-// next takes out a connection that is due, and returns how late that is. If none is due, it sets the timer and returns
-// nil.
-func (s *schedule[C]) next(now time.Time) (c *Conn[C], late time.Duration) {
+// next takes out a connection that is due. If none is due, it sets the timer and returns nil.
+func (s *schedule[C]) next(now time.Time) *Conn[C] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.waiting) == 0 {
+	switch {
+	case len(s.waiting) == 0:
 		s.stop()
-		return nil, 0
-	}
-	c = s.waiting[0]
-	if late = s.alive(now) - c.due; late < 0 {
+		return nil
+	case s.waiting[0].due > s.alive(now):
 		s.arm(now)
-		return nil, 0
+		return nil
 	}
-	heap.Pop(&s.waiting)
-	return c, late
+	return heap.Pop(&s.waiting).(*Conn[C])
 }
 
 // checkClocks looks at all connections if the wall clock has gone forward by more than the monotonic clock: after the
