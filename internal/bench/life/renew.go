@@ -14,7 +14,7 @@ const (
 )
 
 // renew measures the CPU time of tokens that end evenly over ten minutes, and of the renewals of every other of them,
-// among few and many connections. It watches one minute of the ten, in which each timer looks at the clock once.
+// among few and many connections. It watches one minute of the ten, in which the clocks are compared once.
 func (b *bench) renew(ctx context.Context) error {
 	var first float64
 	for _, n := range sizes(b.n) {
