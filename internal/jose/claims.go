@@ -118,8 +118,8 @@ func (c *Claims) Parse(raw string) error {
 	return err
 }
 
-// isAbsent reports whether a claim has no value. RFC 7519 does not define null, and the serializers that write
-// it (devise-jwt, older .NET) mean a missing claim. A null cnf or events does not count as missing: these must not be
+// isAbsent reports whether a claim has no value. RFC 7519 does not define null, and the serializers that write it
+// (devise-jwt, older .NET) mean a missing claim. A null cnf or events does not count as missing: these must not be
 // ignored in any form.
 func isAbsent(name, value string) bool {
 	return value == "null" && registered[name] && name != "cnf" && name != "events"

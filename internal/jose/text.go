@@ -116,8 +116,8 @@ func lowerEnd(s string, i int) int {
 	return i
 }
 
-// word returns eight bytes of s, the first one lowest. The compiler turns it into a single load where it knows that i is
-// neither negative nor too large.
+// word returns eight bytes of s, the first one lowest. It is a single load if the compiler knows that i is neither
+// negative nor too large.
 func word(s string, i int) uint64 {
 	return uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
 		uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
