@@ -36,9 +36,8 @@ func newIdentity(ctx context.Context, a *Authenticator, from credential.Source, 
 		identity
 		set claimSet
 	})
-	id.identity = identity{
-		Context: ctx, auth: a, claims: id.set.fill(&v.Claims), source: from, keyID: v.KeyID, epoch: epoch,
-	}
+	id.Context, id.auth, id.claims = ctx, a, id.set.fill(&v.Claims)
+	id.source, id.keyID, id.epoch = from, v.KeyID, epoch
 	return &id.identity
 }
 
@@ -51,10 +50,9 @@ type claimSet struct {
 // fill copies the claims: the application may change its copy, and must not
 // change anybody else's.
 func (s *claimSet) fill(c *jose.Claims) *Claims {
-	s.Claims = Claims{
-		Issuer: c.Issuer, Subject: c.Subject, ID: c.ID, Scope: c.Scope,
-		Expiry: c.Expiry, NotBefore: c.NotBefore, IssuedAt: c.IssuedAt, raw: c.Raw, session: c.Session,
-	}
+	s.Issuer, s.Subject, s.ID, s.Scope = c.Issuer, c.Subject, c.ID, c.Scope
+	s.Expiry, s.NotBefore, s.IssuedAt = c.Expiry, c.NotBefore, c.IssuedAt
+	s.raw, s.session = c.Raw, c.Session
 	if c.HasAudience() {
 		s.Audience = c.Audience(s.audience[:0])
 	}

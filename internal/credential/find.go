@@ -143,7 +143,8 @@ var (
 // on a request for a stream only if streams is set: whoever serves the stream must end it with the token.
 func Find(r *http.Request, places []Place, origins Origins, streams bool) (Credential, error) {
 	var found Credential
-	for _, p := range places {
+	for i := range places {
+		p := &places[i]
 		if p.Source.isAmbient() {
 			continue
 		}
@@ -161,7 +162,8 @@ func Find(r *http.Request, places []Place, origins Origins, streams bool) (Crede
 	if found.Token != "" {
 		return found, nil
 	}
-	for _, p := range places {
+	for i := range places {
+		p := &places[i]
 		if !p.Source.isAmbient() {
 			continue
 		}
@@ -177,14 +179,14 @@ func Find(r *http.Request, places []Place, origins Origins, streams bool) (Crede
 }
 
 // find returns the token of a place, or "".
-func (p Place) find(r *http.Request, streams bool) (string, error) {
+func (p *Place) find(r *http.Request, streams bool) (string, error) {
 	var token string
 	var err error
 	switch p.Source {
 	case FromHeader:
-		return ofScheme("bearer", r.Header[authorization])
+		return ofScheme("Bearer", r.Header[authorization])
 	case FromDPoP:
-		return ofScheme("dpop", r.Header[authorization])
+		return ofScheme("DPoP", r.Header[authorization])
 	case FromProxy:
 		return proxied(r.Header[p.Name], p.Name)
 	case FromCookie:
@@ -205,7 +207,7 @@ func (p Place) find(r *http.Request, streams bool) (string, error) {
 	case FromQuery:
 		token, err = queryToken(r.URL.RawQuery, p.Name)
 	case FromSubprotocol:
-		token, err = subprotocolToken(r.Header[protocolHeader], p)
+		token, err = subprotocolToken(r.Header[protocolHeader], *p)
 	}
 	if err == nil && token != "" && !IsHandshake(r) {
 		err = errPlace
@@ -222,7 +224,7 @@ func ofScheme(scheme string, values []string) (string, error) {
 		return "", errTwice
 	}
 	v := values[0]
-	if len(v) < len(scheme) || !strings.EqualFold(v[:len(scheme)], scheme) {
+	if len(v) < len(scheme) || v[:len(scheme)] != scheme && !strings.EqualFold(v[:len(scheme)], scheme) {
 		return "", nil
 	}
 	v = v[len(scheme):]
@@ -239,7 +241,7 @@ func ofScheme(scheme string, values []string) (string, error) {
 // (RFC 9110 section 11.6.2); another scheme is somebody else's credential. If a client sends the header, too, and the
 // proxy appends its own, there are two, and the request is refused.
 func proxied(values []string, name string) (string, error) {
-	token, err := ofScheme("bearer", values)
+	token, err := ofScheme("Bearer", values)
 	if err != nil || token != "" || len(values) == 0 || name == authorization {
 		return token, err
 	}

@@ -198,7 +198,7 @@ func FuzzBearer(f *testing.F) {
 		if repeated {
 			values = append(values, second)
 		}
-		token, err := ofScheme("bearer", values)
+		token, err := ofScheme("Bearer", values)
 		if err == nil && token != "" { // whether it is a b64token is found out of a token that is refused
 			err = Credential{token, FromHeader}.Judge(refusal.New(refusal.ErrInvalidToken, jose.ErrForm))
 			if errors.Is(err, refusal.ErrInvalidToken) {
@@ -245,7 +245,7 @@ func FuzzProxied(f *testing.F) {
 			name = authorization
 		}
 		token, err := proxied(values, name)
-		inBearer, bearerErr := ofScheme("bearer", values)
+		inBearer, bearerErr := ofScheme("Bearer", values)
 		switch {
 		case repeated:
 			if token != "" || err == nil {

@@ -118,18 +118,18 @@ func (c *Claims) Parse(raw string) error {
 	return err
 }
 
-// isAbsent reports whether m is a claim without a value. RFC 7519 does not define null, and the serializers that write
-// it (devise-jwt, older .NET) mean a missing claim. A null cnf or events does not count as missing: these must not be
+// isAbsent reports whether a claim has no value. RFC 7519 does not define null, and the serializers that write it
+// (devise-jwt, older .NET) mean a missing claim. A null cnf or events does not count as missing: these must not be
 // ignored in any form.
-func isAbsent(m member) bool {
-	return m.value == "null" && registered[m.name] && m.name != "cnf" && m.name != "events"
+func isAbsent(name, value string) bool {
+	return value == "null" && registered[name] && name != "cnf" && name != "events"
 }
 
 func (c *Claims) parse(raw string) error {
 	c.Raw = raw
 	scp, hasScope := "", false
 	err := walkObject(raw, func(m member) (err error) {
-		if isAbsent(m) {
+		if isAbsent(m.name, m.value) {
 			return nil
 		}
 		switch m.name {

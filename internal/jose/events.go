@@ -75,7 +75,7 @@ func ParseEvents(raw string) (c EventClaims, err error) {
 }
 
 func (c *EventClaims) readEvent(m member) (err error) {
-	if isAbsent(m) || m.value == "null" && eventClaims[m.name] && m.name != "nonce" {
+	if isAbsent(m.name, m.value) || m.value == "null" && eventClaims[m.name] && m.name != "nonce" {
 		return nil
 	}
 	switch m.name {

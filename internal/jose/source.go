@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 )
 
 // A Source finds the keys that may have signed a token with header h. Its error is an [ErrUnknownKey] if the token is
@@ -17,9 +16,6 @@ type Source interface {
 
 // Keys is Find: a Set is a [Source] that never waits.
 func (s *Set) Keys(_ context.Context, h Header) ([]*Key, error) { return s.Find(h) }
-
-// Current returns the set, which never changes.
-func (s *Set) Current(time.Time) *Set { return s }
 
 // ErrSignature says that the keys are known, and none of them made the token's signature.
 var ErrSignature = errors.New("the signature is not valid")

@@ -17,7 +17,7 @@ func byteAt(s string, i int) byte {
 }
 
 func skipSpace(s string, i int) int {
-	for i < len(s) && (s[i] == ' ' || s[i] == '\t' || s[i] == '\n' || s[i] == '\r') {
+	for i < len(s) && s[i] <= ' ' && (s[i] == ' ' || s[i] == '\t' || s[i] == '\n' || s[i] == '\r') {
 		i++
 	}
 	return i
@@ -36,7 +36,7 @@ func (sc *scanner) name(i int) (name, folded string, end int, err error) {
 	if byteAt(s, i) != '"' {
 		return "", "", i, errSyntax
 	}
-	end = i + 1 + lowerPrefix(s[i+1:])
+	end = lowerEnd(s, i+1)
 	if byteAt(s, end) == '"' { // nearly always: nothing to decode or fold
 		return s[i+1 : end], s[i+1 : end], end + 1, nil
 	}
@@ -61,9 +61,12 @@ func scanString(s string, i int) (end int, plain bool, err error) {
 	}
 	i++
 	start := i
+	if i = plainEnd(s, i); byteAt(s, i) == '"' { // nearly always
+		return i + 1, true, nil
+	}
 	plain, ascii := true, true
 	for {
-		i += plainPrefix(s[i:])
+		i = plainEnd(s, i)
 		switch c := byteAt(s, i); {
 		case c == '"':
 			if !ascii && !utf8.ValidString(s[start:i]) {
@@ -87,12 +90,11 @@ func scanString(s string, i int) (end int, plain bool, err error) {
 	}
 }
 
-// plainPrefix returns how many bytes at the beginning of s stand for themselves within a string: ASCII except quotes,
+// plainEnd returns where, from i on, the bytes of s end that stand for themselves within a string: ASCII except quotes,
 // backslashes and control characters. Reading JSON spends most of its time here, so it takes eight bytes at once.
-func plainPrefix(s string) int {
-	i := 0
-	for ; i+8 <= len(s); i += 8 {
-		if special := specialBytes(word(s[i:])); special != 0 {
+func plainEnd(s string, i int) int {
+	for ; i >= 0 && i <= len(s)-8; i += 8 {
+		if special := specialBytes(word(s, i)); special != 0 {
 			return i + bits.TrailingZeros64(special)/8
 		}
 	}
@@ -102,23 +104,23 @@ func plainPrefix(s string) int {
 	return i
 }
 
-// lowerPrefix is like plainPrefix, except that it also ends before a letter from A to Z, and ignores the last bytes of
-// s that do not fill a group of eight.
-func lowerPrefix(s string) int {
-	i := 0
-	for ; i+8 <= len(s); i += 8 {
-		if w := word(s[i:]); specialBytes(w)|upperBytes(w) != 0 {
-			return i + bits.TrailingZeros64(specialBytes(w)|upperBytes(w))/8
+// lowerEnd is like plainEnd, except that it also ends before a letter from A to Z, and ignores the last bytes of s that
+// do not fill a group of eight.
+func lowerEnd(s string, i int) int {
+	for ; i >= 0 && i <= len(s)-8; i += 8 {
+		w := word(s, i)
+		if stop := specialBytes(w) | upperBytes(w); stop != 0 {
+			return i + bits.TrailingZeros64(stop)/8
 		}
 	}
 	return i
 }
 
-// word returns the first eight bytes of s, the first one lowest. The compiler turns it into a single load.
-func word(s string) uint64 {
-	_ = s[7]
-	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+// word returns eight bytes of s, the first one lowest. It is a single load if the compiler knows that i is neither
+// negative nor too large.
+func word(s string, i int) uint64 {
+	return uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+		uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
 }
 
 // specialBytes sets the highest bit of the first byte of w that is a quote, a backslash, a control character or not

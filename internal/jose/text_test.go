@@ -10,20 +10,21 @@ import (
 func TestEachByteOfAStringIsLookedAt(t *testing.T) {
 	isPlain := func(c byte) bool { return c >= ' ' && c < 0x80 && c != '"' && c != '\\' }
 	isLower := func(c byte) bool { return isPlain(c) && (c < 'A' || c > 'Z') }
-	prefix := func(s []byte, is func(byte) bool) int {
-		for i, c := range s {
-			if !is(c) {
-				return i
-			}
+	end := func(s []byte, from int, is func(byte) bool) int {
+		for from < len(s) && is(s[from]) {
+			from++
 		}
-		return len(s)
+		return from
 	}
 	check := func(s []byte) {
-		if got, want := plainPrefix(string(s)), prefix(s, isPlain); got != want {
-			t.Fatalf("plainPrefix(%q) = %d, want %d", s, got, want)
-		}
-		if got, want := lowerPrefix(string(s)), prefix(s[:len(s)/8*8], isLower); got != want {
-			t.Fatalf("lowerPrefix(%q) = %d, want %d", s, got, want)
+		for _, from := range []int{0, min(3, len(s))} {
+			if got, want := plainEnd(string(s), from), end(s, from, isPlain); got != want {
+				t.Fatalf("plainEnd(%q, %d): got %d, want %d", s, from, got, want)
+			}
+			groups := from + (len(s)-from)/8*8
+			if got, want := lowerEnd(string(s), from), end(s[:groups], from, isLower); got != want {
+				t.Fatalf("lowerEnd(%q, %d): got %d, want %d", s, from, got, want)
+			}
 		}
 	}
 	for size := range 20 {

@@ -51,7 +51,10 @@ func (iss *Issuer) find(ctx context.Context, h jose.Header) ([]*jose.Key, error)
 
 // currentSet returns the set that has all keys of the issuer at this time; nil: keys have to be looked up.
 func (iss *Issuer) currentSet(now time.Time) *jose.Set {
-	if source, ok := iss.Keys.(interface{ Current(time.Time) *jose.Set }); ok {
+	switch source := iss.Keys.(type) {
+	case *jose.Set:
+		return source
+	case interface{ Current(time.Time) *jose.Set }:
 		return source.Current(now)
 	}
 	return nil
