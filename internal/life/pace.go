@@ -6,11 +6,12 @@ import (
 )
 
 // A pace keeps a crowd of connections that end at one instant from holding up everything else in the process. Go runs
-// goroutines in the order in which they become ready, so a request would wait for the whole crowd. So whoever starts the
-// goroutines of a crowd lets everything run that is ready, after every few of them.
+// goroutines in the order in which they become ready, so a request would wait for the whole crowd. Whoever starts the
+// goroutines of a crowd therefore lets everything run that is ready, after every few of them.
 //
-// Those that have begun hold nothing, so a peer that does not read holds up nobody. A semaphore would be held for as
-// long as the write is stuck. A pause of a fixed length would be too short on a busy machine and too long on an idle one.
+// The ends that have begun hold nothing, so a peer that does not read holds up nobody. A semaphore would be held for as
+// long as the write is stuck. A pause of a fixed length would be too short on a busy machine and too long on an idle
+// one.
 type pace struct{ begun int } // since everything else has run
 
 const (
