@@ -2,7 +2,9 @@ package life
 
 import (
 	"context"
+	"net"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -30,6 +32,7 @@ var allEnd = map[string]func(*Rule[holder], *revocation.Set){
 type counted struct {
 	crowd *counts
 	takes time.Duration
+	works time.Duration // before that, without letting anybody else run
 }
 
 type counts struct {
@@ -48,13 +51,16 @@ func (w counted) Finish() {
 	case w.crowd.all:
 		close(w.crowd.allDid)
 	}
+	for begun := time.Now(); time.Since(begun) < w.works; {
+	}
 	time.Sleep(w.takes)
 }
 
-// crowdOf opens connections whose tokens end in a moment, and whose Finish takes some time.
-func crowdOf(t *testing.T, n int, takes time.Duration, first func(*counts)) (*counts, *Rule[holder], *revocation.Set) {
+// crowdOf opens connections whose tokens end in a moment.
+func crowdOf(t *testing.T, n int, w counted, first func(*counts)) (*counts, *Rule[holder], *revocation.Set) {
 	rule, set := newNamedRule()
 	crowd := &counts{first: first, all: int32(n), allDid: make(chan struct{})}
+	w.crowd = crowd
 	token := namedOf("alice", "", "")
 	token.expiry = time.Now().Add(20 * time.Millisecond)
 	for range n {
@@ -63,7 +69,7 @@ func crowdOf(t *testing.T, n int, takes time.Duration, first func(*counts)) (*co
 			t.Fatal(err)
 		}
 		t.Cleanup(conn.Forget)
-		conn.Open(counted{crowd, takes})
+		conn.Open(w)
 		conn.Admit()
 	}
 	return crowd, rule, set
@@ -78,7 +84,7 @@ func TestWhoBecomesReadyInACrowdOfEndsDoesNotWaitForAllOfIt(t *testing.T) {
 			least := int32(n)
 			for range 5 { // the system may take the processor away for so long that the ends lose their patience
 				before := make(chan int32, 1)
-				crowd, rule, set := crowdOf(t, n, 0, func(crowd *counts) {
+				crowd, rule, set := crowdOf(t, n, counted{}, func(crowd *counts) {
 					go func() { before <- crowd.begun.Load() }()
 					go func() {}() // the youngest goroutine runs first
 				})
@@ -91,6 +97,53 @@ func TestWhoBecomesReadyInACrowdOfEndsDoesNotWaitForAllOfIt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The runtime looks at the network when no goroutine is ready, or else every 10 ms.
+func TestARequestThatComesInACrowdOfEndsDoesNotWaitForAllOfIt(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const n, works, rounds = 400, 50 * time.Microsecond, 5
+	for name, end := range allEnd {
+		t.Run(name, func(t *testing.T) {
+			var before []int32
+			for range rounds { // the system may take the processor away for so long that the ends lose their patience
+				server, client := loopback(t)
+				come := make(chan struct{})
+				crowd, rule, set := crowdOf(t, n, counted{works: works}, func(*counts) { client.Write([]byte("request")) })
+				var begun int32
+				go func() {
+					defer close(come)
+					server.Read(make([]byte, 10))
+					begun = crowd.begun.Load()
+				}()
+				end(rule, set)
+				<-crowd.allDid
+				<-come
+				before = append(before, begun)
+			}
+			slices.Sort(before)
+			if got := before[rounds/2]; got > n/4 {
+				t.Errorf("got %v of %d ends before it, want at most a quarter most of the time", before, n)
+			}
+		})
+	}
+}
+
+// loopback returns both ends of a connection.
+func loopback(t *testing.T) (server, client net.Conn) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if client, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if server, err = ln.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close(); server.Close() })
+	return server, client
 }
 
 func TestTheLongerEndsHaveWaitedTheMoreOfThemBeginAtOnce(t *testing.T) {
@@ -128,7 +181,7 @@ func TestEndsThatTakeTheirTimeHoldNobodyUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				crowd, rule, set := crowdOf(t, 10*atOnce, time.Minute, func(*counts) {})
+				crowd, rule, set := crowdOf(t, 10*atOnce, counted{takes: time.Minute}, func(*counts) {})
 				end(rule, set)
 				<-crowd.allDid
 				if took := time.Since(start); took > 20*time.Millisecond {

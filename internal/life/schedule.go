@@ -92,8 +92,8 @@ func (s *schedule[C]) fire() {
 		if c == nil {
 			return
 		}
-		go c.tick() // may wait for the peer
 		pace.step(late)
+		go c.tick() // may wait for the peer
 	}
 }
 
