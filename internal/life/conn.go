@@ -180,7 +180,8 @@ func (c *Conn[C]) End(e gate.Ending) bool {
 	return first
 }
 
-// endIf is End, for one of a crowd, if something holds, which nothing can change in between. It is asked with c.mu held.
+// endIf is End for one connection of a crowd, if something holds, which nothing can change in between. It is asked with
+// c.mu held.
 func (c *Conn[C]) endIf(e gate.Ending, all *crowd, holds func() bool) (held, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
