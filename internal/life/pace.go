@@ -17,7 +17,7 @@ type pace struct {
 }
 
 const (
-	atOnce     = 64 // take some milliseconds of a processor
+	atOnce     = 32 // take some milliseconds of a processor
 	mostAtOnce = 1024
 	patience   = 100 * time.Millisecond // with ends that wait for their peers
 )

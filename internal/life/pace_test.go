@@ -152,7 +152,7 @@ func TestEndsThatWaitForTheirPeersHoldUpTheOthersForAMoment(t *testing.T) {
 				crowd, rule, set := crowdOf(t, n, all.after, time.Minute, func(*counts) {})
 				all.end(rule, set)
 				time.Sleep(soon) // for those that end by themselves
-				for i, want := range []int{64, 192, 448, 960, 1984, 3008, n} {
+				for i, want := range []int{32, 96, 224, 480, 992, 2016, 3040, n} {
 					synctest.Wait()
 					if got := crowd.soFar(); got != want {
 						t.Errorf("got %d of %d that have begun after %v, want %d", got, n, time.Duration(i)*patience, want)
