@@ -200,16 +200,16 @@ func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.
 	u := &upgrader{serve: serve}
 	u.init(a, opts)
 	if u.opts.Accept != nil {
-		u.accept = *u.opts.Accept
+		u.options = *u.opts.Accept
 	}
-	if u.accept.InsecureSkipVerify || len(u.accept.OriginPatterns) > 0 {
+	if u.options.InsecureSkipVerify || len(u.options.OriginPatterns) > 0 {
 		panic("wsauth: UpgradeOptions.Accept with origins of its own; they belong in Options.Origins")
 	}
-	if slices.ContainsFunc(u.accept.Subprotocols, a.takesForToken) {
+	if slices.ContainsFunc(u.options.Subprotocols, a.takesForToken) {
 		panic("wsauth: UpgradeOptions.Accept with a subprotocol that an Extractor takes for a token")
 	}
-	u.accept.InsecureSkipVerify = true // the entrance has already checked the origin, scheme included
-	u.accept.Subprotocols = slices.Concat(u.accept.Subprotocols, a.markers())
+	u.options.InsecureSkipVerify = true // the entrance has already checked the origin, scheme included
+	u.options.Subprotocols = slices.Concat(u.options.Subprotocols, a.markers())
 	return u
 }
 
@@ -236,34 +236,55 @@ func (a *Authenticator) takesForToken(protocol string) bool {
 // An upgrader is the handler of one call of Upgrade.
 type upgrader struct {
 	entrance
-	serve  func(context.Context, *websocket.Conn)
-	accept websocket.AcceptOptions
+	serve   func(context.Context, *websocket.Conn)
+	options websocket.AcceptOptions
 }
 
 func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if c := u.open(w, r); c != nil {
+		u.run(c)
+	}
+}
+
+// open returns nil if the handler has nothing left to do: the request was
+// refused, or serve runs in a goroutine of its own.
+//
+// What it needs of the stack must not be part of ServeHTTP's frame, which stays
+// as long as the connection.
+//
+//go:noinline
+func (u *upgrader) open(w http.ResponseWriter, r *http.Request) (c *connection) {
+	aside(r, func() { c = u.accept(w, r) })
+	if c == nil || !u.opts.Detach {
+		return c
+	}
+	go u.runDetached(c, panicReporter(r))
+	return nil
+}
+
+func (u *upgrader) runDetached(c *connection, reportPanic func(value any)) {
+	defer func() {
+		if p := recover(); p != nil {
+			reportPanic(p)
+		}
+	}()
+	u.run(c)
+}
+
+// accept returns nil if it has refused the request.
+func (u *upgrader) accept(w http.ResponseWriter, r *http.Request) *connection {
 	c, err := u.enter(r, true)
 	if err != nil {
 		u.auth.refuse(w, r, err, u)
-		return
+		return nil
 	}
 	u.auth.giveNonce(w, r)
 	ws := u.handshake(w, r, c)
 	if ws == nil {
-		return
+		return nil
 	}
-	if !u.opts.Detach {
-		u.run(c, ws)
-		return
-	}
-	reportPanic := panicReporter(r)
-	go func() {
-		defer func() {
-			if p := recover(); p != nil {
-				reportPanic(p)
-			}
-		}()
-		u.run(c, ws)
-	}()
+	c.serving.Store(ws)
+	return c
 }
 
 // handshake accepts the WebSocket. It returns nil if it has written a response
@@ -274,7 +295,7 @@ func (u *upgrader) handshake(w http.ResponseWriter, r *http.Request, c *connecti
 			c.abandon()
 		}
 	}()
-	opts := u.accept
+	opts := u.options
 	c.pingCallbacks(&opts)
 	writer := gate.NewWriter(w, r, c, gate.Options{Grace: u.opts.Grace})
 	ws, err := websocket.Accept(writer.IfHijacker(), r, &opts)
@@ -307,23 +328,40 @@ func (c *connection) pingCallbacks(opts *websocket.AcceptOptions) {
 	}
 }
 
-// run serves the connection until it ends.
-func (u *upgrader) run(c *connection, ws *websocket.Conn) {
+// run serves the connection until it ends. Its frame stays on the stack for as
+// long, so the rest of the work is in functions that return.
+func (u *upgrader) run(c *connection) {
+	defer c.finish()
+	if u.admit(c) {
+		u.serve(c.ctx, c.serving.Load())
+	}
+	c.served = true
+}
+
+// admit reports whether serve may begin. If it returns false, the connection
+// ends.
+//
+//go:noinline
+func (u *upgrader) admit(c *connection) bool {
+	if !c.isAdmitted() || c.Claims() == nil && !u.awaitToken(c, c.serving.Load()) {
+		return false
+	}
+	c.reportOpened()
+	return true
+}
+
+// finish ends a connection when serve has returned or panicked.
+func (c *connection) finish() {
+	ws := c.serving.Swap(nil)
 	// CloseNow may wait up to 15 s for a CloseRead that is closing by itself, so it runs last.
 	defer ws.CloseNow()
 	defer c.forget()
 	end := endingPanicked
-	defer func() {
-		c.serving.Store(nil)
-		c.EndAndWait(end)
-	}()
-	c.serving.Store(ws)
-	if c.isAdmitted() && (c.Claims() != nil || u.awaitToken(c, ws)) {
-		c.reportOpened()
-		u.serve(c.ctx, ws)
+	if c.served {
+		c.ExpireIfDue() // serve may have returned because the token expired, before the timer fired
+		end = endingServed
 	}
-	c.ExpireIfDue() // serve may have returned because the token expired, before the timer fired
-	end = endingServed
+	c.EndAndWait(end)
 }
 
 // aroundToken is how many bytes a first message may have in addition to its
