@@ -192,7 +192,7 @@ type connection struct {
 	source  credential.Source // of the token that opened it
 	bound   *handshake        // nil: nothing about the handshake can matter to a token that is bound
 	guarded bool              // by Guard: the connection ends when it is closed, not when a handler returns
-	served  bool              // serve has returned, or was not called; otherwise it runs, or has panicked
+	served  bool              // serve has returned
 	detach  func() bool       // detaches from the context outside of a handler behind Guard
 
 	gate    *gate.Conn // nil: not a WebSocket, or not one yet

@@ -241,16 +241,22 @@ type upgrader struct {
 }
 
 func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if c := u.open(w, r); c != nil {
-		u.run(c)
+	c := u.open(w, r)
+	if c == nil {
+		return
+	}
+	defer c.finish()
+	if u.admit(c) {
+		u.serve(c.ctx, c.serving.Load())
+		c.served = true
 	}
 }
 
 // open returns nil if the handler has nothing left to do: the request was
 // refused, or serve runs in a goroutine of its own.
 //
-// What it needs of the stack must not be part of ServeHTTP's frame, which stays
-// as long as the connection.
+// What it needs of the stack must not become part of ServeHTTP's frame, which
+// stays on the stack as long as the connection lives.
 //
 //go:noinline
 func (u *upgrader) open(w http.ResponseWriter, r *http.Request) (c *connection) {
@@ -268,7 +274,11 @@ func (u *upgrader) runDetached(c *connection, reportPanic func(value any)) {
 			reportPanic(p)
 		}
 	}()
-	u.run(c)
+	defer c.finish()
+	if u.admit(c) {
+		u.serve(c.ctx, c.serving.Load())
+		c.served = true
+	}
 }
 
 // accept returns nil if it has refused the request.
@@ -300,6 +310,8 @@ func (u *upgrader) handshake(w http.ResponseWriter, r *http.Request, c *connecti
 	writer := gate.NewWriter(w, r, c, gate.Options{Grace: u.opts.Grace})
 	ws, err := websocket.Accept(writer.IfHijacker(), r, &opts)
 	if err == nil {
+		// coder/websocket puts an io.MultiReader in between, for what the client has sent early. The gate has that.
+		c.gate.ReadWriter().Reader.Reset(c.gate)
 		return ws
 	}
 	kind := ErrMalformedRequest
@@ -326,16 +338,6 @@ func (c *connection) pingCallbacks(opts *websocket.AcceptOptions) {
 			}
 		}
 	}
-}
-
-// run serves the connection until it ends. Its frame stays on the stack for as
-// long, so the rest of the work is in functions that return.
-func (u *upgrader) run(c *connection) {
-	defer c.finish()
-	if u.admit(c) {
-		u.serve(c.ctx, c.serving.Load())
-	}
-	c.served = true
 }
 
 // admit reports whether serve may begin. If it returns false, the connection
