@@ -56,6 +56,9 @@ type Options struct {
 
 	// Handshake: the library writes its response through the gate, and frames begin after the response.
 	Handshake bool
+
+	// SmallBuffers: the library takes the buffers of the ReadWriter, however small they are.
+	SmallBuffers bool
 }
 
 const (
@@ -125,17 +128,28 @@ func New(conn net.Conn, rw *bufio.ReadWriter, life Life, opts Options) (*Conn, e
 	}
 	c.incoming.buf, c.incoming.w = bytes.Clone(early), len(early)
 	c.incoming.tcp = readableOver(conn, &c.incoming.buffer)
-	*rw.Reader = *bufio.NewReaderSize(c, readerSize)
-	*rw.Writer = *bufio.NewWriterSize(c, writerSize)
+	r, w := readerSize, writerSize
+	if opts.SmallBuffers {
+		r, w = smallReaderSize, smallWriterSize
+	}
+	*rw.Reader = *bufio.NewReaderSize(c, r)
+	*rw.Writer = *bufio.NewWriterSize(c, w)
 	return c, nil
 }
 
 // The sizes of the library's buffers. They cost more than everything else that an idle connection needs: net/http's
 // have 4096 bytes. gorilla/websocket makes its own, of 4096 bytes, unless the reader's is larger than 256 and the
 // writer's at least 270 (server.go, Upgrade).
+//
+// The small ones have room for the header of a frame, which the gate hands on by itself anyway, and for a short
+// message. What is longer goes past them: bufio does not copy what is larger than its buffer, and the gate holds the
+// beginning of a frame until the rest comes.
 const (
 	readerSize = 272
 	writerSize = 1152
+
+	smallReaderSize = 16 // the least of bufio
+	smallWriterSize = 272
 )
 
 // ReadWriter returns the buffers to give to the WebSocket library.
