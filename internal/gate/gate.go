@@ -91,7 +91,7 @@ type Conn struct {
 	pinging   atomic.Bool // a Ping is in progress
 	finishing atomic.Bool
 	closing   atomic.Bool
-	closed    chan struct{}
+	closed    latch
 }
 
 // The phases of a connection.
@@ -120,7 +120,6 @@ func New(conn net.Conn, rw *bufio.ReadWriter, life Life, opts Options) (*Conn, e
 		grace:  min(max(opts.Grace, shortestGrace), longestGrace),
 		limits: deadlines{conn: conn},
 		opened: time.Now(),
-		closed: make(chan struct{}),
 	}
 	if opts.Handshake {
 		c.phase.Store(inHead)
@@ -193,4 +192,4 @@ func (c *Conn) Code() int { return int(c.sentCode.Load()) }
 func (c *Conn) PeerCode() int { return int(c.peerCode.Load()) }
 
 // Closed returns a channel that is closed when the connection below is closed and Life.Closed has returned.
-func (c *Conn) Closed() <-chan struct{} { return c.closed }
+func (c *Conn) Closed() <-chan struct{} { return c.closed.opened() }

@@ -39,11 +39,11 @@ type incoming struct {
 	stream             // what was handed on
 	failed   error     // the error of the connection below, which Read returns after what is unread
 	broken   error     // what Read returns from then on
-	origin   origin    // of the Read in progress, as are into, n and err
-	into     []byte    // where to read to, unless by TCP
-	n        int       // how much was read
+	origin   origin    // of the Read in progress
+	n        int       // how much it has read from the connection below
 	err      error     // and with which error
 	parts    uint8     // of frames, handed on since the last call of Check
+	more     bool      // the last read filled the small buffer: there is probably more
 	drained  bool      // Finish has read all that it reads
 	timedOut bool      // the peer had not answered by the end of that
 }
@@ -71,12 +71,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	in := &c.incoming
 	in.take()
-	switch c.prepare(p) {
+	switch from, into := c.prepare(p); from {
 	case ahead:
 	case byTCP:
 		in.n, in.err = in.tcp.fill()
 	default:
-		in.n, in.err = c.conn.Read(in.into)
+		in.n, in.err = c.conn.Read(into)
 	}
 	return c.handOver(p)
 }
@@ -85,7 +85,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 func (c *Conn) handOver(p []byte) (int, error) {
 	in := &c.incoming
 	n, err := c.handOn(p)
-	in.into, in.err = nil, nil
+	in.err = nil
 	code := in.closeCode()
 	in.give()
 	if e := c.end.Load(); n == 0 && e != nil {
@@ -107,29 +107,31 @@ func (c *Conn) awaitFrame(e *shutting) {
 	if within {
 		select {
 		case <-e.said:
-		case <-c.closed:
+		case <-c.closed.opened():
 		}
 	}
 }
 
-// prepare finds out where a Read into p gets its bytes.
-func (c *Conn) prepare(p []byte) origin {
+// prepare finds out where a Read into p gets its bytes, and where they go first.
+func (c *Conn) prepare(p []byte) (from origin, into []byte) {
 	in := &c.incoming
 	switch {
 	case in.broken != nil || len(in.unread()) > 0:
 		in.origin = ahead
 	case c.phase.Load() == unwatched:
-		in.origin, in.into = through, p
+		in.origin = through
+		return through, p
 	case in.left >= straight && len(p) >= straight:
-		in.origin, in.into = direct, p[:min(int64(len(p)), in.left)]
+		in.origin = direct
+		return direct, in.direct(p)
 	default:
-		c.prepareBuffer()
+		return c.prepareBuffer()
 	}
-	return in.origin
+	return ahead, nil
 }
 
 // prepareBuffer finds out how to fill the buffer, which is empty.
-func (c *Conn) prepareBuffer() origin {
+func (c *Conn) prepareBuffer() (from origin, into []byte) {
 	in := &c.incoming
 	switch {
 	case in.failed != nil || in.tcp == nil && in.more && c.fillNow():
@@ -137,11 +139,14 @@ func (c *Conn) prepareBuffer() origin {
 	case in.tcp != nil:
 		in.origin = byTCP
 	default:
+		in.origin = buffered
 		in.takeSmall()
-		in.origin, in.into = buffered, in.buf
 	}
-	return in.origin
+	return in.origin, in.buf
 }
+
+// direct returns the part of p that takes payload of the frame in progress.
+func (in *incoming) direct(p []byte) []byte { return p[:min(int64(len(p)), in.left)] }
 
 // fillNow fills a large buffer with what is there, and returns false if there is nothing: nothing waits with a large
 // buffer.
@@ -158,13 +163,14 @@ func (c *Conn) fillNow() bool {
 // fill reads into the buffer, which is empty. It does what Read does for it.
 func (c *Conn) fill() error {
 	in := &c.incoming
-	switch c.prepareBuffer() {
+	switch from, into := c.prepareBuffer(); from {
 	case ahead:
 		return in.failed
 	case byTCP:
 		return c.filled(in.tcp.fill())
+	default:
+		return c.filled(c.conn.Read(into))
 	}
-	return c.filled(c.conn.Read(in.into))
 }
 
 // handOn hands on to p what is unread or has just come.
@@ -174,7 +180,7 @@ func (c *Conn) handOn(p []byte) (int, error) {
 	case through:
 		return in.n, in.err
 	case direct:
-		return c.handOnDirect()
+		return c.handOnDirect(in.direct(p))
 	case ahead:
 		if in.broken != nil {
 			return 0, in.broken
@@ -237,14 +243,14 @@ func (s *stream) forbids(next header) error {
 }
 
 // handOnDirect hands on payload of the frame in progress that was read into the library's slice.
-func (c *Conn) handOnDirect() (int, error) {
+func (c *Conn) handOnDirect(p []byte) (int, error) {
 	in := &c.incoming
 	if in.n == 0 {
 		return 0, c.readFailed(in.err)
 	}
 	c.hears()
-	in.more = in.n == len(in.into)
-	in.advance(in.into[:in.n])
+	in.more = in.n == len(p)
+	in.advance(p[:in.n])
 	c.check()
 	if e := c.end.Load(); e != nil {
 		return 0, e.Err
