@@ -308,6 +308,7 @@ func (u *upgrader) handshake(w http.ResponseWriter, r *http.Request, c *connecti
 	opts := u.options
 	c.pingCallbacks(&opts)
 	writer := gate.NewWriter(w, r, c, gate.Options{Grace: u.opts.Grace, SmallBuffers: true})
+	writer.OwnHeader()
 	ws, err := websocket.Accept(writer.IfHijacker(), r, &opts)
 	if err == nil {
 		// coder/websocket puts an io.MultiReader in between, for what the client has sent early. The gate has that.
