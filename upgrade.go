@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
-	"log"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -260,18 +257,18 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 //
 //go:noinline
 func (u *upgrader) open(w http.ResponseWriter, r *http.Request) (c *connection) {
-	aside(r, func() { c = u.accept(w, r) })
+	aside(r.Context(), r.RemoteAddr, func() { c = u.accept(w, r) })
 	if c == nil || !u.opts.Detach {
 		return c
 	}
-	go u.runDetached(c, panicReporter(r))
+	go u.runDetached(c, r.RemoteAddr)
 	return nil
 }
 
-func (u *upgrader) runDetached(c *connection, reportPanic func(value any)) {
+func (u *upgrader) runDetached(c *connection, addr string) {
 	defer func() {
 		if p := recover(); p != nil {
-			reportPanic(p)
+			logPanic(c.ctx, addr, p)
 		}
 	}()
 	defer c.finish()
@@ -496,7 +493,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var c *connection
-	aside(r, func() { c = g.admit(w, r, true) })
+	aside(r.Context(), r.RemoteAddr, func() { c = g.admit(w, r, true) })
 	if c == nil {
 		return
 	}
@@ -549,27 +546,6 @@ func (c *connection) leaveHandler(writer *gate.Writer) {
 	if !c.isTakenOver(writer) {
 		c.abandon()
 	}
-}
-
-// aside calls f on a stack of its own, which is gone when f returns. net/http
-// has used 1.2 of the first 4 KB of its goroutine when a handler begins, and to
-// verify a token takes more than the rest. A stack that has once grown to 8 KB
-// keeps them while the connection is read on it.
-//
-// [iter.Pull] changes stacks without the scheduler: to start a goroutine and
-// wait for it would wake another processor. A panic goes on in the caller, but
-// from there net/http cannot log where it began, so that is logged here.
-func aside(r *http.Request, f func()) {
-	next, _ := iter.Pull(func(func(struct{}) bool) {
-		defer func() {
-			if p := recover(); p != nil {
-				panicReporter(r)(p)
-				panic(p)
-			}
-		}()
-		f()
-	})
-	next()
 }
 
 // An entrance is what the handlers of Upgrade and Guard have in common.
@@ -695,18 +671,4 @@ func (e *entrance) closeRefused(w http.ResponseWriter, r *http.Request, err erro
 		conn.Finish()
 	}
 	return answered
-}
-
-// panicReporter returns a function that logs a panic as net/http does for a
-// handler. It does not keep the request alive.
-func panicReporter(r *http.Request) func(value any) {
-	addr, logf := r.RemoteAddr, log.Printf
-	if srv, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && srv.ErrorLog != nil {
-		logf = srv.ErrorLog.Printf
-	}
-	return func(p any) {
-		if p != http.ErrAbortHandler {
-			logf("http: panic serving %v: %v\n%s", addr, p, debug.Stack())
-		}
-	}
 }
