@@ -188,13 +188,12 @@ func (c *Conn) handOn(p []byte) (int, error) {
 		if in.failed != nil && len(in.unread()) == 0 {
 			return 0, c.readFailed(in.failed)
 		}
-		if in.parts >= checkEvery {
-			c.check()
-		}
 	default:
 		if err := c.filled(in.n, in.err); err != nil {
 			return 0, c.readFailed(err)
 		}
+	}
+	if in.parts >= checkEvery {
 		c.check()
 	}
 	if e := c.end.Load(); e != nil {
@@ -266,6 +265,7 @@ func (c *Conn) filled(n int, err error) error {
 		return err
 	}
 	in.w, in.more = n, n == len(in.buf)
+	in.parts = checkEvery // time has passed
 	c.hears()
 	return nil // an error that came with the bytes comes again on the next read
 }
