@@ -84,7 +84,16 @@ func (c *Conn) Read(p []byte) (int, error) {
 // handOver hands on what there is, and gives the turn.
 func (c *Conn) handOver(p []byte) (int, error) {
 	in := &c.incoming
-	n, err := c.handOn(p)
+	n, err := in.n, in.err
+	switch in.origin {
+	case through:
+	case direct:
+		n, err = c.handOnDirect(in.direct(p))
+	default:
+		if n, err = 0, c.arrive(); err == nil {
+			n, err = c.handOn(p)
+		}
+	}
 	in.err = nil
 	code := in.closeCode()
 	in.give()
@@ -173,33 +182,26 @@ func (c *Conn) fill() error {
 	}
 }
 
-// handOn hands on to p what is unread or has just come.
-func (c *Conn) handOn(p []byte) (int, error) {
+// arrive records what has come into the buffer, and returns an error if nothing may be handed on.
+func (c *Conn) arrive() error {
 	in := &c.incoming
-	switch in.origin {
-	case through:
-		return in.n, in.err
-	case direct:
-		return c.handOnDirect(in.direct(p))
-	case ahead:
-		if in.broken != nil {
-			return 0, in.broken
-		}
-		if in.failed != nil && len(in.unread()) == 0 {
-			return 0, c.readFailed(in.failed)
-		}
-	default:
+	switch {
+	case in.broken != nil:
+		return in.broken
+	case in.origin != ahead:
 		if err := c.filled(in.n, in.err); err != nil {
-			return 0, c.readFailed(err)
+			return c.readFailed(err)
 		}
+	case in.failed != nil && len(in.unread()) == 0:
+		return c.readFailed(in.failed)
 	}
 	if in.parts >= checkEvery {
 		c.check()
 	}
 	if e := c.end.Load(); e != nil {
-		return 0, e.Err
+		return e.Err
 	}
-	return c.handOnUnread(p)
+	return nil
 }
 
 func (c *Conn) check() {
@@ -207,8 +209,8 @@ func (c *Conn) check() {
 	c.life.Check()
 }
 
-// handOnUnread copies from what is unread into p.
-func (c *Conn) handOnUnread(p []byte) (int, error) {
+// handOn copies from what is unread into p.
+func (c *Conn) handOn(p []byte) (int, error) {
 	in := &c.incoming
 	unread := in.unread()
 	unread = unread[:min(len(unread), len(p))]
