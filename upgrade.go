@@ -304,7 +304,7 @@ func (u *upgrader) handshake(w http.ResponseWriter, r *http.Request, c *connecti
 	}()
 	opts := u.options
 	c.pingCallbacks(&opts)
-	writer := gate.NewWriter(w, r, c, gate.Options{Grace: u.opts.Grace, SmallBuffers: true})
+	writer := gate.NewWriter(w, r, c, gate.Options{Grace: u.opts.Grace, SmallReader: true})
 	writer.OwnHeader()
 	ws, err := websocket.Accept(writer.IfHijacker(), r, &opts)
 	if err == nil {

@@ -29,10 +29,10 @@ type socket interface {
 
 // A library accepts a handshake.
 type library struct {
-	name         string
-	writesHead   bool // it writes the 101 to the hijacked connection, not through the ResponseWriter
-	smallBuffers bool // as Upgrade has them
-	accept       func(w http.ResponseWriter, r *http.Request) (socket, error)
+	name        string
+	writesHead  bool // it writes the 101 to the hijacked connection, not through the ResponseWriter
+	smallReader bool // as Upgrade has it
+	accept      func(w http.ResponseWriter, r *http.Request) (socket, error)
 }
 
 var libraries = []library{
@@ -141,7 +141,7 @@ func serve(lib library, gated bool) (*httptest.Server, <-chan socket) {
 	sockets := make(chan socket)
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if gated {
-			w = gatedWriter{w, gate.Options{Grace: time.Second, Handshake: lib.writesHead, SmallBuffers: lib.smallBuffers}}
+			w = gatedWriter{w, gate.Options{Grace: time.Second, Handshake: lib.writesHead, SmallReader: lib.smallReader}}
 		}
 		s, err := lib.accept(w, r)
 		if err != nil {
