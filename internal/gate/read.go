@@ -40,7 +40,7 @@ type incoming struct {
 	failed   error     // the error of the connection below, which Read returns after what is unread
 	broken   error     // what Read returns from then on
 	origin   origin    // of the Read in progress
-	n        int       // how much it has read from the connection below
+	n        int       // how much it has read from the connection below, unless it is ahead
 	err      error     // and with which error
 	parts    uint8     // of frames, handed on since the last call of Check
 	more     bool      // the last read filled the small buffer: there is probably more
@@ -71,6 +71,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	in := &c.incoming
 	in.take()
+	in.origin = ahead
+	if len(in.unread()) > 0 {
+		return c.handOver(p)
+	}
 	switch from, into := c.prepare(p); from {
 	case ahead:
 	case byTCP:
@@ -84,17 +88,17 @@ func (c *Conn) Read(p []byte) (int, error) {
 // handOver hands on what there is, and gives the turn.
 func (c *Conn) handOver(p []byte) (int, error) {
 	in := &c.incoming
-	n, err := in.n, in.err
+	n, err := 0, error(nil)
 	switch in.origin {
 	case through:
+		n, err = in.n, in.err
 	case direct:
 		n, err = c.handOnDirect(in.direct(p))
 	default:
-		if n, err = 0, c.arrive(); err == nil {
+		if err = c.arrive(); err == nil {
 			n, err = c.handOn(p)
 		}
 	}
-	in.err = nil
 	code := in.closeCode()
 	in.give()
 	if e := c.end.Load(); n == 0 && e != nil {
@@ -121,22 +125,20 @@ func (c *Conn) awaitFrame(e *shutting) {
 	}
 }
 
-// prepare finds out where a Read into p gets its bytes, and where they go first.
+// prepare finds out where a Read into p gets its bytes, and where they go first, if nothing is unread.
 func (c *Conn) prepare(p []byte) (from origin, into []byte) {
 	in := &c.incoming
 	switch {
-	case in.broken != nil || len(in.unread()) > 0:
-		in.origin = ahead
+	case in.broken != nil:
+		return ahead, nil
 	case c.phase.Load() == unwatched:
 		in.origin = through
 		return through, p
 	case in.left >= straight && len(p) >= straight:
 		in.origin = direct
 		return direct, in.direct(p)
-	default:
-		return c.prepareBuffer()
 	}
-	return ahead, nil
+	return c.prepareBuffer()
 }
 
 // prepareBuffer finds out how to fill the buffer, which is empty.
