@@ -33,7 +33,8 @@ func (t *turn) passed() chan struct{} {
 	return *t.next.Load()
 }
 
-// A latch is a channel that is closed once. It is made when somebody first waits for it: most connections never need it.
+// A latch is a channel that is closed once. It is made when somebody first waits for it: most connections never need
+// one.
 type latch struct{ ch atomic.Pointer[chan struct{}] }
 
 var closedChannel = func() chan struct{} {
