@@ -492,8 +492,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.serveResponse(w, r)
 		return
 	}
-	var c *connection
-	aside(r.Context(), r.RemoteAddr, func() { c = g.admit(w, r, true) })
+	c := g.admitAside(w, r)
 	if c == nil {
 		return
 	}
@@ -512,6 +511,14 @@ func (g *guard) serveResponse(w http.ResponseWriter, r *http.Request) {
 	}
 	defer c.abandon()
 	g.next.ServeHTTP(w, g.inner(r, c))
+}
+
+// admitAside keeps what it needs of the stack out of ServeHTTP's frame.
+//
+//go:noinline
+func (g *guard) admitAside(w http.ResponseWriter, r *http.Request) (c *connection) {
+	aside(r.Context(), r.RemoteAddr, func() { c = g.admit(w, r, true) })
+	return c
 }
 
 // admit returns nil if it has refused the request.
