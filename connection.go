@@ -59,8 +59,14 @@ func renew(ctx context.Context, token, proof string) (*Claims, error) {
 }
 
 // renew also takes the first token of a connection that was opened without one.
-// proof is empty if the token came without a DPoP proof.
-func (c *connection) renew(ctx context.Context, token, proof string) (*Claims, error) {
+// proof is empty if the token came without a DPoP proof. The caller's goroutine
+// may be the one that reads the connection.
+func (c *connection) renew(ctx context.Context, token, proof string) (claims *Claims, err error) {
+	aside(ctx, "Renew", func() { claims, err = c.renewHere(ctx, token, proof) })
+	return claims, err
+}
+
+func (c *connection) renewHere(ctx context.Context, token, proof string) (*Claims, error) {
 	var verified verify.Verified
 	first, epoch := c.Claims() == nil, c.auth.live.Epoch()
 	claims, err := c.Renew(func() (*Claims, error) {
@@ -193,6 +199,7 @@ type connection struct {
 	source  credential.Source // of the token that opened it
 	bound   *handshake        // nil: nothing about the handshake can matter to a token that is bound
 	guarded bool              // by Guard: the connection ends when it is closed, not when a handler returns
+	served  bool              // serve has returned
 	detach  func() bool       // detaches from the context outside of a handler behind Guard
 
 	gate    *gate.Conn // nil: not a WebSocket, or not one yet

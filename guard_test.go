@@ -465,8 +465,28 @@ func TestMistakesInTheOptionsOfGuardPanic(t *testing.T) {
 
 func oops(value any) { panic(value) }
 
-// net/http logs the stack on which a panic arrives, and Guard verifies on another one.
-func TestAPanicBeforeTheHandlerBehindGuardArrivesAndSaysWhereItBegan(t *testing.T) {
+// net/http logs the stack on which a panic arrives, and a token is verified on another one.
+func TestAPanicOfACheckArrivesAndSaysWhereItBegan(t *testing.T) {
+	handlers := map[string]func(*wsauth.Authenticator, *wsauth.UpgradeOptions) http.Handler{
+		"Guard": func(a *wsauth.Authenticator, opts *wsauth.UpgradeOptions) http.Handler {
+			return a.Guard(new(recorder), opts)
+		},
+		"Upgrade": func(a *wsauth.Authenticator, opts *wsauth.UpgradeOptions) http.Handler {
+			return a.Upgrade(neverServed(t), opts)
+		},
+		"Renew": func(a *wsauth.Authenticator, opts *wsauth.UpgradeOptions) http.Handler {
+			check := opts.Require[0]
+			opts.Require[0] = func(ctx context.Context, c *wsauth.Claims) error {
+				if c.ID == "second" {
+					return check(ctx, c)
+				}
+				return nil
+			}
+			return a.Guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				wsauth.Renew(r.Context(), testToken(lasting(2*time.Hour), map[string]any{"jti": "second"}))
+			}), opts)
+		},
+	}
 	for name, row := range map[string]struct {
 		value  any
 		logged bool
@@ -474,26 +494,28 @@ func TestAPanicBeforeTheHandlerBehindGuardArrivesAndSaysWhereItBegan(t *testing.
 		"a mistake":            {"oh dear", true},
 		"http.ErrAbortHandler": {http.ErrAbortHandler, false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			var log bytes.Buffer
-			h := newAuth(t, untilExp).Guard(new(recorder), &wsauth.UpgradeOptions{
-				Require: []func(context.Context, *wsauth.Claims) error{
-					func(context.Context, *wsauth.Claims) error { oops(row.value); return nil },
-				},
+		for where, handler := range handlers {
+			t.Run(where+"/"+name, func(t *testing.T) {
+				var log bytes.Buffer
+				h := handler(newAuth(t, untilExp), &wsauth.UpgradeOptions{
+					Require: []func(context.Context, *wsauth.Claims) error{
+						func(context.Context, *wsauth.Claims) error { oops(row.value); return nil },
+					},
+				})
+				r := readRequest(t, "GET /ws\nHANDSHAKE\nAuthorization: Bearer "+testToken(lasting(time.Hour)))
+				srv := &http.Server{ErrorLog: stdlog.New(&log, "", 0)}
+				r = r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, srv))
+				defer func() {
+					if got := recover(); got != row.value {
+						t.Errorf("got the panic %v, want %v", got, row.value)
+					}
+					if got := strings.Contains(log.String(), "wsauth_test.oops"); got != row.logged {
+						t.Errorf("got the log %q, want with the place: %v", &log, row.logged)
+					}
+				}()
+				h.ServeHTTP(httptest.NewRecorder(), r)
 			})
-			r := readRequest(t, "GET /ws\nHANDSHAKE\nAuthorization: Bearer "+testToken(nil))
-			srv := &http.Server{ErrorLog: stdlog.New(&log, "", 0)}
-			r = r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, srv))
-			defer func() {
-				if got := recover(); got != row.value {
-					t.Errorf("got the panic %v, want %v", got, row.value)
-				}
-				if got := strings.Contains(log.String(), "wsauth_test.oops"); got != row.logged {
-					t.Errorf("got the log %q, want with the place: %v", &log, row.logged)
-				}
-			}()
-			h.ServeHTTP(httptest.NewRecorder(), r)
-		})
+		}
 	}
 }
 

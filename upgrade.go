@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
-	"log"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -200,16 +197,16 @@ func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.
 	u := &upgrader{serve: serve}
 	u.init(a, opts)
 	if u.opts.Accept != nil {
-		u.accept = *u.opts.Accept
+		u.options = *u.opts.Accept
 	}
-	if u.accept.InsecureSkipVerify || len(u.accept.OriginPatterns) > 0 {
+	if u.options.InsecureSkipVerify || len(u.options.OriginPatterns) > 0 {
 		panic("wsauth: UpgradeOptions.Accept with origins of its own; they belong in Options.Origins")
 	}
-	if slices.ContainsFunc(u.accept.Subprotocols, a.takesForToken) {
+	if slices.ContainsFunc(u.options.Subprotocols, a.takesForToken) {
 		panic("wsauth: UpgradeOptions.Accept with a subprotocol that an Extractor takes for a token")
 	}
-	u.accept.InsecureSkipVerify = true // the entrance has already checked the origin, scheme included
-	u.accept.Subprotocols = slices.Concat(u.accept.Subprotocols, a.markers())
+	u.options.InsecureSkipVerify = true // the entrance has already checked the origin, scheme included
+	u.options.Subprotocols = slices.Concat(u.options.Subprotocols, a.markers())
 	return u
 }
 
@@ -236,34 +233,65 @@ func (a *Authenticator) takesForToken(protocol string) bool {
 // An upgrader is the handler of one call of Upgrade.
 type upgrader struct {
 	entrance
-	serve  func(context.Context, *websocket.Conn)
-	accept websocket.AcceptOptions
+	serve   func(context.Context, *websocket.Conn)
+	options websocket.AcceptOptions
 }
 
 func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := u.open(w, r)
+	if c == nil {
+		return
+	}
+	defer c.finish()
+	if u.admit(c) {
+		u.serve(c.ctx, c.serving.Load())
+		c.served = true
+	}
+}
+
+// open returns nil if the handler has nothing left to do: the request was
+// refused, or serve runs in a goroutine of its own.
+//
+// What it needs of the stack must not become part of ServeHTTP's frame, which
+// stays on the stack as long as the connection lives.
+//
+//go:noinline
+func (u *upgrader) open(w http.ResponseWriter, r *http.Request) (c *connection) {
+	aside(r.Context(), r.RemoteAddr, func() { c = u.accept(w, r) })
+	if c == nil || !u.opts.Detach {
+		return c
+	}
+	go u.runDetached(c, r.RemoteAddr)
+	return nil
+}
+
+func (u *upgrader) runDetached(c *connection, addr string) {
+	defer func() {
+		if p := recover(); p != nil {
+			logPanic(c.ctx, addr, p)
+		}
+	}()
+	defer c.finish()
+	if u.admit(c) {
+		u.serve(c.ctx, c.serving.Load())
+		c.served = true
+	}
+}
+
+// accept returns nil if it has refused the request.
+func (u *upgrader) accept(w http.ResponseWriter, r *http.Request) *connection {
 	c, err := u.enter(r, true)
 	if err != nil {
 		u.auth.refuse(w, r, err, u)
-		return
+		return nil
 	}
 	u.auth.giveNonce(w, r)
 	ws := u.handshake(w, r, c)
 	if ws == nil {
-		return
+		return nil
 	}
-	if !u.opts.Detach {
-		u.run(c, ws)
-		return
-	}
-	reportPanic := panicReporter(r)
-	go func() {
-		defer func() {
-			if p := recover(); p != nil {
-				reportPanic(p)
-			}
-		}()
-		u.run(c, ws)
-	}()
+	c.serving.Store(ws)
+	return c
 }
 
 // handshake accepts the WebSocket. It returns nil if it has written a response
@@ -274,11 +302,14 @@ func (u *upgrader) handshake(w http.ResponseWriter, r *http.Request, c *connecti
 			c.abandon()
 		}
 	}()
-	opts := u.accept
+	opts := u.options
 	c.pingCallbacks(&opts)
-	writer := gate.NewWriter(w, r, c, gate.Options{Grace: u.opts.Grace})
+	writer := gate.NewWriter(w, r, c, gate.Options{Grace: u.opts.Grace, SmallReader: true})
+	writer.OwnHeader()
 	ws, err := websocket.Accept(writer.IfHijacker(), r, &opts)
 	if err == nil {
+		// coder/websocket puts an io.MultiReader in between, for what the client has sent early. The gate has that.
+		c.gate.ReadWriter().Reader.Reset(c.gate)
 		return ws
 	}
 	kind := ErrMalformedRequest
@@ -307,23 +338,30 @@ func (c *connection) pingCallbacks(opts *websocket.AcceptOptions) {
 	}
 }
 
-// run serves the connection until it ends.
-func (u *upgrader) run(c *connection, ws *websocket.Conn) {
+// admit reports whether serve may begin. If it returns false, the connection
+// ends.
+//
+//go:noinline
+func (u *upgrader) admit(c *connection) bool {
+	if !c.isAdmitted() || c.Claims() == nil && !u.awaitToken(c, c.serving.Load()) {
+		return false
+	}
+	c.reportOpened()
+	return true
+}
+
+// finish ends a connection when serve has returned or panicked.
+func (c *connection) finish() {
+	ws := c.serving.Swap(nil)
 	// CloseNow may wait up to 15 s for a CloseRead that is closing by itself, so it runs last.
 	defer ws.CloseNow()
 	defer c.forget()
 	end := endingPanicked
-	defer func() {
-		c.serving.Store(nil)
-		c.EndAndWait(end)
-	}()
-	c.serving.Store(ws)
-	if c.isAdmitted() && (c.Claims() != nil || u.awaitToken(c, ws)) {
-		c.reportOpened()
-		u.serve(c.ctx, ws)
+	if c.served {
+		c.ExpireIfDue() // serve may have returned because the token expired, before the timer fired
+		end = endingServed
 	}
-	c.ExpireIfDue() // serve may have returned because the token expired, before the timer fired
-	end = endingServed
+	c.EndAndWait(end)
 }
 
 // aroundToken is how many bytes a first message may have in addition to its
@@ -454,8 +492,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.serveResponse(w, r)
 		return
 	}
-	var c *connection
-	aside(r, func() { c = g.admit(w, r, true) })
+	c := g.admitAside(w, r)
 	if c == nil {
 		return
 	}
@@ -474,6 +511,14 @@ func (g *guard) serveResponse(w http.ResponseWriter, r *http.Request) {
 	}
 	defer c.abandon()
 	g.next.ServeHTTP(w, g.inner(r, c))
+}
+
+// admitAside keeps what it needs of the stack out of ServeHTTP's frame.
+//
+//go:noinline
+func (g *guard) admitAside(w http.ResponseWriter, r *http.Request) (c *connection) {
+	aside(r.Context(), r.RemoteAddr, func() { c = g.admit(w, r, true) })
+	return c
 }
 
 // admit returns nil if it has refused the request.
@@ -508,27 +553,6 @@ func (c *connection) leaveHandler(writer *gate.Writer) {
 	if !c.isTakenOver(writer) {
 		c.abandon()
 	}
-}
-
-// aside calls f on a stack of its own, which is gone when f returns. net/http
-// has used 1.2 of the first 4 KB of its goroutine when a handler begins, and to
-// verify a token takes more than the rest. A stack that has once grown to 8 KB
-// keeps them while the connection is read on it.
-//
-// [iter.Pull] changes stacks without the scheduler: to start a goroutine and
-// wait for it would wake another processor. A panic goes on in the caller, but
-// from there net/http cannot log where it began, so that is logged here.
-func aside(r *http.Request, f func()) {
-	next, _ := iter.Pull(func(func(struct{}) bool) {
-		defer func() {
-			if p := recover(); p != nil {
-				panicReporter(r)(p)
-				panic(p)
-			}
-		}()
-		f()
-	})
-	next()
 }
 
 // An entrance is what the handlers of Upgrade and Guard have in common.
@@ -654,18 +678,4 @@ func (e *entrance) closeRefused(w http.ResponseWriter, r *http.Request, err erro
 		conn.Finish()
 	}
 	return answered
-}
-
-// panicReporter returns a function that logs a panic as net/http does for a
-// handler. It does not keep the request alive.
-func panicReporter(r *http.Request) func(value any) {
-	addr, logf := r.RemoteAddr, log.Printf
-	if srv, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && srv.ErrorLog != nil {
-		logf = srv.ErrorLog.Printf
-	}
-	return func(p any) {
-		if p != http.ErrAbortHandler {
-			logf("http: panic serving %v: %v\n%s", addr, p, debug.Stack())
-		}
-	}
 }

@@ -19,9 +19,8 @@ var (
 type buffer struct {
 	buf   []byte // the large one, the small one, or what came with the handshake
 	r, w  int    // buf[r:w] is unread
-	more  bool   // the last read filled the small buffer: there is probably more
 	large *[largeSize]byte
-	small []byte // made when it is first needed
+	small *[smallSize]byte // made when it is first needed
 }
 
 func (b *buffer) unread() []byte { return b.buf[b.r:b.w] }
@@ -52,9 +51,9 @@ func (b *buffer) takeLarge() {
 // takeSmall gives an empty buffer the small array.
 func (b *buffer) takeSmall() {
 	if b.small == nil {
-		b.small = make([]byte, smallSize)
+		b.small = new([smallSize]byte)
 	}
-	b.buf = b.small
+	b.buf = b.small[:]
 }
 
 // room returns the room in the small buffer for reading ahead, after what is unread; nil: there is none.

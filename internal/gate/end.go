@@ -37,10 +37,10 @@ const (
 func (c *Conn) Finish() {
 	e := c.end.Load()
 	if e == nil || c.closing.Load() || !c.finishing.CompareAndSwap(false, true) {
-		<-c.closed
+		<-c.closed.opened()
 		return
 	}
-	defer func() { <-c.closed }()
+	defer func() { <-c.closed.opened() }()
 	if c.phase.Load() != inFrames {
 		c.closeBelow(withoutTLS(c.conn))
 		return
@@ -110,7 +110,7 @@ func (c *Conn) awaitBoundary(deadline time.Time) {
 	select {
 	case <-ready:
 	case <-timer.C:
-	case <-c.closed:
+	case <-c.closed.opened():
 	}
 	timer.Stop()
 	out.take()
@@ -137,7 +137,7 @@ func (c *Conn) drain() {
 	for drained := 0; !in.closed && in.broken == nil; {
 		if drained > breathAfter {
 			select {
-			case <-c.closed:
+			case <-c.closed.opened():
 				return
 			case <-time.After(breath):
 			}
@@ -221,7 +221,7 @@ func (c *Conn) closeBelow(conn net.Conn) error {
 	c.leaving.stop()
 	err := conn.Close()
 	c.life.Closed()
-	close(c.closed)
+	c.closed.open()
 	return err
 }
 

@@ -278,6 +278,26 @@ func TestCheckIsCalledForEachReadOfTheConnectionBelowAndEveryFewDozenFrames(t *t
 	})
 }
 
+func TestCheckIsCalledForWhatIsReadWithoutWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer, w := pipe(t)
+		defer c.Close()
+		full := frameOf(1, true, make([]byte, smallSize-8))
+		go peer.Write(join(full, full))
+		if _, err := io.ReadFull(c, make([]byte, len(full))); err != nil || !c.incoming.more {
+			t.Fatalf("got more: %v and %v, want more and no error", c.incoming.more, err)
+		}
+		synctest.Wait()
+		before := w.checks
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil || c.incoming.large == nil {
+			t.Fatalf("got %v and large: %v, want what was there in a large buffer", err, c.incoming.large != nil)
+		}
+		if w.checks != before+1 {
+			t.Errorf("got %d checks, want 1", w.checks-before)
+		}
+	})
+}
+
 func TestAGraceOfAnyLengthEndsNoSoonerThanItSays(t *testing.T) {
 	for name, row := range map[string]struct{ grace, want time.Duration }{
 		"none":        {0, shortestGrace},

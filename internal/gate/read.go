@@ -20,6 +20,17 @@ var (
 	errWithin = errors.New("a close frame within a compressed message")
 )
 
+// An origin is where a Read gets its bytes.
+type origin uint8
+
+const (
+	ahead    origin = iota // what was read ahead, or an error that is known
+	byTCP                  // the connection below, into a buffer that is taken only when there is something to read
+	buffered               // the connection below, into a small buffer
+	direct                 // the connection below, payload of the frame in progress into the library's slice
+	through                // the connection below, which is not watched
+)
+
 // incoming is what comes from the peer.
 type incoming struct {
 	turn               // held to read from the connection below, and to use all that follows
@@ -28,7 +39,11 @@ type incoming struct {
 	stream             // what was handed on
 	failed   error     // the error of the connection below, which Read returns after what is unread
 	broken   error     // what Read returns from then on
+	origin   origin    // of the Read in progress
+	n        int       // how much it has read from the connection below, unless it is ahead
+	err      error     // and with which error
 	parts    uint8     // of frames, handed on since the last call of Check
+	more     bool      // the last read filled the small buffer: there is probably more
 	drained  bool      // Finish has read all that it reads
 	timedOut bool      // the peer had not answered by the end of that
 }
@@ -42,6 +57,10 @@ const (
 // Read hands on at most the rest of one frame, so that the gate can shut between any two frames. It hands on the header
 // of a frame by itself: a payload waiting in the library's buffer could still be read after the gate has shut. If p is
 // so large that the caller must be copying, the payload comes with the header.
+//
+// Most connections wait in the middle of Read most of the time. Whatever is on the stack of their goroutine then stays
+// there, and with some hundred bytes more the stack would have 8 KB and not 4. So what is done before and after the
+// wait is in functions that return, and what it needs is in c.
 func (c *Conn) Read(p []byte) (int, error) {
 	if e := c.end.Load(); e != nil {
 		c.awaitFrame(e)
@@ -52,7 +71,34 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	in := &c.incoming
 	in.take()
-	n, err := c.read(p)
+	in.origin = ahead
+	if len(in.unread()) > 0 {
+		return c.handOver(p)
+	}
+	switch from, into := c.prepare(p); from {
+	case ahead:
+	case byTCP:
+		in.n, in.err = in.tcp.fill()
+	default:
+		in.n, in.err = c.conn.Read(into)
+	}
+	return c.handOver(p)
+}
+
+// handOver hands on what there is, and gives the turn.
+func (c *Conn) handOver(p []byte) (int, error) {
+	in := &c.incoming
+	n, err := 0, error(nil)
+	switch in.origin {
+	case through:
+		n, err = in.n, in.err
+	case direct:
+		n, err = c.handOnDirect(in.direct(p))
+	default:
+		if err = c.arrive(); err == nil {
+			n, err = c.handOn(p)
+		}
+	}
 	code := in.closeCode()
 	in.give()
 	if e := c.end.Load(); n == 0 && e != nil {
@@ -74,33 +120,90 @@ func (c *Conn) awaitFrame(e *shutting) {
 	if within {
 		select {
 		case <-e.said:
-		case <-c.closed:
+		case <-c.closed.opened():
 		}
 	}
 }
 
-func (c *Conn) read(p []byte) (int, error) {
+// prepare finds out where a Read into p gets its bytes, and where they go first, if nothing is unread.
+func (c *Conn) prepare(p []byte) (from origin, into []byte) {
 	in := &c.incoming
 	switch {
 	case in.broken != nil:
-		return 0, in.broken
-	case len(in.unread()) == 0 && c.phase.Load() == unwatched:
-		return c.conn.Read(p)
-	case len(in.unread()) > 0 && in.parts < checkEvery:
-	case len(in.unread()) > 0:
-		c.check()
+		return ahead, nil
+	case c.phase.Load() == unwatched:
+		in.origin = through
+		return through, p
 	case in.left >= straight && len(p) >= straight:
-		return c.readStraight(p)
+		in.origin = direct
+		return direct, in.direct(p)
+	}
+	return c.prepareBuffer()
+}
+
+// prepareBuffer finds out how to fill the buffer, which is empty.
+func (c *Conn) prepareBuffer() (from origin, into []byte) {
+	in := &c.incoming
+	switch {
+	case in.failed != nil || in.tcp == nil && in.more && c.fillNow():
+		in.origin = ahead
+	case in.tcp != nil:
+		in.origin = byTCP
 	default:
-		if err := c.fill(); err != nil {
-			return 0, c.readFailed(err)
+		in.origin = buffered
+		in.takeSmall()
+	}
+	return in.origin, in.buf
+}
+
+// direct returns the part of p that takes payload of the frame in progress.
+func (in *incoming) direct(p []byte) []byte { return p[:min(int64(len(p)), in.left)] }
+
+// fillNow fills a large buffer with what is there, and returns false if there is nothing: nothing waits with a large
+// buffer.
+func (c *Conn) fillNow() bool {
+	in := &c.incoming
+	in.takeLarge()
+	n, err := c.limits.readNow(in.buf, true)
+	if c.filled(n, err) != nil && !isDeadline(err) {
+		in.failed = err
+	}
+	return n > 0 || in.failed != nil
+}
+
+// fill reads into the buffer, which is empty. It does what Read does for it.
+func (c *Conn) fill() error {
+	in := &c.incoming
+	switch from, into := c.prepareBuffer(); from {
+	case ahead:
+		return in.failed
+	case byTCP:
+		return c.filled(in.tcp.fill())
+	default:
+		return c.filled(c.conn.Read(into))
+	}
+}
+
+// arrive records what has come into the buffer, and returns an error if nothing may be handed on.
+func (c *Conn) arrive() error {
+	in := &c.incoming
+	switch {
+	case in.broken != nil:
+		return in.broken
+	case in.origin != ahead:
+		if err := c.filled(in.n, in.err); err != nil {
+			return c.readFailed(err)
 		}
+	case in.failed != nil && len(in.unread()) == 0:
+		return c.readFailed(in.failed)
+	}
+	if in.parts >= checkEvery {
 		c.check()
 	}
 	if e := c.end.Load(); e != nil {
-		return 0, e.Err
+		return e.Err
 	}
-	return c.handOn(p)
+	return nil
 }
 
 func (c *Conn) check() {
@@ -142,43 +245,20 @@ func (s *stream) forbids(next header) error {
 	return nil
 }
 
-// readStraight reads payload of the frame in progress into p.
-func (c *Conn) readStraight(p []byte) (int, error) {
+// handOnDirect hands on payload of the frame in progress that was read into the library's slice.
+func (c *Conn) handOnDirect(p []byte) (int, error) {
 	in := &c.incoming
-	p = p[:min(int64(len(p)), in.left)]
-	n, err := c.conn.Read(p)
-	if n == 0 {
-		return 0, c.readFailed(err)
+	if in.n == 0 {
+		return 0, c.readFailed(in.err)
 	}
 	c.hears()
-	in.more = n == len(p)
-	in.advance(p[:n])
+	in.more = in.n == len(p)
+	in.advance(p[:in.n])
 	c.check()
 	if e := c.end.Load(); e != nil {
 		return 0, e.Err
 	}
-	return n, nil // an error that came with the bytes comes again on the next read
-}
-
-// fill reads into the buffer, which is empty.
-func (c *Conn) fill() error {
-	in := &c.incoming
-	if in.failed != nil {
-		return in.failed
-	}
-	if in.tcp != nil {
-		return c.filled(in.tcp.fill())
-	}
-	if in.more {
-		in.takeLarge()
-		n, err := c.limits.readNow(in.buf, true)
-		if n > 0 || !isDeadline(err) {
-			return c.filled(n, err)
-		}
-		in.release() // nothing waits with a large buffer
-	}
-	in.takeSmall()
-	return c.filled(c.conn.Read(in.buf))
+	return in.n, nil // an error that came with the bytes comes again on the next read
 }
 
 // filled records what was read into the buffer.
@@ -189,6 +269,7 @@ func (c *Conn) filled(n int, err error) error {
 		return err
 	}
 	in.w, in.more = n, n == len(in.buf)
+	in.parts = checkEvery // time has passed
 	c.hears()
 	return nil // an error that came with the bytes comes again on the next read
 }

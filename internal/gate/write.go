@@ -8,8 +8,8 @@ type outgoing struct {
 	stream        // what was written
 	head   *head  // of the response, while it is not complete
 	held   *held  // the beginning of a frame that is not yet written; nil: none
-	failed bool   // the last write failed: a frame in progress may never end
 	torn   error  // what Write returns after a write failed and lost what was held
+	failed bool   // the last write failed: a frame in progress may never end
 	ping   bool   // to be written at the next boundary
 	ready  signal // tells Finish that the frame in progress has ended
 }

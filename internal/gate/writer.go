@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/sha1"
 	"encoding/base64"
+	"maps"
 	"net"
 	"net/http"
 )
@@ -26,14 +27,41 @@ type Writer struct {
 	owner   Owner
 	opts    Options
 
-	switching bool  // a 101 is being held back
-	gate      *Conn // nil: not taken over
-	err       error // of a Hijack that failed
+	header    http.Header // with OwnHeader, until a response is passed on; nil: the outer one
+	switching bool        // a 101 is being held back
+	gate      *Conn       // nil: not taken over
+	err       error       // of a Hijack that failed
 }
 
 // NewWriter returns a Writer for the response to r.
 func NewWriter(w http.ResponseWriter, r *http.Request, owner Owner, opts Options) *Writer {
 	return &Writer{ResponseWriter: w, request: r, owner: owner, opts: opts}
+}
+
+// OwnHeader gives w a header of its own, which is passed on with a response. The header of a 101 is written by w, and
+// would otherwise stay in net/http's for as long as the handler runs.
+func (w *Writer) OwnHeader() {
+	w.header = http.Header{}
+	maps.Copy(w.header, w.ResponseWriter.Header())
+}
+
+// Header implements [http.ResponseWriter].
+func (w *Writer) Header() http.Header {
+	if w.header != nil {
+		return w.header
+	}
+	return w.ResponseWriter.Header()
+}
+
+// passHeader makes the outer header what the own one is.
+func (w *Writer) passHeader() {
+	if w.header == nil {
+		return
+	}
+	outer := w.ResponseWriter.Header()
+	clear(outer)
+	maps.Copy(outer, w.header)
+	w.header = nil
 }
 
 // Taken reports whether the connection was taken over, and is gated.
@@ -73,6 +101,7 @@ func (w *Writer) WriteHeader(status int) {
 		w.Header().Del("Connection")
 		w.Header().Del("Upgrade")
 	}
+	w.passHeader()
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -102,7 +131,11 @@ func (w *Writer) FlushError() error {
 
 // Release sends a 101 that was held back and that no Hijack follows: what protocol it switches to is up to the handler.
 func (w *Writer) Release() {
-	if w.switching && w.gate == nil && w.err == nil {
+	if w.gate != nil {
+		return
+	}
+	w.passHeader()
+	if w.switching && w.err == nil {
 		w.switching = false
 		w.ResponseWriter.WriteHeader(http.StatusSwitchingProtocols)
 	}

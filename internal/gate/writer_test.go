@@ -21,3 +21,66 @@ func TestAFlushThatFailsSaysSo(t *testing.T) {
 		t.Errorf("got %v, want %v", err, errStuck)
 	}
 }
+
+func TestAnOwnHeaderIsPassedOnWithAResponseButNotWithA101(t *testing.T) {
+	for name, c := range map[string]struct {
+		respond  func(w *Writer)
+		outer, X string // header fields of the outer ResponseWriter
+	}{
+		"a status":    {func(w *Writer) { w.WriteHeader(http.StatusBadRequest) }, "kept", "own"},
+		"a body":      {func(w *Writer) { w.Write([]byte("hello")) }, "kept", "own"},
+		"a flush":     {func(w *Writer) { w.Flush() }, "kept", "own"},
+		"a deletion":  {func(w *Writer) { w.Header().Del("Outer"); w.WriteHeader(http.StatusBadRequest) }, "", "own"},
+		"a 101, held": {func(w *Writer) { w.WriteHeader(http.StatusSwitchingProtocols) }, "kept", ""},
+		"a 101, released": {func(w *Writer) {
+			w.WriteHeader(http.StatusSwitchingProtocols)
+			w.Release()
+		}, "kept", "own"},
+		"an error instead of a 101": {func(w *Writer) {
+			w.WriteHeader(http.StatusSwitchingProtocols)
+			http.Error(w, "no", http.StatusInternalServerError)
+		}, "kept", "own"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			recorder := httptest.NewRecorder()
+			recorder.Header().Set("Outer", "kept")
+			w := NewWriter(recorder, httptest.NewRequest(http.MethodGet, "/", nil), nobody{}, Options{})
+			w.OwnHeader()
+			w.Header().Set("X", "own")
+			c.respond(w)
+			if got := recorder.Header(); got.Get("Outer") != c.outer || got.Get("X") != c.X {
+				t.Errorf("got Outer: %q and X: %q, want %q and %q", got.Get("Outer"), got.Get("X"), c.outer, c.X)
+			}
+		})
+	}
+}
+
+func TestA101HasTheOuterHeaderAndTheOwn(t *testing.T) {
+	head := make(chan http.Header, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Outer", "kept")
+		w := NewWriter(rw, r, nobody{}, Options{})
+		w.OwnHeader()
+		w.Header().Set("X", "own")
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		conn, _, err := w.Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		head <- rw.Header().Clone()
+		conn.Close()
+	}))
+	defer srv.Close()
+	resp, err := http.Get(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got := resp.Header; got.Get("Outer") != "kept" || got.Get("X") != "own" {
+		t.Errorf("got Outer: %q and X: %q, want kept and own", got.Get("Outer"), got.Get("X"))
+	}
+	if got := (<-head).Get("X"); got != "" {
+		t.Errorf("got X: %q in the outer header, want none", got)
+	}
+}

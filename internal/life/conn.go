@@ -257,19 +257,20 @@ func (c *Conn[C]) Check() {
 	}
 }
 
-// ExpireIfDue ends the connection if it is due by either clock.
+// ExpireIfDue ends the connection if it is due by either clock. It asks before it calls expire, which needs more of the
+// stack than there is below a Read.
 func (c *Conn[C]) ExpireIfDue() {
+	if c.expiry.Load().left(time.Now()) > 0 {
+		return
+	}
 	if first, wire := c.expire(); first && wire != nil {
 		go wire.Finish()
 	}
 }
 
-// expire decides that the connection ends, if it is due. It looks again while it holds the lock, so that a renewal that
-// came first counts.
+// expire decides that the connection ends, if it is due. It looks while it holds the lock, so that a renewal that came
+// first counts.
 func (c *Conn[C]) expire() (first bool, wire Wire) {
-	if c.expiry.Load().left(time.Now()) > 0 {
-		return false, nil
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.expiry.Load().left(time.Now()) > 0 {

@@ -29,13 +29,14 @@ type socket interface {
 
 // A library accepts a handshake.
 type library struct {
-	name       string
-	writesHead bool // it writes the 101 to the hijacked connection, not through the ResponseWriter
-	accept     func(w http.ResponseWriter, r *http.Request) (socket, error)
+	name        string
+	writesHead  bool // it writes the 101 to the hijacked connection, not through the ResponseWriter
+	smallReader bool // as Upgrade has it
+	accept      func(w http.ResponseWriter, r *http.Request) (socket, error)
 }
 
 var libraries = []library{
-	{"coder", false, func(w http.ResponseWriter, r *http.Request) (socket, error) {
+	{"coder", false, true, func(w http.ResponseWriter, r *http.Request) (socket, error) {
 		conn, err := coder.Accept(w, r, nil)
 		if err != nil {
 			return nil, err
@@ -43,7 +44,7 @@ var libraries = []library{
 		conn.SetReadLimit(-1)
 		return coderSocket{conn}, nil
 	}},
-	{"gorilla", true, func(w http.ResponseWriter, r *http.Request) (socket, error) {
+	{"gorilla", true, false, func(w http.ResponseWriter, r *http.Request) (socket, error) {
 		var upgrader gorilla.Upgrader
 		conn, err := upgrader.Upgrade(w, r, nil)
 		return gorillaSocket{conn}, err
@@ -140,7 +141,7 @@ func serve(lib library, gated bool) (*httptest.Server, <-chan socket) {
 	sockets := make(chan socket)
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if gated {
-			w = gatedWriter{w, gate.Options{Grace: time.Second, Handshake: lib.writesHead}}
+			w = gatedWriter{w, gate.Options{Grace: time.Second, Handshake: lib.writesHead, SmallReader: lib.smallReader}}
 		}
 		s, err := lib.accept(w, r)
 		if err != nil {
