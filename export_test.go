@@ -21,7 +21,7 @@ func Check(a *Authenticator, token string) error {
 	return a.policy.verifier.Token(context.Background(), token, verify.Holder{}, new(verify.Verified))
 }
 
-// DelayTimer has the timer of a connection come in d, as it might on a busy machine.
+// DelayTimer schedules the connection anew, in d, as if the timer were late on a busy machine.
 func DelayTimer(ctx context.Context, d time.Duration) { identityOf(ctx).conn.DelayTimer(d) }
 
 // Remembers reports whether the token is in the memory.

@@ -47,7 +47,7 @@ type Conn[C any] struct {
 	lookAt  atomic.Int64 // when Check next looks at the wall clock, in the same unit
 	seat    seat
 
-	mu        sync.Mutex   // guards all that follows, and decides between the end and a renewal
+	mu        sync.Mutex   // guards what follows up to forgotten, and decides between the end and a renewal
 	end       *gate.Ending // nil while the connection lives
 	wire      Wire         // nil before the handshake is answered
 	shut      bool         // the wire was told
@@ -58,7 +58,7 @@ type Conn[C any] struct {
 	admitted  bool
 	forgotten bool
 
-	due  time.Duration // see schedule, whose mutex guards it and slot
+	due  time.Duration // after schedule.start; schedule.mu guards it and slot
 	slot int           // in schedule.waiting, counted from 1; 0: not there
 
 	place int // in Registry.live, and guarded by Registry.mu
@@ -180,9 +180,9 @@ func (c *Conn[C]) End(e gate.Ending) bool {
 	return first
 }
 
-// endIf is End for one connection of a crowd, if something holds, which nothing can change in between. It is asked with
-// c.mu held.
-func (c *Conn[C]) endIf(e gate.Ending, all *crowd, holds func() bool) (held, first bool) {
+// endIf is End for one of many connections, if holds returns true. holds is called with c.mu held, so nothing can change
+// between its answer and the end.
+func (c *Conn[C]) endIf(e gate.Ending, wires *finisher, holds func() bool) (held, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !holds() {
@@ -190,7 +190,7 @@ func (c *Conn[C]) endIf(e gate.Ending, all *crowd, holds func() bool) (held, fir
 	}
 	first, wire := c.decideLocked(e)
 	if first && wire != nil {
-		all.finish(wire)
+		wires.finish(wire)
 	}
 	return true, first
 }
@@ -233,7 +233,7 @@ func (c *Conn[C]) endLocked(e gate.Ending) bool {
 }
 
 // Left is called by the gate when the peer or the library has begun to close, or when the connection is broken. No
-// renewal succeeds after that. Whoever closes has the grace to do so.
+// renewal succeeds after that. The peer or the library then has the grace to finish closing.
 func (c *Conn[C]) Left(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -247,8 +247,8 @@ func (c *Conn[C]) Left(err error) {
 	c.rule.Registry.schedule.set(c, time.Now(), wait)
 }
 
-// Check ends the connection if it is due, in case the timer is late. It is called for each message, so it looks at the
-// monotonic clock, which takes half the time of looking at both, and at the wall clock once a second.
+// Check ends the connection if it is due, in case the timer is late. It is called whenever data passes, so it looks
+// only at the monotonic clock, which takes half the time of looking at both, and at the wall clock once a second.
 func (c *Conn[C]) Check() {
 	alive := time.Since(c.entered)
 	if int64(alive) >= c.expires.Load() || int64(alive) >= c.lookAt.Load() {
@@ -257,8 +257,8 @@ func (c *Conn[C]) Check() {
 	}
 }
 
-// ExpireIfDue ends the connection if it is due by either clock. It asks before it calls expire, which needs more of the
-// stack than there is below a Read.
+// ExpireIfDue ends the connection if it is due by either clock. It looks at the clocks before it calls expire, which
+// needs more stack than a Read leaves.
 func (c *Conn[C]) ExpireIfDue() {
 	if c.expiry.Load().left(time.Now()) > 0 {
 		return
@@ -268,8 +268,8 @@ func (c *Conn[C]) ExpireIfDue() {
 	}
 }
 
-// expire decides that the connection ends, if it is due. It looks while it holds the lock, so that a renewal that came
-// first counts.
+// expire decides that the connection ends, if it is due. It looks at the clocks with the lock held, so that a renewal
+// that came first counts.
 func (c *Conn[C]) expire() (first bool, wire Wire) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -287,7 +287,7 @@ func (c *Conn[C]) atExpiry() gate.Ending {
 	return c.rule.Expired
 }
 
-// tick is called when the connection is due in the schedule. It ends the connection, or has it wait again.
+// tick is called when the connection is due in the schedule. It ends the connection, or schedules it again.
 func (c *Conn[C]) tick() {
 	c.expire()
 	if _, ended := c.Ended(); ended { // perhaps by the peer or the library, whose time to close is over
@@ -339,5 +339,5 @@ func (d *deadline) left(now time.Time) time.Duration {
 	return min(d.monotonic.Sub(now), d.wall.Sub(now.Round(0)))
 }
 
-// DelayTimer makes the timer fire in d, as it might on a busy machine, for tests.
+// DelayTimer schedules the connection anew, in d, as if the timer were late on a busy machine, for tests.
 func (c *Conn[C]) DelayTimer(d time.Duration) { c.rule.Registry.schedule.set(c, time.Now(), d) }

@@ -115,15 +115,15 @@ func (g *Registry[C]) CheckRevoked(claims *C) error {
 func (g *Registry[C]) Revoke(r revocation.Revocation, e gate.Ending) (n int) {
 	mark := g.revoked.MarkOf(&r)
 	connections, renewals := g.marked(&r, mark)
-	var all crowd
-	defer all.finishRest()
+	var wires finisher
+	defer wires.finishRest()
 	for _, c := range connections {
-		if c.revoke(&r, mark, e, &all) {
+		if c.revoke(&r, mark, e, &wires) {
 			n++
 		}
 	}
 	for pending, c := range renewals {
-		if !c.refuse(pending) && c.revoke(&r, mark, e, &all) {
+		if !c.refuse(pending) && c.revoke(&r, mark, e, &wires) {
 			n++
 		}
 	}
@@ -146,9 +146,9 @@ func (g *Registry[C]) marked(r *revocation.Revocation, mark uint64) ([]*Conn[C],
 }
 
 // revoke ends the connection if its token is covered. It reports whether the connection was open until now.
-func (c *Conn[C]) revoke(r *revocation.Revocation, mark uint64, e gate.Ending, all *crowd) bool {
+func (c *Conn[C]) revoke(r *revocation.Revocation, mark uint64, e gate.Ending, wires *finisher) bool {
 	open := false
-	_, first := c.endIf(e, all, func() bool {
+	_, first := c.endIf(e, wires, func() bool {
 		open = c.admitted
 		return r.Covers(&c.marks, mark)
 	})

@@ -17,13 +17,13 @@ type pace struct {
 }
 
 const (
-	atOnce     = 32 // take some milliseconds of a processor
+	atOnce     = 32 // so many ends take some milliseconds of a processor
 	mostAtOnce = 1024
 	patience   = 100 * time.Millisecond // with ends that wait for their peers
 )
 
-// begin runs an end in a goroutine of its own, as soon as there is room for it. Those that have been under way for so
-// long that nobody else could begin probably wait for their peers. They no longer count, and twice as many may begin.
+// begin runs an end in a goroutine of its own, as soon as there is room for it. If there is none for as long as patience,
+// the ends under way are probably waiting for their peers: they no longer count, and twice as many may begin.
 func (p *pace) begin(end func()) {
 	if p.tryBegin(end) {
 		return
@@ -32,7 +32,7 @@ func (p *pace) begin(end func()) {
 	defer impatient.Stop()
 	select {
 	case p.underWay <- struct{}{}:
-		runtime.Gosched() // an end that makes room hands its turn to us, past everybody who is ready
+		runtime.Gosched() // the end that made room woke us ahead of all goroutines that are ready
 	case <-impatient.C:
 		p.underWay = make(chan struct{}, min(2*cap(p.underWay), mostAtOnce))
 		p.underWay <- struct{}{}
@@ -62,27 +62,27 @@ func (p *pace) run(end func()) {
 	}()
 }
 
-// A crowd is wires that were shut and are to be finished, in order.
-type crowd struct {
+// A finisher finishes wires that were shut, in order, and only some at a time.
+type finisher struct {
 	pace pace
-	rest []Wire // for which there was no room
+	rest []Wire // there was no room for these yet
 }
 
 // finish does not wait for the wire.
-func (c *crowd) finish(w Wire) {
-	if len(c.rest) > 0 || !c.pace.tryBegin(w.Finish) {
-		c.rest = append(c.rest, w)
+func (f *finisher) finish(w Wire) {
+	if len(f.rest) > 0 || !f.pace.tryBegin(w.Finish) {
+		f.rest = append(f.rest, w)
 	}
 }
 
-// finishRest must follow. It does not wait, either.
-func (c *crowd) finishRest() {
-	if len(c.rest) == 0 {
+// finishRest must be called after the last call of finish. It does not wait, either.
+func (f *finisher) finishRest() {
+	if len(f.rest) == 0 {
 		return
 	}
 	go func() {
-		for _, w := range c.rest {
-			c.pace.begin(w.Finish)
+		for _, w := range f.rest {
+			f.pace.begin(w.Finish)
 		}
 	}()
 }

@@ -95,10 +95,10 @@ func (g *Registry[C]) all() []*Conn[C] {
 func (g *Registry[C]) Disconnect(match func(*C) bool, e gate.Ending) int {
 	g.epoch.Add(1)
 	n := 0
-	var all crowd
-	defer all.finishRest() // even if match panics
+	var wires finisher
+	defer wires.finishRest() // even if match panics
 	for _, c := range g.all() {
-		if c.disconnect(match, e, &all) {
+		if c.disconnect(match, e, &wires) {
 			n++
 		}
 	}
@@ -172,11 +172,11 @@ func spread(ctx context.Context, n int) (apart, often time.Duration) {
 }
 
 func endEach[C any](conns []*Conn[C], e gate.Ending) {
-	var all crowd
+	var wires finisher
 	for _, c := range conns {
 		if first, wire := c.decide(e); first && wire != nil {
-			all.finish(wire)
+			wires.finish(wire)
 		}
 	}
-	all.finishRest()
+	wires.finishRest()
 }

@@ -104,8 +104,8 @@ func (c *Conn[C]) mayRenew(now time.Time) bool {
 	return true
 }
 
-// propose shows the claims to Disconnect and Revoke, and returns the matches that Disconnect was called with before the claims
-// were known.
+// propose shows the claims to Disconnect and Revoke, and returns the matches that Disconnect was called with before the
+// claims were known.
 func (c *Conn[C]) propose(r *renewal[C], claims *C, marks revocation.Marks) []func(*C) bool {
 	g := c.rule.Registry
 	c.mu.Lock()
@@ -154,7 +154,7 @@ func (c *Conn[C]) adopt(r *renewal[C], current *C, now time.Time) (bool, error) 
 // disconnect ends the connection, and returns true, if its claims match. It refuses renewals in progress whose claims
 // match. It does not touch a connection that is being opened: the goroutine that opens it sees that the epoch has
 // changed.
-func (c *Conn[C]) disconnect(match func(*C) bool, e gate.Ending, all *crowd) bool {
+func (c *Conn[C]) disconnect(match func(*C) bool, e gate.Ending, wires *finisher) bool {
 	c.mu.Lock()
 	if !c.admitted {
 		c.mu.Unlock()
@@ -179,7 +179,7 @@ func (c *Conn[C]) disconnect(match func(*C) bool, e gate.Ending, all *crowd) boo
 		if current == nil || !match(current) {
 			return false
 		}
-		if same, first := c.endIf(e, all, func() bool { return c.claims.Load() == current }); same {
+		if same, first := c.endIf(e, wires, func() bool { return c.claims.Load() == current }); same {
 			return first
 		}
 	}

@@ -13,12 +13,12 @@ import (
 // There is a timer only while a connection waits. So one bubble of testing/synctest after another can use the same
 // Registry, though a timer can only be used in the bubble in which it was made.
 type schedule[C any] struct {
-	mu      sync.Mutex // Conn.mu may be held when it is taken, but is never taken while it is held
-	waiting byDue[C]
-	timer   *time.Timer   // nil: nobody waits
-	begun   deadline      // when the timer was made; the durations below count from then, on the monotonic clock
-	fires   time.Duration // when the timer fires: not later than the first of those who wait is due
-	ahead   time.Duration // see checkClocks
+	mu         sync.Mutex // may be locked while a Conn.mu is held; no Conn.mu is locked while this is held
+	waiting    byDue[C]
+	timer      *time.Timer   // nil: no connection waits
+	start      deadline      // when the timer was made, on both clocks
+	fires      time.Duration // after start, on the monotonic clock as in Conn.due: no later than the first Conn.due
+	leastAhead time.Duration // the least that wallAhead has been; see checkClocks
 }
 
 const (
@@ -26,22 +26,22 @@ const (
 	// often.
 	clockCheck = time.Minute
 
-	// A wall clock that is ahead by less than this is not worth a look at all connections. Between reading one clock
-	// and reading the other, a busy machine may take some milliseconds.
+	// A wall clock that has gained less than this is not worth a look at every connection. A busy machine may take some
+	// milliseconds between reading one clock and reading the other.
 	tolerated = 100 * time.Millisecond
 
 	longestWait = 24 * time.Hour // so that no sum overflows
 )
 
-// set has the connection looked at when d has passed since now, and not when it was set to before.
+// set makes the connection due when d has passed since now, and no longer at the time that was set before.
 func (s *schedule[C]) set(c *Conn[C], now time.Time, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.timer == nil {
-		s.begun, s.ahead = deadlineIn(0, now), 0
+		s.start, s.leastAhead = deadlineIn(0, now), 0
 	}
-	s.ahead = min(s.ahead, s.wallAhead(now))
-	c.due = s.alive(now) + min(d, longestWait)
+	s.leastAhead = min(s.leastAhead, s.wallAhead(now))
+	c.due = s.elapsed(now) + min(d, longestWait)
 	if c.slot == 0 {
 		heap.Push(&s.waiting, c)
 	} else {
@@ -64,7 +64,7 @@ func (s *schedule[C]) drop(c *Conn[C]) {
 	}
 }
 
-// stop is called when nobody waits.
+// stop drops the timer when no connection waits.
 func (s *schedule[C]) stop() {
 	if s.timer != nil {
 		s.timer.Stop()
@@ -72,23 +72,23 @@ func (s *schedule[C]) stop() {
 	}
 }
 
-// arm sets the timer for the first of those who wait.
+// arm sets the timer for the first connection that waits.
 func (s *schedule[C]) arm(now time.Time) {
-	alive := s.alive(now)
-	s.fires = min(s.waiting[0].due, alive+clockCheck)
+	elapsed := s.elapsed(now)
+	s.fires = min(s.waiting[0].due, elapsed+clockCheck)
 	if s.timer == nil {
-		s.timer = time.AfterFunc(s.fires-alive, s.fire)
+		s.timer = time.AfterFunc(s.fires-elapsed, s.fire)
 	} else {
-		s.timer.Reset(s.fires - alive)
+		s.timer.Reset(s.fires - elapsed)
 	}
 }
 
 // fire is called by the timer.
 func (s *schedule[C]) fire() {
 	s.checkClocks(time.Now())
-	var pace pace
+	var ends pace
 	for c := s.next(time.Now()); c != nil; c = s.next(time.Now()) {
-		pace.begin(c.tick)
+		ends.begin(c.tick)
 	}
 }
 
@@ -100,7 +100,7 @@ func (s *schedule[C]) next(now time.Time) *Conn[C] {
 	case len(s.waiting) == 0:
 		s.stop()
 		return nil
-	case s.waiting[0].due > s.alive(now):
+	case s.waiting[0].due > s.elapsed(now):
 		s.arm(now)
 		return nil
 	}
@@ -108,32 +108,32 @@ func (s *schedule[C]) next(now time.Time) *Conn[C] {
 }
 
 // checkClocks looks at all connections if the wall clock has gone forward by more than the monotonic clock: after the
-// machine has slept, or when the clock was set. The time that is left to a connection was computed when both clocks
-// agreed as they did at that moment, so what counts is the moment at which the wall clock was least ahead.
+// machine has slept, or when the clock was set. Each Conn.due was computed when the wall clock was ahead by as much as
+// it was at that moment. Only one figure is kept for all of them: the least.
 //
 // If the wall clock was set back, there is nothing to do: the monotonic clock counts.
 func (s *schedule[C]) checkClocks(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ahead := s.wallAhead(now)
-	if ahead < s.ahead+tolerated {
+	if ahead < s.leastAhead+tolerated {
 		return
 	}
-	s.ahead = ahead
+	s.leastAhead = ahead
 	for _, c := range s.waiting {
-		c.due = min(c.due, s.alive(now)+min(c.expiry.Load().left(now), longestWait))
+		c.due = min(c.due, s.elapsed(now)+min(c.expiry.Load().left(now), longestWait))
 	}
 	heap.Init(&s.waiting)
 }
 
-// wallAhead returns by how much more the wall clock has gone forward since begun than the monotonic clock.
+// wallAhead returns by how much more than the monotonic clock the wall clock has gone forward since the start.
 func (s *schedule[C]) wallAhead(now time.Time) time.Duration {
-	return now.Round(0).Sub(s.begun.wall) - s.alive(now)
+	return now.Round(0).Sub(s.start.wall) - s.elapsed(now)
 }
 
-func (s *schedule[C]) alive(now time.Time) time.Duration { return now.Sub(s.begun.monotonic) }
+func (s *schedule[C]) elapsed(now time.Time) time.Duration { return now.Sub(s.start.monotonic) }
 
-// byDue is a heap of those who wait. The first of them is due first.
+// byDue is a heap of the connections that wait. The first is due first.
 type byDue[C any] []*Conn[C]
 
 func (h byDue[C]) Len() int           { return len(h) }

@@ -11,12 +11,12 @@ import (
 	"github.com/wsauth/wsauth/internal/gate"
 )
 
-// The clocks of a bubble go on together. So these tests set back the wall clock's time in what was recorded, as if the
+// Both clocks of a bubble advance together. So wallClockGoesForward sets back the recorded wall times instead, as if the
 // wall clock had gone forward since.
 func wallClockGoesForward(d time.Duration, g *Registry[claims], conns ...*Conn[claims]) {
 	g.schedule.mu.Lock()
 	defer g.schedule.mu.Unlock()
-	g.schedule.begun.wall = g.schedule.begun.wall.Add(-d)
+	g.schedule.start.wall = g.schedule.start.wall.Add(-d)
 	for _, c := range conns {
 		expiry := *c.expiry.Load()
 		expiry.wall = expiry.wall.Add(-d)
