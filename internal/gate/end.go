@@ -17,7 +17,7 @@ func (c *Conn) Shut(e Ending) bool {
 	return c.end.CompareAndSwap(nil, &shutting{Ending: e, said: make(chan struct{})})
 }
 
-// A shutting is an Ending that has begun. Its channel is made only then, since most connections are idle.
+// A shutting is an Ending that has begun. It has the channel, so that a connection that lives on needs none.
 type shutting struct {
 	Ending
 	said chan struct{} // closed when Finish has written the close frame, or has given up
@@ -37,10 +37,10 @@ const (
 func (c *Conn) Finish() {
 	e := c.end.Load()
 	if e == nil || c.closing.Load() || !c.finishing.CompareAndSwap(false, true) {
-		<-c.closed.opened()
+		<-c.Closed()
 		return
 	}
-	defer func() { <-c.closed.opened() }()
+	defer func() { <-c.Closed() }()
 	if c.phase.Load() != inFrames {
 		c.closeBelow(withoutTLS(c.conn))
 		return
@@ -110,7 +110,7 @@ func (c *Conn) awaitBoundary(deadline time.Time) {
 	select {
 	case <-ready:
 	case <-timer.C:
-	case <-c.closed.opened():
+	case <-c.Closed():
 	}
 	timer.Stop()
 	out.take()
@@ -137,7 +137,7 @@ func (c *Conn) drain() {
 	for drained := 0; !in.closed && in.broken == nil; {
 		if drained > breathAfter {
 			select {
-			case <-c.closed.opened():
+			case <-c.Closed():
 				return
 			case <-time.After(breath):
 			}
@@ -225,7 +225,7 @@ func (c *Conn) closeBelow(conn net.Conn) error {
 	return err
 }
 
-// Leaving is why Left is called.
+// leaving says why Left is called, and whether it was.
 type leaving struct {
 	mu    sync.Mutex
 	why   error // the first reason; nil: there is none
@@ -233,7 +233,7 @@ type leaving struct {
 	timer *time.Timer
 }
 
-// stop keeps leaveSoon from calling Left, which has nothing to say any more.
+// stop stops the timer of leaveSoon: once the connection below is closed, Left has nothing left to say.
 func (l *leaving) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -57,7 +57,7 @@ type Options struct {
 	// Handshake: the library writes its response through the gate, and frames begin after the response.
 	Handshake bool
 
-	// SmallReader: the library takes the Reader of the ReadWriter, however small its buffer is.
+	// SmallReader: the library uses the Reader of the ReadWriter, however small its buffer is.
 	SmallReader bool
 }
 
@@ -136,16 +136,16 @@ func New(conn net.Conn, rw *bufio.ReadWriter, life Life, opts Options) (*Conn, e
 	return c, nil
 }
 
-// The sizes of the library's buffers. They cost more than everything else that an idle connection needs: net/http's
-// have 4096 bytes. gorilla/websocket makes its own, of 4096 bytes, unless the reader's is larger than 256 and the
+// The sizes of the library's buffers. net/http's have 4096 bytes each, which is more than everything else that an idle
+// connection needs. gorilla/websocket makes its own, of 4096 bytes, unless the reader's is larger than 256 and the
 // writer's at least 270 (server.go, Upgrade).
 //
-// The small reader has room for the header of a frame, which the gate hands on by itself anyway. What is longer goes
-// past it: bufio does not copy what is larger than its buffer. A writer of 272 bytes was rejected: to send a message of
-// 1 KiB took 5 % more CPU time, since the gate had to hold its beginning.
+// The small reader has room for the header of a frame, which the gate hands on by itself anyway. A longer read goes past
+// it: bufio does not use its buffer for a read that is at least as large. A writer of 272 bytes was rejected: sending a
+// message of 1 KiB took 5 % more CPU time, since the gate had to hold the beginning of the message.
 const (
 	readerSize      = 272
-	smallReaderSize = 16 // the least of bufio
+	smallReaderSize = 16 // bufio makes no smaller one
 	writerSize      = 1152
 )
 

@@ -20,15 +20,15 @@ var (
 	errWithin = errors.New("a close frame within a compressed message")
 )
 
-// An origin is where a Read gets its bytes.
-type origin uint8
+// A route is how a Read gets its bytes from the connection below.
+type route uint8
 
 const (
-	ahead    origin = iota // what was read ahead, or an error that is known
-	byTCP                  // the connection below, into a buffer that is taken only when there is something to read
-	buffered               // the connection below, into a small buffer
-	direct                 // the connection below, payload of the frame in progress into the library's slice
-	through                // the connection below, which is not watched
+	noRead     route = iota // not at all: something was read ahead, or an error is known
+	readTCP                 // into a buffer that is taken only when there is something to read
+	readSmall               // into a small buffer
+	readDirect              // payload of the frame in progress, into the library's slice
+	readPast                // into the library's slice, since the connection is not watched
 )
 
 // incoming is what comes from the peer.
@@ -39,11 +39,11 @@ type incoming struct {
 	stream             // what was handed on
 	failed   error     // the error of the connection below, which Read returns after what is unread
 	broken   error     // what Read returns from then on
-	origin   origin    // of the Read in progress
-	n        int       // how much it has read from the connection below, unless it is ahead
-	err      error     // and with which error
+	route    route     // of the Read in progress
+	n        int       // how many bytes it has read from the connection below, unless it is noRead
+	err      error     // the error that came with them
 	parts    uint8     // of frames, handed on since the last call of Check
-	more     bool      // the last read filled the small buffer: there is probably more
+	more     bool      // the last read filled all that it was given: there is probably more
 	drained  bool      // Finish has read all that it reads
 	timedOut bool      // the peer had not answered by the end of that
 }
@@ -58,9 +58,9 @@ const (
 // of a frame by itself: a payload waiting in the library's buffer could still be read after the gate has shut. If p is
 // so large that the caller must be copying, the payload comes with the header.
 //
-// Most connections wait in the middle of Read most of the time. Whatever is on the stack of their goroutine then stays
-// there, and with some hundred bytes more the stack would have 8 KB and not 4. So what is done before and after the
-// wait is in functions that return, and what it needs is in c.
+// Most connections wait in the middle of Read most of the time, and what is on their goroutine's stack stays there
+// meanwhile. A few hundred bytes more would make that stack 8 KB instead of 4. So what is done before and after the wait
+// is in functions of their own, and what they share is in c.
 func (c *Conn) Read(p []byte) (int, error) {
 	if e := c.end.Load(); e != nil {
 		c.awaitFrame(e)
@@ -71,28 +71,28 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	in := &c.incoming
 	in.take()
-	in.origin = ahead
+	in.route = noRead
 	if len(in.unread()) > 0 {
-		return c.handOver(p)
+		return c.complete(p)
 	}
-	switch from, into := c.prepare(p); from {
-	case ahead:
-	case byTCP:
+	switch route, into := c.prepare(p); route {
+	case noRead:
+	case readTCP:
 		in.n, in.err = in.tcp.fill()
 	default:
 		in.n, in.err = c.conn.Read(into)
 	}
-	return c.handOver(p)
+	return c.complete(p)
 }
 
-// handOver hands on what there is, and gives the turn.
-func (c *Conn) handOver(p []byte) (int, error) {
+// complete hands on what a Read into p has found, and gives its turn.
+func (c *Conn) complete(p []byte) (int, error) {
 	in := &c.incoming
 	n, err := 0, error(nil)
-	switch in.origin {
-	case through:
+	switch in.route {
+	case readPast:
 		n, err = in.n, in.err
-	case direct:
+	case readDirect:
 		n, err = c.handOnDirect(in.direct(p))
 	default:
 		if err = c.arrive(); err == nil {
@@ -120,47 +120,47 @@ func (c *Conn) awaitFrame(e *shutting) {
 	if within {
 		select {
 		case <-e.said:
-		case <-c.closed.opened():
+		case <-c.Closed():
 		}
 	}
 }
 
-// prepare finds out where a Read into p gets its bytes, and where they go first, if nothing is unread.
-func (c *Conn) prepare(p []byte) (from origin, into []byte) {
+// prepare chooses the route of a Read into p when nothing is unread, and returns the slice to read into.
+func (c *Conn) prepare(p []byte) (_ route, into []byte) {
 	in := &c.incoming
 	switch {
 	case in.broken != nil:
-		return ahead, nil
+		return noRead, nil
 	case c.phase.Load() == unwatched:
-		in.origin = through
-		return through, p
+		in.route = readPast
+		return readPast, p
 	case in.left >= straight && len(p) >= straight:
-		in.origin = direct
-		return direct, in.direct(p)
+		in.route = readDirect
+		return readDirect, in.direct(p)
 	}
 	return c.prepareBuffer()
 }
 
-// prepareBuffer finds out how to fill the buffer, which is empty.
-func (c *Conn) prepareBuffer() (from origin, into []byte) {
+// prepareBuffer chooses the route by which bytes come into the buffer, which is empty.
+func (c *Conn) prepareBuffer() (_ route, into []byte) {
 	in := &c.incoming
 	switch {
 	case in.failed != nil || in.tcp == nil && in.more && c.fillNow():
-		in.origin = ahead
+		in.route = noRead
 	case in.tcp != nil:
-		in.origin = byTCP
+		in.route = readTCP
 	default:
-		in.origin = buffered
+		in.route = readSmall
 		in.takeSmall()
 	}
-	return in.origin, in.buf
+	return in.route, in.buf
 }
 
 // direct returns the part of p that takes payload of the frame in progress.
 func (in *incoming) direct(p []byte) []byte { return p[:min(int64(len(p)), in.left)] }
 
-// fillNow fills a large buffer with what is there, and returns false if there is nothing: nothing waits with a large
-// buffer.
+// fillNow reads what is there into a large buffer, and returns false if there is nothing. It does not wait for more, since
+// a Read must not wait with a large buffer.
 func (c *Conn) fillNow() bool {
 	in := &c.incoming
 	in.takeLarge()
@@ -171,13 +171,13 @@ func (c *Conn) fillNow() bool {
 	return n > 0 || in.failed != nil
 }
 
-// fill reads into the buffer, which is empty. It does what Read does for it.
+// fill reads into the buffer, which is empty, for drain. Read does the same, in the parts that its stack asks for.
 func (c *Conn) fill() error {
 	in := &c.incoming
-	switch from, into := c.prepareBuffer(); from {
-	case ahead:
+	switch route, into := c.prepareBuffer(); route {
+	case noRead:
 		return in.failed
-	case byTCP:
+	case readTCP:
 		return c.filled(in.tcp.fill())
 	default:
 		return c.filled(c.conn.Read(into))
@@ -190,7 +190,7 @@ func (c *Conn) arrive() error {
 	switch {
 	case in.broken != nil:
 		return in.broken
-	case in.origin != ahead:
+	case in.route != noRead:
 		if err := c.filled(in.n, in.err); err != nil {
 			return c.readFailed(err)
 		}
@@ -269,7 +269,7 @@ func (c *Conn) filled(n int, err error) error {
 		return err
 	}
 	in.w, in.more = n, n == len(in.buf)
-	in.parts = checkEvery // time has passed
+	in.parts = checkEvery // the read may have waited, so Check is due
 	c.hears()
 	return nil // an error that came with the bytes comes again on the next read
 }

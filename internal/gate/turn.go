@@ -32,27 +32,3 @@ func (t *turn) passed() chan struct{} {
 	t.next.CompareAndSwap(nil, &ch)
 	return *t.next.Load()
 }
-
-// A latch is a channel that is closed once. It is made when somebody first waits for it: most connections never need
-// one.
-type latch struct{ ch atomic.Pointer[chan struct{}] }
-
-var closedChannel = func() chan struct{} {
-	ch := make(chan struct{})
-	close(ch)
-	return ch
-}()
-
-func (l *latch) open() {
-	if !l.ch.CompareAndSwap(nil, &closedChannel) {
-		close(*l.ch.Load())
-	}
-}
-
-func (l *latch) opened() <-chan struct{} {
-	if l.ch.Load() == nil {
-		ch := make(chan struct{})
-		l.ch.CompareAndSwap(nil, &ch)
-	}
-	return *l.ch.Load()
-}

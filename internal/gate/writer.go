@@ -27,7 +27,7 @@ type Writer struct {
 	owner   Owner
 	opts    Options
 
-	header    http.Header // with OwnHeader, until a response is passed on; nil: the outer one
+	header    http.Header // w's own, from OwnHeader until a response is passed on; nil: w uses the outer one
 	switching bool        // a 101 is being held back
 	gate      *Conn       // nil: not taken over
 	err       error       // of a Hijack that failed
@@ -38,8 +38,8 @@ func NewWriter(w http.ResponseWriter, r *http.Request, owner Owner, opts Options
 	return &Writer{ResponseWriter: w, request: r, owner: owner, opts: opts}
 }
 
-// OwnHeader gives w a header of its own, which is passed on with a response. The header of a 101 is written by w, and
-// would otherwise stay in net/http's for as long as the handler runs.
+// OwnHeader gives w a header of its own, which is passed on with any response except a 101 that w writes itself.
+// Otherwise net/http would keep the fields of that 101 for as long as the handler runs.
 func (w *Writer) OwnHeader() {
 	w.header = http.Header{}
 	maps.Copy(w.header, w.ResponseWriter.Header())
@@ -53,7 +53,7 @@ func (w *Writer) Header() http.Header {
 	return w.ResponseWriter.Header()
 }
 
-// passHeader makes the outer header what the own one is.
+// passHeader replaces the outer header with w's own.
 func (w *Writer) passHeader() {
 	if w.header == nil {
 		return

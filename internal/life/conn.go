@@ -248,7 +248,7 @@ func (c *Conn[C]) Left(err error) {
 }
 
 // Check ends the connection if it is due, in case the timer is late. It is called whenever data passes, so it looks
-// only at the monotonic clock, which takes half the time of looking at both, and at the wall clock once a second.
+// at the monotonic clock alone, which takes half the time of looking at both, and once a second at both.
 func (c *Conn[C]) Check() {
 	alive := time.Since(c.entered)
 	if int64(alive) >= c.expires.Load() || int64(alive) >= c.lookAt.Load() {
