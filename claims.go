@@ -36,6 +36,7 @@ func newIdentity(ctx context.Context, a *Authenticator, from credential.Source, 
 		identity
 		set claimSet
 	})
+	// A composite literal would be made on the stack first, and then copied.
 	id.Context, id.auth, id.claims = ctx, a, id.set.fill(&v.Claims)
 	id.source, id.keyID, id.epoch = from, v.KeyID, epoch
 	return &id.identity

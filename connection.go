@@ -54,7 +54,7 @@ func renew(ctx context.Context, token, proof string) (*Claims, error) {
 	if id == nil || id.conn == nil {
 		return nil, refusal.New(ErrForbidden, errors.New("Renew without a connection in the context"))
 	}
-	claims, err := id.conn.renew(ctx, token, proof)
+	claims, err := id.conn.renewAside(ctx, token, proof)
 	if err != nil {
 		id.auth.reportRefusal(ctx, err)
 		return nil, err
@@ -62,15 +62,16 @@ func renew(ctx context.Context, token, proof string) (*Claims, error) {
 	return claims, nil
 }
 
-// renew also takes the first token of a connection that was opened without one.
-// proof is empty if the token came without a DPoP proof. The caller's goroutine
-// may be the one that reads the connection.
-func (c *connection) renew(ctx context.Context, token, proof string) (claims *Claims, err error) {
-	aside(ctx, "Renew", func() { claims, err = c.renewHere(ctx, token, proof) })
+// renewAside is renew on a stack of its own: the caller's goroutine may be the
+// one that reads the connection.
+func (c *connection) renewAside(ctx context.Context, token, proof string) (claims *Claims, err error) {
+	aside(ctx, "Renew", func() { claims, err = c.renew(ctx, token, proof) })
 	return claims, err
 }
 
-func (c *connection) renewHere(ctx context.Context, token, proof string) (*Claims, error) {
+// renew also takes the first token of a connection that was opened without one.
+// proof is empty if the token came without a DPoP proof.
+func (c *connection) renew(ctx context.Context, token, proof string) (*Claims, error) {
 	var verified verify.Verified
 	first, epoch := c.Claims() == nil, c.auth.live.Epoch()
 	claims, err := c.Renew(func() (*Claims, error) {
@@ -176,8 +177,8 @@ func cut(s string, n int) string {
 //
 // If ctx has a deadline, the connections are closed one after another, 10 ms
 // apart. If that would take more than half of the time until the deadline, they
-// are spread evenly over that half, some of them every 50 ms or more often. So
-// the clients do not all reconnect at the same moment.
+// are closed a few at a time, at least every 50 ms, spread evenly over that
+// half. So the clients do not all reconnect at the same moment.
 //
 // Call Shutdown at the same time as http.Server.Shutdown, and wait for both. A
 // function given to [http.Server.RegisterOnShutdown] can call it, too, but
@@ -203,7 +204,7 @@ type connection struct {
 	source  credential.Source // of the token that opened it
 	bound   *handshake        // nil: nothing about the handshake can matter to a token that is bound
 	guarded bool              // by Guard: the connection ends when it is closed, not when a handler returns
-	served  bool              // serve has returned
+	served  bool              // serve was called and has returned
 	detach  func() bool       // detaches from the context outside of a handler behind Guard
 
 	gate    *gate.Conn // nil: not a WebSocket, or not one yet
@@ -342,20 +343,20 @@ func (c *connection) checkAgain() error {
 	return c.check(c.ctx, claims)
 }
 
-// aside calls f on a stack of its own, which is gone when f returns. net/http
-// has used 1.2 of the first 4 KB of its goroutine when a handler begins, and to
-// verify a token takes more than the rest. A stack that has once grown to 8 KB
-// keeps them while the connection is read on it.
+// aside calls f on a stack of its own, which is gone when f returns. When a
+// handler begins, net/http has used 1.2 KB of the 4 KB of its goroutine's stack,
+// and verifying a token takes more than the rest. A stack that has grown to 8 KB
+// keeps that size while the connection is read on it.
 //
-// [iter.Pull] changes stacks without the scheduler: to start a goroutine and
-// wait for it would wake another processor. A panic goes on in the caller, but
-// from there nobody can see where it began, so that is logged here: whom is what
-// f serves.
-func aside(ctx context.Context, whom string, f func()) {
+// [iter.Pull] changes stacks without the scheduler; starting a goroutine and
+// waiting for it would wake another processor. A panic continues in the caller,
+// where the stack no longer shows where it began, so it is logged here. serving
+// says what f serves, for the log: the address of a client, or Renew.
+func aside(ctx context.Context, serving string, f func()) {
 	next, _ := iter.Pull(func(func(struct{}) bool) {
 		defer func() {
 			if p := recover(); p != nil {
-				logPanic(ctx, whom, p)
+				logPanic(ctx, serving, p)
 				panic(p)
 			}
 		}()
@@ -366,7 +367,7 @@ func aside(ctx context.Context, whom string, f func()) {
 
 // logPanic logs a panic as net/http does, to the log of the server that ctx
 // belongs to.
-func logPanic(ctx context.Context, whom string, p any) {
+func logPanic(ctx context.Context, serving string, p any) {
 	if p == http.ErrAbortHandler {
 		return
 	}
@@ -374,5 +375,5 @@ func logPanic(ctx context.Context, whom string, p any) {
 	if srv, ok := ctx.Value(http.ServerContextKey).(*http.Server); ok && srv.ErrorLog != nil {
 		logf = srv.ErrorLog.Printf
 	}
-	logf("http: panic serving %v: %v\n%s", whom, p, debug.Stack())
+	logf("http: panic serving %v: %v\n%s", serving, p, debug.Stack())
 }

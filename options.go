@@ -92,9 +92,9 @@ type Options struct {
 	// Set it to two to four times the number of tokens in use: 96 to 99 % of
 	// them are then found, and 80 % if CacheSize is only that number. It pays
 	// for RS*, PS*, ES* and EdDSA, whose signatures take 20 to 100 µs to check.
-	// With HS* and a hundred tokens in use, a token that is found takes a third
-	// of the time; with 10,000, which no longer fit into the processor's
-	// caches, it takes three quarters of the time of a check.
+	// With HS* and a hundred tokens in use, finding a token takes a third of
+	// the time of a check; with 10,000, which no longer fit into the
+	// processor's caches, it takes three quarters.
 	CacheSize int
 
 	// MaxTokenLength is how many bytes a token may have, up to 65536. A longer

@@ -197,16 +197,16 @@ func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.
 	u := &upgrader{serve: serve}
 	u.init(a, opts)
 	if u.opts.Accept != nil {
-		u.options = *u.opts.Accept
+		u.acceptOptions = *u.opts.Accept
 	}
-	if u.options.InsecureSkipVerify || len(u.options.OriginPatterns) > 0 {
+	if u.acceptOptions.InsecureSkipVerify || len(u.acceptOptions.OriginPatterns) > 0 {
 		panic("wsauth: UpgradeOptions.Accept with origins of its own; they belong in Options.Origins")
 	}
-	if slices.ContainsFunc(u.options.Subprotocols, a.takesForToken) {
+	if slices.ContainsFunc(u.acceptOptions.Subprotocols, a.takesForToken) {
 		panic("wsauth: UpgradeOptions.Accept with a subprotocol that an Extractor takes for a token")
 	}
-	u.options.InsecureSkipVerify = true // the entrance has already checked the origin, scheme included
-	u.options.Subprotocols = slices.Concat(u.options.Subprotocols, a.markers())
+	u.acceptOptions.InsecureSkipVerify = true // the entrance has already checked the origin, scheme included
+	u.acceptOptions.Subprotocols = slices.Concat(u.acceptOptions.Subprotocols, a.markers())
 	return u
 }
 
@@ -233,10 +233,12 @@ func (a *Authenticator) takesForToken(protocol string) bool {
 // An upgrader is the handler of one call of Upgrade.
 type upgrader struct {
 	entrance
-	serve   func(context.Context, *websocket.Conn)
-	options websocket.AcceptOptions
+	serve         func(context.Context, *websocket.Conn)
+	acceptOptions websocket.AcceptOptions
 }
 
+// ServeHTTP and runDetached repeat each other: a function for what they have in
+// common would have a frame of its own on the stack below serve.
 func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := u.open(w, r)
 	if c == nil {
@@ -252,8 +254,8 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // open returns nil if the handler has nothing left to do: the request was
 // refused, or serve runs in a goroutine of its own.
 //
-// What it needs of the stack must not become part of ServeHTTP's frame, which
-// stays on the stack as long as the connection lives.
+// It must not be inlined: its variables would become part of ServeHTTP's frame,
+// which stays on the stack as long as the connection lives.
 //
 //go:noinline
 func (u *upgrader) open(w http.ResponseWriter, r *http.Request) (c *connection) {
@@ -265,6 +267,7 @@ func (u *upgrader) open(w http.ResponseWriter, r *http.Request) (c *connection) 
 	return nil
 }
 
+// runDetached is what ServeHTTP does after open, and logs a panic of serve.
 func (u *upgrader) runDetached(c *connection, addr string) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -302,13 +305,13 @@ func (u *upgrader) handshake(w http.ResponseWriter, r *http.Request, c *connecti
 			c.abandon()
 		}
 	}()
-	opts := u.options
+	opts := u.acceptOptions
 	c.pingCallbacks(&opts)
 	writer := gate.NewWriter(w, r, c, gate.Options{Grace: u.opts.Grace, SmallReader: true})
 	writer.OwnHeader()
 	ws, err := websocket.Accept(writer.IfHijacker(), r, &opts)
 	if err == nil {
-		// coder/websocket puts an io.MultiReader in between, for what the client has sent early. The gate has that.
+		// coder/websocket reads through an io.MultiReader, for what the client has sent early. But the gate has that.
 		c.gate.ReadWriter().Reader.Reset(c.gate)
 		return ws
 	}
@@ -339,7 +342,7 @@ func (c *connection) pingCallbacks(opts *websocket.AcceptOptions) {
 }
 
 // admit reports whether serve may begin. If it returns false, the connection
-// ends.
+// ends. Like open, it must not be inlined.
 //
 //go:noinline
 func (u *upgrader) admit(c *connection) bool {
@@ -350,7 +353,8 @@ func (u *upgrader) admit(c *connection) bool {
 	return true
 }
 
-// finish ends a connection when serve has returned or panicked.
+// finish ends a connection when serve has returned or panicked. If serve was not
+// called, the connection has ended already, or admit has panicked.
 func (c *connection) finish() {
 	ws := c.serving.Swap(nil)
 	// CloseNow may wait up to 15 s for a CloseRead that is closing by itself, so it runs last.
@@ -375,7 +379,7 @@ func (u *upgrader) awaitToken(c *connection, ws *websocket.Conn) bool {
 	token, err := u.readFirst(c.ctx, ws)
 	if err == nil {
 		ws.SetReadLimit(32 << 10) // the default of coder/websocket
-		_, err = c.renew(c.ctx, token, "")
+		_, err = c.renewAside(c.ctx, token, "")
 	}
 	if err == nil {
 		return true
@@ -513,7 +517,7 @@ func (g *guard) serveResponse(w http.ResponseWriter, r *http.Request) {
 	g.next.ServeHTTP(w, g.inner(r, c))
 }
 
-// admitAside keeps what it needs of the stack out of ServeHTTP's frame.
+// admitAside is admit on a stack of its own. Like open, it must not be inlined.
 //
 //go:noinline
 func (g *guard) admitAside(w http.ResponseWriter, r *http.Request) (c *connection) {

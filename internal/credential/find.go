@@ -144,7 +144,7 @@ var (
 func Find(r *http.Request, places []Place, origins Origins, streams bool) (Credential, error) {
 	var found Credential
 	for i := range places {
-		p := &places[i]
+		p := &places[i] // a Place is large, and each request would copy all of them
 		if p.Source.isAmbient() {
 			continue
 		}
@@ -216,6 +216,7 @@ func (p *Place) find(r *http.Request, streams bool) (string, error) {
 }
 
 // ofScheme reads the Authorization header (RFC 6750 section 2.1, RFC 9449 section 7.1): the scheme, one space, a token68.
+// It compares the usual spelling of the scheme first, which is faster than folding the letter case.
 func ofScheme(scheme string, values []string) (string, error) {
 	if len(values) == 0 {
 		return "", nil

@@ -140,9 +140,9 @@ func New(conn net.Conn, rw *bufio.ReadWriter, life Life, opts Options) (*Conn, e
 // connection needs. gorilla/websocket makes its own, of 4096 bytes, unless the reader's is larger than 256 and the
 // writer's at least 270 (server.go, Upgrade).
 //
-// The small reader has room for the header of a frame, which the gate hands on by itself anyway. A longer read goes past
-// it: bufio does not use its buffer for a read that is at least as large. A writer of 272 bytes was rejected: sending a
-// message of 1 KiB took 5 % more CPU time, since the gate had to hold the beginning of the message.
+// The small reader has room for the header of a frame, which the gate hands on by itself anyway. A longer read goes
+// past it: bufio does not use its buffer for a read that is at least as large. A writer of 272 bytes was rejected:
+// sending a message of 1 KiB took 5 % more CPU time, since the gate had to hold the beginning of the message.
 const (
 	readerSize      = 272
 	smallReaderSize = 16 // bufio makes no smaller one

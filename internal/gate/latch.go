@@ -2,8 +2,8 @@ package gate
 
 import "sync/atomic"
 
-// A latch is opened once, and has a channel that is closed from then on. The channel is made when it is first asked for,
-// since most connections never need it.
+// A latch is opened once, and has a channel that is closed from then on. The channel is made when it is first asked
+// for, since most connections never need it.
 type latch struct{ ch atomic.Pointer[chan struct{}] }
 
 var closedChannel = func() chan struct{} {

@@ -59,8 +59,8 @@ const (
 // so large that the caller must be copying, the payload comes with the header.
 //
 // Most connections wait in the middle of Read most of the time, and what is on their goroutine's stack stays there
-// meanwhile. A few hundred bytes more would make that stack 8 KB instead of 4. So what is done before and after the wait
-// is in functions of their own, and what they share is in c.
+// meanwhile. A few hundred bytes more would make that stack 8 KB instead of 4. So what is done before and after the
+// wait is in functions of their own, and what they share is in c.
 func (c *Conn) Read(p []byte) (int, error) {
 	if e := c.end.Load(); e != nil {
 		c.awaitFrame(e)
@@ -159,8 +159,8 @@ func (c *Conn) prepareBuffer() (_ route, into []byte) {
 // direct returns the part of p that takes payload of the frame in progress.
 func (in *incoming) direct(p []byte) []byte { return p[:min(int64(len(p)), in.left)] }
 
-// fillNow reads what is there into a large buffer, and returns false if there is nothing. It does not wait for more, since
-// a Read must not wait with a large buffer.
+// fillNow reads what is there into a large buffer, and returns false if there is nothing. It does not wait for more,
+// since a Read must not wait with a large buffer.
 func (c *Conn) fillNow() bool {
 	in := &c.incoming
 	in.takeLarge()

@@ -16,6 +16,7 @@ func byteAt(s string, i int) byte {
 	return 0
 }
 
+// skipSpace compares with ' ' first: most bytes are larger, and need no further comparison.
 func skipSpace(s string, i int) int {
 	for i < len(s) && s[i] <= ' ' && (s[i] == ' ' || s[i] == '\t' || s[i] == '\n' || s[i] == '\r') {
 		i++
@@ -90,8 +91,9 @@ func scanString(s string, i int) (end int, plain bool, err error) {
 	}
 }
 
-// plainEnd returns where, from i on, the bytes of s end that stand for themselves within a string: ASCII except quotes,
-// backslashes and control characters. Reading JSON spends most of its time here, so it takes eight bytes at once.
+// plainEnd returns the end of the bytes of s, from i on, that stand for themselves within a string: ASCII except
+// quotes, backslashes and control characters. Reading JSON spends most of its time here, so plainEnd takes eight bytes
+// at once.
 func plainEnd(s string, i int) int {
 	for ; i >= 0 && i <= len(s)-8; i += 8 {
 		if special := specialBytes(word(s, i)); special != 0 {
@@ -116,8 +118,8 @@ func lowerEnd(s string, i int) int {
 	return i
 }
 
-// word returns eight bytes of s, the first one lowest. It is a single load if the compiler knows that i is neither
-// negative nor too large.
+// word returns the eight bytes of s from i on, the first one lowest. It is a single load if the compiler knows that i
+// is neither negative nor too large: hence the conditions of the loops that call it.
 func word(s string, i int) uint64 {
 	return uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
 		uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56

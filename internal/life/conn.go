@@ -180,8 +180,8 @@ func (c *Conn[C]) End(e gate.Ending) bool {
 	return first
 }
 
-// endIf is End for one of many connections, if holds returns true. holds is called with c.mu held, so nothing can change
-// between its answer and the end.
+// endIf is End for one of many connections, if holds returns true. holds is called with c.mu held, so nothing can
+// change between its answer and the end.
 func (c *Conn[C]) endIf(e gate.Ending, wires *finisher, holds func() bool) (held, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -247,8 +247,8 @@ func (c *Conn[C]) Left(err error) {
 	c.rule.Registry.schedule.set(c, time.Now(), wait)
 }
 
-// Check ends the connection if it is due, in case the timer is late. It is called whenever data passes, so it looks
-// at the monotonic clock alone, which takes half the time of looking at both, and once a second at both.
+// Check ends the connection if it is due, in case the timer is late. It is called whenever data passes, so it looks at
+// the monotonic clock alone, which takes half the time of looking at both, and once a second at both.
 func (c *Conn[C]) Check() {
 	alive := time.Since(c.entered)
 	if int64(alive) >= c.expires.Load() || int64(alive) >= c.lookAt.Load() {

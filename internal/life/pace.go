@@ -22,8 +22,8 @@ const (
 	patience   = 100 * time.Millisecond // with ends that wait for their peers
 )
 
-// begin runs an end in a goroutine of its own, as soon as there is room for it. If there is none for as long as patience,
-// the ends under way are probably waiting for their peers: they no longer count, and twice as many may begin.
+// begin runs an end in a goroutine of its own, as soon as there is room for it. If there is none for as long as
+// patience, the ends under way are probably waiting for their peers: they no longer count, and twice as many may begin.
 func (p *pace) begin(end func()) {
 	if p.tryBegin(end) {
 		return

@@ -11,8 +11,8 @@ import (
 	"github.com/wsauth/wsauth/internal/gate"
 )
 
-// Both clocks of a bubble advance together. So wallClockGoesForward sets back the recorded wall times instead, as if the
-// wall clock had gone forward since.
+// Both clocks of a bubble advance together. So wallClockGoesForward sets back the recorded wall times instead, as if
+// the wall clock had gone forward since.
 func wallClockGoesForward(d time.Duration, g *Registry[claims], conns ...*Conn[claims]) {
 	g.schedule.mu.Lock()
 	defer g.schedule.mu.Unlock()
