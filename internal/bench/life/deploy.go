@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	evenDemand = 1.25 // of the mean, in the busiest second
-	coreDemand = 0.5
+	evenDemand = 1.25 // of the mean, in the busiest tenth
+	coreDemand = 0.5  // of a core, in the busiest second
 )
 
 // deploy shuts the servers down. They have twice b.spread: Shutdown spreads the ends over half of it.

@@ -18,7 +18,7 @@ const (
 
 // document puts the report into scale.md, and a chart beside it.
 func (b *bench) document(dir string) error {
-	if b.memory == nil || b.timers == nil {
+	if b.memory == nil || b.ends == nil {
 		return fmt.Errorf("-docs needs the scenarios idle and renew")
 	}
 	page := filepath.Join(dir, "scale.md")
@@ -65,7 +65,7 @@ func (b *bench) draw(th theme.Theme) string {
 		bars                []bar
 	}{
 		{fmt.Sprintf("Resident memory of one of %s connections", thousands(b.n)), "KB", "%.1f", b.memory},
-		{"CPU of ends and renewals, for 1,000 connections among", "ms/s", "%.2f", b.timers},
+		{"CPU of ends and renewals, for 1,000 connections among", "ms/s", "%.2f", b.ends},
 	}
 	height := 16
 	for _, p := range panels {
@@ -109,7 +109,7 @@ func (b *bench) label() string {
 		words = append(words, fmt.Sprintf("%s %.1f KB.", bar.name, bar.value))
 	}
 	words = append(words, "CPU of ends and renewals, for 1,000 connections among:")
-	for _, bar := range b.timers {
+	for _, bar := range b.ends {
 		words = append(words, fmt.Sprintf("%s %.2f ms in a second.", bar.name, bar.value))
 	}
 	return strings.Join(words, " ")

@@ -16,7 +16,8 @@ const (
 	clockSlew       = 100 * time.Millisecond // between the clock of the token and that of the timer, generously
 )
 
-// expire ends the tokens of all connections at one instant, while somebody else sends requests to the same server.
+// expire ends the tokens of all connections at one instant, while other requests come to the same server, and to one
+// without connections.
 func (b *bench) expire(ctx context.Context) error {
 	var plainLast time.Duration
 	for _, kind := range []string{"plain", "wsauth", "detach"} {
@@ -30,28 +31,29 @@ func (b *bench) expire(ctx context.Context) error {
 			plainLast = e.last
 			b.measured(name+"peers that saw 3000", fmt.Sprintf("%d of %d", e.saw, b.n))
 			b.measured(name+"the last of them", milliseconds(e.last))
-			b.measured(name+"p99 of another request", milliseconds(e.p99)+e.beside())
+			b.measured(name+"p99 of another request", milliseconds(e.p99)+e.besides())
 			continue
 		}
 		b.counted(name+"peers that saw 3000", e.saw, b.n)
 		b.compare(name+"the last of them", milliseconds(e.last)+", "+ofPlain(e.last.Seconds(), plainLast.Seconds()),
 			fmt.Sprintf("%.1f×", expireDemand), e.last.Seconds() <= expireDemand*plainLast.Seconds())
-		b.compare(name+"p99 of another request", milliseconds(e.p99)+e.beside(), milliseconds(unrelatedDemand),
+		b.compare(name+"p99 of another request", milliseconds(e.p99)+e.besides(), milliseconds(unrelatedDemand),
 			e.p99 <= unrelatedDemand)
 	}
 	return nil
 }
 
-// An expiry is what was seen of one.
+// An expiry is what was seen when all tokens ended.
 type expiry struct {
-	saw       int
-	last, p99 time.Duration
-	bystander time.Duration // p99 of a server that has no connections
+	saw       int           // peers that saw 3000
+	last      time.Duration // after the tokens ended
+	p99       time.Duration // of another request
+	bystander time.Duration // p99 of a request to a server without connections
 	cpu       time.Duration // of the servers, other requests included
 }
 
-// beside is what the machine alone costs, since the processes of all servers and clients wait for its cores.
-func (e expiry) beside() string {
+// besides puts beside p99 what the busy machine alone costs, since all servers and clients wait for its cores.
+func (e expiry) besides() string {
 	return "; to a server without connections, meanwhile: " + milliseconds(e.bystander)
 }
 
@@ -73,7 +75,7 @@ func (b *bench) expireOn(ctx context.Context, kind string) (e expiry, err error)
 	profiled := b.profileCPU(ctx, f.servers[0], "expire-"+kind, end)
 	probing, stop := context.WithCancel(ctx)
 	defer stop()
-	latency, besides := f.servers[0].probeFrom(probing, end), bystander.probeFrom(probing, end)
+	latency, bystanderLatency := f.servers[0].probeFrom(probing, end), bystander.probeFrom(probing, end)
 	before, err := f.stats(ctx, false)
 	if err != nil {
 		return e, err
@@ -88,7 +90,7 @@ func (b *bench) expireOn(ctx context.Context, kind string) (e expiry, err error)
 		return e, err
 	}
 	e.cpu = after.CPU - before.CPU
-	e.p99, e.bystander = percentile(<-latency, 99), percentile(<-besides, 99)
+	e.p99, e.bystander = percentile(<-latency, 99), percentile(<-bystanderLatency, 99)
 	e.saw = seen.Codes[expired]
 	if first := time.Unix(0, slices.Min(append(seen.At, end.UnixNano()))); first.Before(end.Add(-clockSlew)) {
 		b.breaks("expire, %s: one ended %v too early", kind, end.Sub(first))
@@ -102,7 +104,7 @@ func (b *bench) expireOn(ctx context.Context, kind string) (e expiry, err error)
 	return e, profiled()
 }
 
-// probeFrom begins to probe at an instant.
+// probeFrom probes from the instant at until ctx ends.
 func (c *child) probeFrom(ctx context.Context, at time.Time) <-chan []time.Duration {
 	latency := make(chan []time.Duration, 1)
 	go func() {

@@ -11,8 +11,8 @@ import (
 // time. A connection that stays would add thousands.
 const leftoverDemand = 500
 
-// leftovers opens and ends all connections twice, half of them by the end of the token. A timer that is still pending
-// keeps its connection on the heap, so there is none if that is as before.
+// leftovers opens and ends all connections twice, half of them by the end of the token. A connection that still waits
+// for its end stays on the heap, so none does if the heap is as before.
 func (b *bench) leftovers(ctx context.Context) error {
 	for _, kind := range []string{"plain", "wsauth", "detach"} {
 		if err := b.leftoversOf(ctx, kind); err != nil {
@@ -48,7 +48,7 @@ func (b *bench) leftoversOf(ctx context.Context, kind string) error {
 		return nil
 	}
 	b.counted(what+"goroutines", after[1].Goroutines, base.Goroutines)
-	b.compare(what+"live heap, and the timers on it", heaps, fmt.Sprintf("%+d B for each", leftoverDemand),
+	b.compare(what+"live heap", heaps, fmt.Sprintf("%+d B for each", leftoverDemand),
 		more <= leftoverDemand)
 	return b.profile(ctx, f.servers[0], "leftovers-"+kind, "/debug/pprof/heap")
 }

@@ -45,7 +45,7 @@ func TestDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newBench(t)
-	b.memory, b.timers = []bar{{"wsauth", 1.5, true}}, []bar{{"50 connections", 2.5, true}}
+	b.memory, b.ends = []bar{{"wsauth", 1.5, true}}, []bar{{"50 connections", 2.5, true}}
 	b.measured("something", "much")
 	if err := b.document(dir); err != nil {
 		t.Fatal(err)

@@ -73,9 +73,9 @@ type bench struct {
 	spread    time.Duration // of a deploy
 	profiles  string        // a directory, or empty
 
-	load           string // of the machine, before all that
-	figures        []figure
-	memory, timers []bar
+	load         string // of the machine, before all that
+	figures      []figure
+	memory, ends []bar
 
 	broken []string // promises that hold under any load
 	late   []string // promises in seconds, which a busy machine can miss

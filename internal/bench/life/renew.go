@@ -23,7 +23,7 @@ func (b *bench) renew(ctx context.Context) error {
 			return fmt.Errorf("%d connections: %w", n, err)
 		}
 		perThousand := used * 1e3 / float64(n)
-		b.timers = append(b.timers, bar{thousands(n) + " connections", perThousand * 1e3, true})
+		b.ends = append(b.ends, bar{thousands(n) + " connections", perThousand * 1e3, true})
 		what := fmt.Sprintf("tokens end evenly over %.0f s, half are renewed: CPU of 1,000 among %s",
 			(renewWindows * b.window).Seconds(), thousands(n))
 		got := fmt.Sprintf("%.2f ms/s", perThousand*1e3)
