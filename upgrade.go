@@ -311,7 +311,7 @@ func (u *upgrader) handshake(w http.ResponseWriter, r *http.Request, c *connecti
 	writer.OwnHeader()
 	ws, err := websocket.Accept(writer.IfHijacker(), r, &opts)
 	if err == nil {
-		// coder/websocket reads through an io.MultiReader, for what the client has sent early. But the gate has that.
+		// coder/websocket reads through an io.MultiReader, to hand on what the client has sent early. The gate does that.
 		c.gate.ReadWriter().Reader.Reset(c.gate)
 		return ws
 	}

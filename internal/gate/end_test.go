@@ -526,7 +526,7 @@ func TestAThousandPeersSeeTheCloseFrameHoweverShortTheGrace(t *testing.T) {
 	}
 }
 
-func TestPeersThatDoNotReadHoldNobodyUp(t *testing.T) {
+func TestPeersThatDoNotReadDelayNoOtherEnd(t *testing.T) {
 	for name, stall := range map[string]func(c *Conn){
 		"from the start": func(*Conn) {},
 		"within a frame": func(c *Conn) { go c.Write(frameOf(2, false, make([]byte, 100))); synctest.Wait() },

@@ -17,7 +17,7 @@ const soon = 20 * time.Millisecond
 
 // allEnd are the ways in which all connections of a rule can end at one instant.
 var allEnd = map[string]struct {
-	after time.Duration // their tokens end
+	after time.Duration // after which their tokens end
 	end   func(*Rule[holder], *revocation.Set)
 }{
 	"their tokens end": {soon, func(*Rule[holder], *revocation.Set) {}},
@@ -32,7 +32,7 @@ var allEnd = map[string]struct {
 	}},
 }
 
-// A counted is a wire that counts how many of its crowd finish. Finish takes some time, and only the first call counts.
+// A counted is a wire that counts its end in its crowd. Finish takes some time, and only the first call counts.
 type counted struct {
 	crowd *counts
 	takes time.Duration
@@ -40,8 +40,8 @@ type counted struct {
 }
 
 type counts struct {
-	first  func(*counts) // is called when one of them begins
-	all    int
+	first  func(*counts) // called when the first end begins
+	all    int           // how many will begin
 	allDid chan struct{} // closed when all have begun
 
 	mu             sync.Mutex
@@ -101,7 +101,7 @@ func crowdOf(t *testing.T, n int, after, takes time.Duration, first func(*counts
 }
 
 // One processor runs goroutines in the order in which they become ready.
-func TestWhoBecomesReadyInACrowdOfEndsDoesNotWaitForAllOfIt(t *testing.T) {
+func TestAGoroutineThatBecomesReadyInACrowdOfEndsDoesNotWaitForAllOfThem(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	const n = 200 // fits into the processor's queue
 	for name, all := range allEnd {

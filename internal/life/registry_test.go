@@ -70,7 +70,7 @@ func TestShutdownSpreadsTheEndsOverTheTimeThatThereIs(t *testing.T) {
 	}
 }
 
-func TestShutdownEndsAsManyConnectionsAtEachOfSomeMoments(t *testing.T) {
+func TestShutdownEndsEquallyManyConnectionsAtEachMoment(t *testing.T) {
 	for name, row := range map[string]struct {
 		connections   int
 		has           time.Duration

@@ -29,14 +29,14 @@ func TestAConnectionEndsWithinAMinuteOfTheEndThatEitherClockShows(t *testing.T) 
 		forward time.Duration // by how much the wall clock is set, after half an hour
 		want    time.Duration // since the start
 	}{
-		"the clocks agree":                                 {0, time.Hour},
-		"the machine slept for a day":                      {24 * time.Hour, 31 * time.Minute},
-		"the wall clock was set to just after its end":     {30 * time.Minute, 31 * time.Minute},
-		"the wall clock was set to some time before it":    {10 * time.Minute, 50 * time.Minute},
-		"the wall clock was set back":                      {-24 * time.Hour, time.Hour},
-		"the wall clock was set forward by a little":       {50 * time.Millisecond, time.Hour},
-		"the wall clock was set forward by a second":       {time.Second, time.Hour - time.Second},
-		"the wall clock was set forward by half a century": {50 * 365 * 24 * time.Hour, 31 * time.Minute},
+		"the clocks agree":                                   {0, time.Hour},
+		"the machine slept for a day":                        {24 * time.Hour, 31 * time.Minute},
+		"the wall clock was set to just after the end":       {30 * time.Minute, 31 * time.Minute},
+		"the wall clock was set to some time before the end": {10 * time.Minute, 50 * time.Minute},
+		"the wall clock was set back":                        {-24 * time.Hour, time.Hour},
+		"the wall clock was set forward by a little":         {50 * time.Millisecond, time.Hour},
+		"the wall clock was set forward by a second":         {time.Second, time.Hour - time.Second},
+		"the wall clock was set forward by half a century":   {50 * 365 * 24 * time.Hour, 31 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestOneRegistryServesOneBubbleAfterAnother(t *testing.T) {
 	}
 }
 
-func TestNoTimerIsLeftWhenNobodyWaits(t *testing.T) {
+func TestNoTimerIsLeftWhenNoConnectionWaits(t *testing.T) {
 	for name, ends := range map[string]func(*Registry[claims], []*Conn[claims]){
 		"they are forgotten": func(_ *Registry[claims], conns []*Conn[claims]) {
 			for _, c := range conns {
@@ -115,14 +115,14 @@ func TestNoTimerIsLeftWhenNobodyWaits(t *testing.T) {
 				ends(rule.Registry, conns)
 				synctest.Wait()
 				if s := &rule.Registry.schedule; s.timer != nil || s.waiting != nil {
-					t.Errorf("got a timer, and %d who wait, want none", len(s.waiting))
+					t.Errorf("got a timer, and %d connections that wait, want none", len(s.waiting))
 				}
 			})
 		})
 	}
 }
 
-// Whatever is set, set anew and dropped in whatever order, each connection ends in its time.
+// Connections are added, renewed and forgotten in random order.
 func TestEachOfManyConnectionsEndsInItsOwnTime(t *testing.T) {
 	for seed := range uint64(10) {
 		synctest.Test(t, func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestEachOfManyConnectionsEndsInItsOwnTime(t *testing.T) {
 	}
 }
 
-// BenchmarkSet is what the schedule costs for a renewal, among so many connections.
+// BenchmarkSet measures what the schedule costs for a renewal, among few and many connections.
 func BenchmarkSet(b *testing.B) {
 	for _, n := range []int{1_000, 100_000} {
 		var s schedule[string]

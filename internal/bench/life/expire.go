@@ -121,7 +121,7 @@ func (c *child) probe(ctx context.Context) []time.Duration {
 	for len(all) < 20 || ctx.Err() == nil {
 		begun := time.Now()
 		if err := c.unrelated(); err != nil {
-			return append(all, time.Hour) // nobody takes it for a good figure
+			return append(all, time.Hour) // so that a failure looks like no good figure
 		}
 		all = append(all, time.Since(begun))
 		time.Sleep(2 * time.Millisecond)
