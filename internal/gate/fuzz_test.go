@@ -51,6 +51,7 @@ func FuzzBothWays(f *testing.F) {
 	f.Add(join(longer, long, data), uint64(5), uint32(69000))
 	f.Add([]byte{0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1, 2, 3}, uint64(6), uint32(16))
 	f.Add(bytes.Repeat(data, 500), uint64(7), uint32(2000))
+	f.Add([]byte("0\x8400000000Z\x00"), uint64(4), uint32(100)) // a pong in fragments, while Poke looks
 	f.Fuzz(func(t *testing.T, all []byte, seed uint64, until uint32) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		t.Run("in", func(t *testing.T) {

@@ -362,7 +362,7 @@ func (in *incoming) scan() int32 {
 	for at := 0; at < len(unread) && !ahead.closed; {
 		begins := !ahead.within()
 		n := ahead.advance(unread[at:])
-		if begins && !ahead.within() && ahead.opcode == opPong {
+		if begins && !ahead.within() && unread[at] == finalBit|opPong { // any other first byte is not allowed
 			copy(unread[at:], unread[at+n:])
 			unread = unread[:len(unread)-n]
 			continue
