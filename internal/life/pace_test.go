@@ -2,6 +2,7 @@ package life
 
 import (
 	"context"
+	"net/http/httptest"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -159,6 +160,36 @@ func TestEndsThatWaitForTheirPeersHoldUpTheOthersForAMoment(t *testing.T) {
 					}
 					time.Sleep(patience)
 				}
+				time.Sleep(time.Hour)
+			})
+		})
+	}
+}
+
+// A response that goes on, such as server-sent events, has nobody else who looks at the clock: what ends it is Shut.
+func TestAConnectionThatIsDueIsShutAtOnceBehindACrowdThatWaitsForItsPeers(t *testing.T) {
+	for name, after := range map[string]time.Duration{"due just behind it": soon + 1, "due some time later": soon + 3*patience/2} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				crowd, rule, _ := crowdOf(t, 3100, soon, time.Minute, func(*counts) {})
+				token := namedOf("bob", "", "")
+				token.expiry = start.Add(after)
+				conn, err := rule.Enter(token, true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(conn.Forget)
+				shut := make(chan struct{})
+				conn.Attach(Stream{
+					Cancel: func(error) { close(shut) },
+					Writer: httptest.NewRecorder(),
+				})
+				<-shut
+				if got := time.Since(start); got != after {
+					t.Errorf("got it shut after %v, want %v", got, after)
+				}
+				<-crowd.allDid
 				time.Sleep(time.Hour)
 			})
 		})

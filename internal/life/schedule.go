@@ -19,6 +19,9 @@ type schedule[C any] struct {
 	start      deadline      // when the timer was made, on both clocks
 	fires      time.Duration // after start, on the monotonic clock as in Conn.due: no later than the first Conn.due
 	leastAhead time.Duration // the least that wallAhead has been; see checkClocks
+
+	queue  []*Conn[C] // connections that were due, in order, before their ticks begin
+	pacing bool       // a goroutine begins them
 }
 
 const (
@@ -83,16 +86,24 @@ func (s *schedule[C]) arm(now time.Time) {
 	}
 }
 
-// fire is called by the timer.
+// fire is called by the timer. A connection that is due is shut at once, since nobody calls Check for a response that
+// goes on. What may wait for its peer has a pace, which one goroutine keeps, also for the connections that become due
+// meanwhile.
 func (s *schedule[C]) fire() {
 	s.checkClocks(time.Now())
-	var ends pace
 	for c := s.next(time.Now()); c != nil; c = s.next(time.Now()) {
+		c.expire()
+	}
+	if !s.keepPace() {
+		return
+	}
+	var ends pace
+	for c := s.nextInQueue(); c != nil; c = s.nextInQueue() {
 		ends.begin(c.tick)
 	}
 }
 
-// next takes out a connection that is due. If none is due, it sets the timer and returns nil.
+// next puts a connection that is due into the queue, and returns it. If none is due, it sets the timer and returns nil.
 func (s *schedule[C]) next(now time.Time) *Conn[C] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +115,32 @@ func (s *schedule[C]) next(now time.Time) *Conn[C] {
 		s.arm(now)
 		return nil
 	}
-	return heap.Pop(&s.waiting).(*Conn[C])
+	c := heap.Pop(&s.waiting).(*Conn[C])
+	s.queue = append(s.queue, c)
+	return c
+}
+
+// keepPace reports whether the caller is the goroutine that must call nextInQueue until that returns nil.
+func (s *schedule[C]) keepPace() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pacing {
+		return false
+	}
+	s.pacing = true
+	return true
+}
+
+func (s *schedule[C]) nextInQueue() *Conn[C] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		s.queue, s.pacing = nil, false
+		return nil
+	}
+	c := s.queue[0]
+	s.queue[0], s.queue = nil, s.queue[1:]
+	return c
 }
 
 // checkClocks looks at all connections if the wall clock has gone forward by more than the monotonic clock: after the
