@@ -290,8 +290,10 @@ func (c *Conn[C]) atExpiry() gate.Ending {
 // tick is called when the connection is due in the schedule. It ends the connection, or schedules it again.
 func (c *Conn[C]) tick() {
 	c.expire()
-	if _, ended := c.Ended(); ended { // perhaps by the peer or the library, whose time to close is over
-		c.EndAndWait(gate.Ending{})
+	if _, ended := c.Ended(); ended { // perhaps by the peer or the library
+		if !c.rule.Registry.schedule.has(c) { // the time to close is over, and did not begin while c was behind others
+			c.EndAndWait(gate.Ending{})
+		}
 		return
 	}
 	now := time.Now()

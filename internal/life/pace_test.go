@@ -195,3 +195,26 @@ func TestAConnectionThatIsDueIsShutAtOnceBehindACrowdThatWaitsForItsPeers(t *tes
 		})
 	}
 }
+
+func TestWhoeverClosesWhileItsConnectionWaitsBehindACrowdHasTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		crowd, rule, _ := crowdOf(t, 3100, soon, time.Minute, func(*counts) {})
+		conn, err := rule.Enter(namedOf("bob", "", ""), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(conn.Forget)
+		shut := make(chan struct{})
+		conn.Attach(Stream{Cancel: func(error) { close(shut) }, Writer: httptest.NewRecorder()})
+		conn.DelayTimer(soon + 1)
+		time.Sleep(soon + patience/2)
+		left := time.Now()
+		conn.Left(gate.ErrPeerClosed)
+		<-shut
+		if got := time.Since(left); got != rule.Grace {
+			t.Errorf("got it shut after %v, want %v", got, rule.Grace)
+		}
+		<-crowd.allDid
+		time.Sleep(time.Hour)
+	})
+}

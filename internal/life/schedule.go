@@ -55,6 +55,13 @@ func (s *schedule[C]) set(c *Conn[C], now time.Time, d time.Duration) {
 	}
 }
 
+// has reports whether the connection will be looked at again.
+func (s *schedule[C]) has(c *Conn[C]) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.slot > 0
+}
+
 // drop makes the schedule forget the connection.
 func (s *schedule[C]) drop(c *Conn[C]) {
 	s.mu.Lock()
