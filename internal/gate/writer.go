@@ -64,6 +64,19 @@ func (w *Writer) passHeader() {
 	w.header = nil
 }
 
+// addOuterHeader adds to the own header what the Hijack of an outer ResponseWriter has added to the outer one, such as
+// the cookie of a session that is saved there.
+func (w *Writer) addOuterHeader() {
+	if w.header == nil {
+		return
+	}
+	for name, values := range w.ResponseWriter.Header() {
+		if len(values) > len(w.header[name]) {
+			w.header[name] = values
+		}
+	}
+}
+
 // Taken reports whether the connection was taken over, and is gated.
 func (w *Writer) Taken() bool { return w.gate != nil }
 
@@ -151,6 +164,7 @@ func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	opts := w.opts
 	opts.Handshake = !w.switching
 	if w.switching {
+		w.addOuterHeader()
 		err = writeSwitching(conn, w.Header())
 	}
 	if err == nil {

@@ -1,9 +1,12 @@
 package gate
 
 import (
+	"bufio"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 )
 
@@ -55,11 +58,20 @@ func TestAnOwnHeaderIsPassedOnWithAResponseButNotWithA101(t *testing.T) {
 	}
 }
 
+// A saver is a ResponseWriter of a middleware that saves a session when the connection is taken over.
+type saver struct{ http.ResponseWriter }
+
+func (s saver) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	s.Header().Add("Set-Cookie", "session=1")
+	return http.NewResponseController(s.ResponseWriter).Hijack()
+}
+
 func TestA101HasTheOuterHeaderAndTheOwn(t *testing.T) {
 	head := make(chan http.Header, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Outer", "kept")
-		w := NewWriter(rw, r, nobody{}, Options{})
+		rw.Header().Set("Set-Cookie", "before=1")
+		w := NewWriter(saver{rw}, r, nobody{}, Options{})
 		w.OwnHeader()
 		w.Header().Set("X", "own")
 		w.WriteHeader(http.StatusSwitchingProtocols)
@@ -79,6 +91,9 @@ func TestA101HasTheOuterHeaderAndTheOwn(t *testing.T) {
 	defer resp.Body.Close()
 	if got := resp.Header; got.Get("Outer") != "kept" || got.Get("X") != "own" {
 		t.Errorf("got Outer: %q and X: %q, want kept and own", got.Get("Outer"), got.Get("X"))
+	}
+	if got, want := resp.Header["Set-Cookie"], []string{"before=1", "session=1"}; !slices.Equal(got, want) {
+		t.Errorf("got Set-Cookie: %q, want %q", got, want)
 	}
 	if got := (<-head).Get("X"); got != "" {
 		t.Errorf("got X: %q in the outer header, want none", got)
