@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -609,4 +610,41 @@ func TestARefusalBetweenMiddlewareAndUpgradeSaysWhoseTokenItWas(t *testing.T) {
 			t.Errorf("got %+v", refused)
 		}
 	})
+}
+
+func TestARequestWhoseCheckEndsItsGoroutineNoLongerCounts(t *testing.T) {
+	for name, end := range map[string]func(){
+		"a panic": func() { panic("oh dear") },
+		"Goexit":  runtime.Goexit,
+	} {
+		for kind, lines := range map[string]string{"a response": "", "a WebSocket": handshakeLines} {
+			t.Run(name+" on the way to "+kind, func(t *testing.T) {
+				auth := newAuth(t)
+				asked := 0
+				check := func(context.Context, *wsauth.Claims) error {
+					if asked++; asked > 1 {
+						end()
+					}
+					disconnect(auth, isOf("nobody")) // so the check is asked again
+					return nil
+				}
+				guard := auth.Guard(&recorder{}, &wsauth.UpgradeOptions{
+					Require: []func(context.Context, *wsauth.Claims) error{check},
+				})
+				r := readRequest(t, "GET /\nAuthorization: Bearer "+testToken(lasting(time.Hour))+"\n"+lines)
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					defer func() { recover() }()
+					serve(guard, r)
+				}()
+				<-done
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				if err := auth.Shutdown(ctx); err != nil || asked != 2 {
+					t.Errorf("got %v from Shutdown after %d checks, want nil after 2", err, asked)
+				}
+			})
+		}
+	}
 }

@@ -526,16 +526,21 @@ func (g *guard) admitAside(w http.ResponseWriter, r *http.Request) (c *connectio
 }
 
 // admit returns nil if it has refused the request.
-func (g *guard) admit(w http.ResponseWriter, r *http.Request, upgrades bool) *connection {
+func (g *guard) admit(w http.ResponseWriter, r *http.Request, upgrades bool) (admitted *connection) {
 	c, err := g.enter(r, upgrades)
 	if err != nil {
 		g.auth.refuse(w, r, err, g)
 		return nil
 	}
+	defer func() {
+		if admitted == nil { // or a check has panicked
+			c.abandon()
+		}
+	}()
 	c.guarded = true
 	c.Attach(life.Stream{Cancel: c.endContext, Writer: w, Grace: g.opts.Grace})
 	if err := c.admit(); err != nil {
-		c.abandon()
+		c.abandon() // first: it may take a while to refuse
 		g.auth.refuse(w, r, c.trail().On(err), g)
 		return nil
 	}
