@@ -291,7 +291,7 @@ func (c *Conn[C]) atExpiry() gate.Ending {
 func (c *Conn[C]) tick() {
 	c.expire()
 	if _, ended := c.Ended(); ended { // perhaps by the peer or the library
-		if !c.rule.Registry.schedule.has(c) { // the time to close is over, and did not begin while c was behind others
+		if !c.rule.Registry.schedule.has(c) { // or they began to close while c was in the queue, and have the grace
 			c.EndAndWait(gate.Ending{})
 		}
 		return

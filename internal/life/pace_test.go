@@ -196,7 +196,7 @@ func TestAConnectionThatIsDueIsShutAtOnceBehindACrowdThatWaitsForItsPeers(t *tes
 	}
 }
 
-func TestWhoeverClosesWhileItsConnectionWaitsBehindACrowdHasTheGrace(t *testing.T) {
+func TestAPeerThatClosesWhileItsConnectionWaitsBehindACrowdHasTheGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		crowd, rule, _ := crowdOf(t, 3100, soon, time.Minute, func(*counts) {})
 		conn, err := rule.Enter(namedOf("bob", "", ""), true)
