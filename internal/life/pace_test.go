@@ -168,7 +168,10 @@ func TestEndsThatWaitForTheirPeersHoldUpTheOthersForAMoment(t *testing.T) {
 
 // A response that goes on, such as server-sent events, has nobody else who looks at the clock: what ends it is Shut.
 func TestAConnectionThatIsDueIsShutAtOnceBehindACrowdThatWaitsForItsPeers(t *testing.T) {
-	for name, after := range map[string]time.Duration{"due just behind it": soon + 1, "due some time later": soon + 3*patience/2} {
+	for name, after := range map[string]time.Duration{
+		"due just behind it":  soon + 1,
+		"due some time later": soon + 3*patience/2,
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
