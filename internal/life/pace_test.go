@@ -145,7 +145,7 @@ func TestOnlySomeEndsOfACrowdAreUnderWayAtATime(t *testing.T) {
 	}
 }
 
-func TestEndsThatWaitForTheirPeersHoldUpTheOthersForAMoment(t *testing.T) {
+func TestTwiceAsManyEndsBeginAfterEachWaitForThePeersOfOthers(t *testing.T) {
 	const n = 3100
 	for name, all := range allEnd {
 		t.Run(name, func(t *testing.T) {
