@@ -190,6 +190,10 @@ type UpgradeOptions struct {
 // in opts is nil, if ReplaceOldest is set without MaxPerSubject, if Accept says
 // which origins may connect, or if a subprotocol in Accept would be read as a
 // token by a FromSubprotocol.
+//
+// A function of the application that is called in a handshake or by [Renew],
+// such as a check of Require, must not leave its thread locked
+// ([runtime.LockOSThread]): the Go runtime would end the program.
 func (a *Authenticator) Upgrade(serve func(ctx context.Context, conn *websocket.Conn), opts *UpgradeOptions) http.Handler {
 	if serve == nil {
 		panic("wsauth: Upgrade with a nil serve")
@@ -472,7 +476,8 @@ func (u *upgrader) readFirst(ctx context.Context, ws *websocket.Conn) (string, e
 //
 // Guard panics if next is nil, if a number in opts is negative, if a check in
 // opts is nil, if ReplaceOldest is set without MaxPerSubject, or if Accept,
-// Detach or FirstToken is set.
+// Detach or FirstToken is set. What [Authenticator.Upgrade] says of locked
+// threads applies here, too.
 func (a *Authenticator) Guard(next http.Handler, opts *UpgradeOptions) http.Handler {
 	if next == nil {
 		panic("wsauth: nil handler")

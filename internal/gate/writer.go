@@ -121,7 +121,9 @@ func (w *Writer) WriteHeader(status int) {
 // forgetSwitching removes from the header what an abandoned handshake has put there.
 func (w *Writer) forgetSwitching() {
 	w.switching = false
-	for _, name := range []string{"Connection", "Upgrade", "Sec-Websocket-Accept", "Sec-Websocket-Extensions", "Sec-Websocket-Protocol"} {
+	for _, name := range []string{
+		"Connection", "Upgrade", "Sec-Websocket-Accept", "Sec-Websocket-Extensions", "Sec-Websocket-Protocol",
+	} {
 		w.Header().Del(name)
 	}
 }

@@ -25,7 +25,9 @@ var allEnd = map[string]struct {
 	"Disconnect of everybody": {time.Hour, func(r *Rule[holder], _ *revocation.Set) {
 		r.Registry.Disconnect(func(*holder) bool { return true }, gate.Ending{Err: errOther})
 	}},
-	"Revoke of an issuer": {time.Hour, func(r *Rule[holder], set *revocation.Set) { revoke(r, set, revocation.Issuer, "") }},
+	"Revoke of an issuer": {time.Hour, func(r *Rule[holder], set *revocation.Set) {
+		revoke(r, set, revocation.Issuer, "")
+	}},
 	"Shutdown without a deadline": {time.Hour, func(r *Rule[holder], _ *revocation.Set) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -84,7 +86,9 @@ func (c *counts) soFar() int {
 }
 
 // crowdOf opens connections whose tokens end after some time, and whose Finish takes some time.
-func crowdOf(t *testing.T, n int, after, takes time.Duration, first func(*counts)) (*counts, *Rule[holder], *revocation.Set) {
+func crowdOf(
+	t *testing.T, n int, after, takes time.Duration, first func(*counts),
+) (*counts, *Rule[holder], *revocation.Set) {
 	rule, set := newNamedRule()
 	crowd := &counts{first: first, all: n, allDid: make(chan struct{})}
 	token := namedOf("alice", "", "")
