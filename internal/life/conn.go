@@ -279,6 +279,18 @@ func (c *Conn[C]) expire() (first bool, wire Wire) {
 	return c.decideLocked(c.atExpiry())
 }
 
+// shutInTime shuts the connection if it is due. If not, it is scheduled for its expiry, which the tick that follows may
+// be too late for: it may wait behind others.
+func (c *Conn[C]) shutInTime() {
+	c.expire()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.end == nil {
+		now := time.Now()
+		c.rule.Registry.schedule.set(c, now, c.expiry.Load().left(now))
+	}
+}
+
 // atExpiry returns how a connection ends when it is due.
 func (c *Conn[C]) atExpiry() gate.Ending {
 	if c.claims.Load() == nil {

@@ -172,16 +172,18 @@ func TestTwiceAsManyEndsBeginAfterEachWaitForThePeersOfOthers(t *testing.T) {
 
 // A response that goes on, such as server-sent events, has nobody else who looks at the clock: what ends it is Shut.
 func TestAConnectionThatIsDueIsShutAtOnceBehindACrowdThatWaitsForItsPeers(t *testing.T) {
-	for name, after := range map[string]time.Duration{
-		"due just behind it":  soon + 1,
-		"due some time later": soon + 3*patience/2,
+	for name, row := range map[string]struct{ after, ping time.Duration }{
+		"due just behind it":              {soon + 1, 0},
+		"due some time later":             {soon + 3*patience/2, 0},
+		"due later, and for a ping first": {soon + 3*patience/2, soon + 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				crowd, rule, _ := crowdOf(t, 3100, soon, time.Minute, func(*counts) {})
 				token := namedOf("bob", "", "")
-				token.expiry = start.Add(after)
+				token.expiry = start.Add(row.after)
+				rule.Ping = row.ping
 				conn, err := rule.Enter(token, true)
 				if err != nil {
 					t.Fatal(err)
@@ -193,8 +195,8 @@ func TestAConnectionThatIsDueIsShutAtOnceBehindACrowdThatWaitsForItsPeers(t *tes
 					Writer: httptest.NewRecorder(),
 				})
 				<-shut
-				if got := time.Since(start); got != after {
-					t.Errorf("got it shut after %v, want %v", got, after)
+				if got := time.Since(start); got != row.after {
+					t.Errorf("got it shut after %v, want %v", got, row.after)
 				}
 				<-crowd.allDid
 				time.Sleep(time.Hour)

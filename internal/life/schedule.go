@@ -99,7 +99,7 @@ func (s *schedule[C]) arm(now time.Time) {
 func (s *schedule[C]) fire() {
 	s.checkClocks(time.Now())
 	for c := s.next(time.Now()); c != nil; c = s.next(time.Now()) {
-		c.expire()
+		c.shutInTime()
 	}
 	if !s.keepPace() {
 		return
