@@ -12,9 +12,9 @@ import (
 )
 
 // A TicketStore keeps tickets ([FromTicket]) and records which proofs were used
-// ([DPoP]), for one server or for several that share it. The same store can do
-// both. NewTickets in the modules cluster/redis and cluster/nats returns a
-// store. Implementations must be safe for concurrent use.
+// ([DPoP]). Several servers can share a store, and the same store can do both.
+// NewTickets in the modules cluster/redis and cluster/nats returns a store.
+// Implementations must be safe for concurrent use.
 //
 // Only the store makes sure that a ticket or a proof cannot be used twice. So it
 // must never answer from a replica that may lag behind, and Put and Take must

@@ -40,11 +40,7 @@ func TestShutdownSpreadsTheEndsOverTheTimeThatThereIs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				rule := newRule()
-				var wires []*wire
-				for range row.connections {
-					_, w := open(t, rule, of("alice", 2*time.Hour))
-					wires = append(wires, w)
-				}
+				wires := openMany(t, rule, row.connections)
 				ctx := t.Context()
 				if row.has > 0 {
 					var cancel context.CancelFunc
@@ -70,6 +66,14 @@ func TestShutdownSpreadsTheEndsOverTheTimeThatThereIs(t *testing.T) {
 	}
 }
 
+func openMany(t *testing.T, rule *Rule[claims], n int) (wires []*wire) {
+	for range n {
+		_, w := open(t, rule, of("alice", 2*time.Hour))
+		wires = append(wires, w)
+	}
+	return wires
+}
+
 func TestShutdownEndsEquallyManyConnectionsAtEachMoment(t *testing.T) {
 	for name, row := range map[string]struct {
 		connections   int
@@ -86,11 +90,7 @@ func TestShutdownEndsEquallyManyConnectionsAtEachMoment(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				rule := newRule()
-				var wires []*wire
-				for range row.connections {
-					_, w := open(t, rule, of("alice", 2*time.Hour))
-					wires = append(wires, w)
-				}
+				wires := openMany(t, rule, row.connections)
 				ctx, cancel := context.WithTimeout(t.Context(), row.has)
 				defer cancel()
 				start := time.Now()
